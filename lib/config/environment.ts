@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only file that reads or writes process.env. Part of the preload: small.
+
+/** Name of the variable that marks the programs of a tree. */
+export const markerName = 'FASTSOCKET_CORE';
+
+/** The kill switch works without the settings being read: FASTSOCKET=off, 0, false, no. */
+export function switchedOff(): boolean {
+  return /^\s*(off|0|false|no)\s*$/i.test(process.env['FASTSOCKET'] ?? '');
+}
+
+/** The marker that descendants of the tree carry (FASTSOCKET_CORE): the core's number in a worker. */
+export function marker(): string | undefined {
+  return process.env[markerName];
+}
+
+/** Sets the marker in this process's environment, which programs started from now on inherit; undefined removes it. */
+export function setMarker(value: string | undefined): void {
+  if (value === undefined) delete process.env[markerName];
+  else process.env[markerName] = value;
+}
+
+/** A copy of the environment as it is now: apps delete secrets later, and workers must start with them. */
+export function snapshotEnvironment(): Record<string, string> {
+  const copy: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value !== undefined) copy[name] = value;
+  }
+  return copy;
+}
+
+/**
+ * Whether a NODE_DEBUG value switches a section on, by Node's own rule (lib/internal/util/debuglog.js,
+ * initializeDebugEnv): a comma-separated list, case ignored, `*` standing for anything.
+ */
+export function debugListed(list: string | undefined, section: string): boolean {
+  if (!list) return false;
+  const pattern = list
+    .replace(/[|\\{}()[\]^$+?.]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll(',', '$|^');
+  return new RegExp(`^${pattern}$`, 'i').test(section);
+}
+
+/** NODE_DEBUG contains `fastsocket`. */
+export function debugEnabled(): boolean {
+  return debugListed(process.env['NODE_DEBUG'], 'fastsocket');
+}
+
+/** This program is a test file that `node --test` has started (lib/internal/test_runner/runner.js). */
+export function underTestRunner(): boolean {
+  return process.env['NODE_TEST_CONTEXT'] !== undefined;
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { markerName } from './environment';
+import { parseCpuList } from './cpulist';
+import { nearest, quote } from './text';
+
+export type WorkersSetting =
+  | { readonly kind: 'auto' }
+  | { readonly kind: 'count'; readonly n: number }
+  | { readonly kind: 'percent'; readonly p: number };
+
+export type PinSetting =
+  | { readonly kind: 'auto' }
+  | { readonly kind: 'off' }
+  | { readonly kind: 'list'; readonly cpus: readonly number[] };
+
+export type SteerSetting = 'auto' | 'cpu' | 'hash';
+
+export interface Settings {
+  /** FASTSOCKET=off: the hook does nothing. */
+  readonly off: boolean;
+  readonly workers: WorkersSetting;
+  /** FASTSOCKET_WORKERS itself was given (WEB_CONCURRENCY does not count). */
+  readonly workersSet: boolean;
+  readonly pin: PinSetting;
+  readonly steer: SteerSetting;
+  /** How long the origin waits at its exit for workers that it told of a signal, in milliseconds. */
+  readonly exitWaitMs: number;
+}
+
+/** A bad value is one line in `error`; `warnings` are one line each and stop nothing. */
+export type ParsedSettings =
+  | { readonly settings: Settings; readonly error?: undefined; readonly warnings: readonly string[] }
+  | { readonly error: string; readonly settings?: undefined; readonly warnings: readonly string[] };
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export const DEFAULT_SETTINGS: Settings = Object.freeze({
+  off: false,
+  workers: { kind: 'auto' },
+  workersSet: false,
+  pin: { kind: 'auto' },
+  steer: 'auto',
+  exitWaitMs: 10_000,
+} as const);
+
+export const MAX_WORKERS = 1024;
+export const MAX_EXIT_WAIT_MS = 600_000;
+
+const SETTING_NAMES = [
+  'FASTSOCKET_WORKERS',
+  'FASTSOCKET_PIN',
+  'FASTSOCKET_STEER',
+  'FASTSOCKET_EXIT_WAIT_MS',
+] as const;
+
+/**
+ * What Kubernetes puts into every container of a namespace that has a service named `fastsocket` or
+ * `fastsocket-...` (its "service environment variables"): not ours, and no typos.
+ */
+const SERVICE_LINK = /_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/;
+
+/** Thrown inside this file only: carries the one line. */
+class BadValue extends Error {}
+
+function bad(name: string, value: string, allowed: string): BadValue {
+  return new BadValue(`fastsocket: ${name}=${quote(value)} is not allowed (${allowed}); the app runs as plain Node`);
+}
+
+/** Trimmed value; undefined where the variable is unset or blank, which always mean the same. */
+function given(env: Environment, name: string): string | undefined {
+  const value = env[name]?.trim();
+  return value === '' ? undefined : value;
+}
+
+function parseSwitch(env: Environment): boolean {
+  const value = given(env, 'FASTSOCKET');
+  switch (value?.toLowerCase()) {
+    case undefined:
+    case 'on':
+    case '1':
+    case 'true':
+    case 'yes':
+      return false;
+    case 'off':
+    case '0':
+    case 'false':
+    case 'no':
+      return true;
+    default:
+      throw bad('FASTSOCKET', value as string, 'on, 1, true, yes, off, 0, false or no');
+  }
+}
+
+function positiveInteger(text: string, maximum: number): number | undefined {
+  if (!/^\d{1,9}$/.test(text)) return undefined;
+  const number = Number(text);
+  return number >= 1 && number <= maximum ? number : undefined;
+}
+
+function parseWorkers(env: Environment): WorkersSetting {
+  const value = given(env, 'FASTSOCKET_WORKERS');
+  if (value === undefined) {
+    // Heroku and many process managers set it for servers of every kind; a value that is not ours
+    // to understand must not stop the app.
+    const n = positiveInteger(given(env, 'WEB_CONCURRENCY') ?? '', MAX_WORKERS);
+    return n === undefined ? { kind: 'auto' } : { kind: 'count', n };
+  }
+  if (value.toLowerCase() === 'auto') return { kind: 'auto' };
+  if (value.endsWith('%')) {
+    const p = positiveInteger(value.slice(0, -1).trim(), 100);
+    if (p !== undefined) return { kind: 'percent', p };
+  }
+  const n = positiveInteger(value, MAX_WORKERS);
+  if (n !== undefined) return { kind: 'count', n };
+  throw bad('FASTSOCKET_WORKERS', value, `auto, a number from 1 to ${MAX_WORKERS}, or a percentage from 1% to 100%`);
+}
+
+function parsePin(env: Environment): PinSetting {
+  const value = given(env, 'FASTSOCKET_PIN');
+  switch (value?.toLowerCase()) {
+    case undefined:
+    case 'auto':
+    case 'on':
+      return { kind: 'auto' };
+    case 'off':
+      return { kind: 'off' };
+  }
+  const cpus = parseCpuList(value as string);
+  if (cpus) return { kind: 'list', cpus };
+  throw bad('FASTSOCKET_PIN', value as string, 'auto, on, off, or a list of CPUs such as 0-3,8');
+}
+
+function parseSteer(env: Environment): SteerSetting {
+  const value = given(env, 'FASTSOCKET_STEER');
+  const lower = value?.toLowerCase() ?? 'auto';
+  if (lower === 'auto' || lower === 'cpu' || lower === 'hash') return lower;
+  throw bad('FASTSOCKET_STEER', value as string, 'auto, cpu or hash');
+}
+
+function parseExitWait(env: Environment): number {
+  const value = given(env, 'FASTSOCKET_EXIT_WAIT_MS');
+  if (value === undefined) return DEFAULT_SETTINGS.exitWaitMs;
+  if (/^\d{1,9}$/.test(value) && Number(value) <= MAX_EXIT_WAIT_MS) return Number(value);
+  throw bad('FASTSOCKET_EXIT_WAIT_MS', value, `milliseconds from 0 to ${MAX_EXIT_WAIT_MS}`);
+}
+
+function unknownNames(env: Environment): string[] {
+  const known: readonly string[] = [...SETTING_NAMES, markerName];
+  const warnings: string[] = [];
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith('FASTSOCKET_') || known.includes(name) || SERVICE_LINK.test(name)) continue;
+    const suggestion = nearest(name, SETTING_NAMES);
+    const hint = suggestion ? `; did you mean ${suggestion}?` : ` (there are: FASTSOCKET, ${SETTING_NAMES.join(', ')})`;
+    warnings.push(`fastsocket: ${quote(name).replaceAll("'", '')} is not a setting and has no effect${hint}`);
+  }
+  return warnings;
+}
+
+/**
+ * The settings in an environment. Pure. A blank value means the default everywhere; keywords are
+ * matched without regard to case. With FASTSOCKET=off nothing else is looked at.
+ */
+export function parseSettings(env: Environment): ParsedSettings {
+  try {
+    if (parseSwitch(env)) return { settings: { ...DEFAULT_SETTINGS, off: true }, warnings: [] };
+    const settings: Settings = {
+      off: false,
+      workers: parseWorkers(env),
+      workersSet: given(env, 'FASTSOCKET_WORKERS') !== undefined,
+      pin: parsePin(env),
+      steer: parseSteer(env),
+      exitWaitMs: parseExitWait(env),
+    };
+    return { settings, warnings: unknownNames(env) };
+  } catch (error) {
+    if (error instanceof BadValue) return { error: error.message, warnings: [] };
+    throw error;
+  }
+}

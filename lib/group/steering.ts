@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { SteerSetting } from '../config/settings';
+import { type Decision, decide } from '../steering/policy';
+import { encode, generate, smallerProgram, type SteeringTable } from '../steering/program';
+import type { ListenerGroup } from './listener-group';
+
+/** Older samples count half after this many new ones: the policy follows a change of the machine, not noise. */
+const HALF_LIFE = 4_000;
+/** How many new samples are worth a new decision. */
+const STEP = 100;
+const ENOMEM = -12;
+
+/** The program that selects the origin's own socket, index 0, and no other. */
+export function originOnlyProgram(): Uint8Array {
+  return encode(generate({ sockets: [{ index: 0, weight: 1 }], own: new Map(), loopbackEven: false }));
+}
+
+/** Knows where connections arrive, and puts the policy's table into the kernel. */
+export class Steering {
+  private readonly arrivals: number[] = [];
+  private fresh = 0;
+  private readonly decisions = new WeakMap<ListenerGroup, Decision>();
+
+  constructor(
+    private readonly mode: SteerSetting,
+    private readonly cores: readonly (number | undefined)[],
+    private readonly explain: (why: string) => void,
+  ) {}
+
+  /** Counts arrivals by CPU. Returns true when there are enough new ones for a new decision. */
+  arrived(cpus: readonly [cpu: number, count: number][]): boolean {
+    let total = 0;
+    for (const [cpu, count] of cpus) {
+      while (this.arrivals.length <= cpu) this.arrivals.push(0);
+      this.arrivals[cpu] = (this.arrivals[cpu] as number) + count;
+      this.fresh += count;
+    }
+    for (const count of this.arrivals) total += count;
+    if (total > 2 * HALF_LIFE) this.arrivals.forEach((count, cpu) => { this.arrivals[cpu] = count / 2; });
+    if (this.fresh < STEP) return false;
+    this.fresh = 0;
+    return true;
+  }
+
+  /** Points the group at the workers that serve it; at the origin where there is none. */
+  apply(group: ListenerGroup, live: readonly number[]): void {
+    if (!group.hasProgram) return;
+    const workers = group.sockets.slice(1).map((_, i) => {
+      const index = i + 1;
+      const cpu = this.cores[index];
+      return { index, live: live.includes(index), ...(cpu === undefined ? {} : { cpu }) };
+    });
+    const previous = this.decisions.get(group);
+    const decision = decide({ mode: this.mode, workers, arrivals: this.arrivals, seats: group.sockets.length, ...(previous ? { previous } : {}) });
+    if (previous && !decision.changed) return;
+    this.decisions.set(group, decision);
+    this.explain(`${group.key}: ${decision.note}`);
+    this.attach(group, decision.table);
+  }
+
+  /** ENOMEM means net.core.optmem_max is too small for this program (net/core/filter.c): a coarser one, or none. */
+  private attach(group: ListenerGroup, table: SteeringTable): void {
+    let error = group.steer(encode(generate(table)));
+    for (let step = 1; error === ENOMEM; step++) {
+      const smaller = smallerProgram(table, step);
+      if (!smaller) break;
+      error = group.steer(encode(smaller));
+      if (error === 0) this.explain(`${group.key}: the program was too large for the kernel, coarser by ${step}`);
+    }
+    if (error === 0) return;
+    this.explain(`${group.key}: no steering program (errno ${-error}), sockets leave the group instead`);
+    group.giveUpProgram();
+  }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is replaced in Node once there is something to multiply.
+import type { Server } from 'node:net';
+import { type AnyFunction, replace } from './replace';
+import type { ServerInside, TcpHandle } from './tcp';
+
+/** Lets `intercept` decide when this one handle is closed; it calls `native` for that, at once or later. */
+export function interceptClose(handle: TcpHandle, intercept: (native: () => void) => void): void {
+  const close = function (this: TcpHandle, callback?: () => void) {
+    delete (handle as Partial<TcpHandle>).close;
+    intercept(() => handle.close(callback));
+  };
+  Object.defineProperty(handle, 'close', { value: close, configurable: true, enumerable: false, writable: true });
+}
+
+/** Lets `intercept` answer process.kill(process.pid, signal); true means it has been dealt with. */
+export function hookSelfKill(intercept: (signal: number) => boolean): void {
+  replace(process, 'kill', (original) => function (this: unknown, pid: number, signal?: string | number) {
+    if (pid === process.pid) {
+      const number = signalNumber(signal ?? 'SIGTERM');
+      if (number !== undefined && number > 0 && intercept(number)) return true;
+    }
+    return Reflect.apply(original, process, [pid, signal]) as true;
+  });
+}
+
+export function signalNumber(signal: string | number): number | undefined {
+  if (typeof signal === 'number') return signal;
+  const { constants } = require('node:os') as typeof import('node:os');
+  return (constants.signals as Record<string, number>)[signal];
+}
+
+/** Runs `after` behind every successful change of user or group: the kernel clears the parent-death signal there (prctl(2)). */
+export function hookCredentials(after: () => void): void {
+  for (const name of ['setuid', 'setgid', 'seteuid', 'setegid', 'setgroups', 'initgroups'] as const) {
+    const target = process as unknown as Record<string, AnyFunction>;
+    if (typeof target[name] !== 'function') continue;
+    replace(target, name, (original) => function (this: unknown, ...args: never[]) {
+      const result = Reflect.apply(original as AnyFunction, process, args);
+      after();
+      return result;
+    });
+  }
+}
+
+/** The cluster module's way to a listening handle in a worker (lib/internal/cluster/child.js). */
+type GetServer = (server: ServerInside & { type?: string }, query: ServerQuery, callback: GetServerCallback) => void;
+type GetServerCallback = (error: number | null, handle: unknown) => void;
+export interface ServerQuery {
+  address: unknown;
+  port: number;
+  addressType: number | string;
+  fd?: number;
+  backlog: number;
+  flags: number;
+}
+
+/**
+ * In a worker every listen() takes the way it takes in a primary: net.js calls _listen2 there (lib/net.js,
+ * listenInCluster), and UDP sockets bind for themselves. No query goes to the origin, which is no cluster primary.
+ */
+export function hookGetServer(): void {
+  const cluster = require('node:cluster') as unknown as { _getServer: GetServer };
+  replace(cluster, '_getServer', () => function (server, query, callback) {
+    if (typeof server._listen2 === 'function') {
+      const { address, port, addressType, backlog, fd, flags } = query;
+      server._listen2(address, port, addressType as number, backlog, fd as number, flags);
+      return;
+    }
+    callback(...bindUdp(query));
+  });
+}
+
+function bindUdp(query: ServerQuery): [error: number | null, handle: unknown] {
+  const { UDP } = (process as unknown as { binding(name: string): { UDP: new () => UdpHandle } }).binding('udp_wrap');
+  const handle = new UDP();
+  const bind = query.addressType === 'udp6' ? handle.bind6 : handle.bind;
+  const error = bind.call(handle, query.address as string, query.port || 0, query.flags);
+  if (error < 0) handle.close();
+  return error < 0 ? [error, null] : [null, handle];
+}
+
+interface UdpHandle {
+  bind(address: string, port: number, flags: number): number;
+  bind6(address: string, port: number, flags: number): number;
+  close(): void;
+}
+
+/** Answers os.availableParallelism() with `count`: libuv asks the calling thread's mask (src/unix/core.c), which is one CPU when pinned. */
+export function fixAvailableParallelism(count: number): void {
+  const os = require('node:os') as { availableParallelism: () => number };
+  replace(os, 'availableParallelism', () => function () {
+    return count;
+  });
+  const { syncBuiltinESMExports } = require('node:module') as typeof import('node:module');
+  syncBuiltinESMExports();
+}
+
+/** Lets `count` answer server.getConnections() for servers that it knows; undefined leaves it to Node. */
+export function hookGetConnections(count: (server: Server, own: number, callback: (error: null, count: number) => void) => boolean): void {
+  const { Server } = require('node:net') as typeof import('node:net');
+  replace(Server.prototype, 'getConnections', (original) => function (this: ServerInside, callback: (error: Error | null, n: number) => void) {
+    if (!count(this, this._connections, callback)) return Reflect.apply(original, this, [callback]) as Server;
+    return this;
+  });
+}

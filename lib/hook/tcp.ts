@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Below net.js: the TCP handle. Part of the preload.
+import type { Server } from 'node:net';
+import type { BindArguments } from '../group/key';
+import { replace } from './replace';
+
+/** The part of tcp_wrap's TCP handle that we use (src/tcp_wrap.cc, src/stream_base.cc). */
+export interface TcpHandle {
+  fd: number;
+  onconnection(status: number, client: TcpHandle | undefined): void;
+  bind(address: string, port: number, flags?: number): number;
+  bind6(address: string, port: number, flags?: number): number;
+  listen(backlog: number): number;
+  open(fd: number): number;
+  close(callback?: () => void): void;
+  getsockname(out: { address?: string; port?: number }): number;
+  /** Node's accessor for owner_symbol, kept for user land on 20 to 26: the net.Server of a listening handle. */
+  owner?: ServerInside;
+}
+
+/** net.Server with the internals that lib/net.js itself uses for cluster workers (Server.prototype.close there). */
+export interface ServerInside extends Server {
+  _connections: number;
+  _emitCloseIfDrained(): void;
+  _listen2(address: unknown, port: number, type: number, backlog: number, fd: number, flags: number): void;
+}
+
+type TcpClass = { new (type: number): TcpHandle; prototype: TcpHandle };
+
+/** process.binding('tcp_wrap'), as far as we need it. */
+export interface TcpBinding {
+  TCP: TcpClass;
+  constants: { SOCKET: number };
+}
+
+let tcp: TcpBinding | undefined;
+
+/**
+ * Finds the TCP handle class without loading net. process.binding warns under --pending-deprecation, so warnings are
+ * off for the length of this one call (lib/internal/process/warning.js asks process.noDeprecation), and it is refused
+ * under --permission.
+ * @throws what process.binding throws
+ */
+export function loadTcp(): TcpBinding {
+  const had = Object.getOwnPropertyDescriptor(process, 'noDeprecation');
+  Object.defineProperty(process, 'noDeprecation', { value: true, configurable: true, writable: true });
+  try {
+    tcp = (process as unknown as { binding(name: string): TcpBinding | undefined }).binding('tcp_wrap');
+  } finally {
+    if (had) Object.defineProperty(process, 'noDeprecation', had);
+    else delete (process as { noDeprecation?: boolean }).noDeprecation;
+  }
+  if (typeof tcp?.TCP?.prototype?.listen !== 'function') throw new Error('tcp_wrap has no TCP.prototype.listen');
+  return tcp;
+}
+
+/** What the preload has found, for the rest of the hook, which is a bundle of its own. */
+export function useTcp(binding: TcpBinding): void {
+  tcp = binding;
+}
+
+/** Wraps an accepted fd as libuv's own accept would have. Returns a negative errno where open() fails. */
+export function adoptConnection(fd: number): TcpHandle | number {
+  if (!tcp) return -1;
+  const client = new tcp.TCP(tcp.constants.SOCKET);
+  const error = client.open(fd);
+  return error < 0 ? error : client;
+}
+
+export interface TcpHooks {
+  bind(handle: TcpHandle, bind: BindArguments, native: () => number): number;
+  listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number;
+}
+
+/**
+ * Takes the place of TCP.prototype.bind, bind6 and listen: below net.js, so arguments, DNS, errors and events stay
+ * Node's. The hooks are looked up at each call: what they do may change.
+ */
+export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
+  const prototype = binding.TCP.prototype;
+  for (const [name, family] of [['bind', 4], ['bind6', 6]] as const) {
+    replace(prototype, name, (original) => function (this: TcpHandle, ...args: [string, number, number?]) {
+      const native = () => Reflect.apply(original, this, args) as number;
+      const [address, port, flags] = args;
+      if (!port) return native();
+      return hooks.bind(this, { family, address, port, flags: flags ?? 0 }, native);
+    });
+  }
+  replace(prototype, 'listen', (original) => function (this: TcpHandle, backlog: number) {
+    return hooks.listen(this, backlog, (n) => Reflect.apply(original, this, [n]) as number);
+  });
+}
+
+/** What `server.listen(options)` was asked for, before anything has been set up. */
+export interface ListenCall {
+  server: Server;
+  options: { exclusive?: boolean; reusePort?: boolean; fd?: number; handle?: unknown; _handle?: unknown } | undefined;
+}
+
+/**
+ * Sees every server.listen() with its options, without loading or touching net: the channel is there on Node 20 to 26
+ * (lib/net.js, netServerListen.asyncStart). It fires before listen() loads cluster.
+ */
+export function onListenCall(see: (call: ListenCall) => void): void {
+  const { subscribe } = require('node:diagnostics_channel') as typeof import('node:diagnostics_channel');
+  subscribe('tracing:net.server.listen:asyncStart', (message) => see(message as ListenCall));
+}
+
+/** True where Node has loaded this builtin already. */
+export function builtinLoaded(id: string): boolean {
+  const { moduleLoadList } = process as unknown as { moduleLoadList?: string[] };
+  return moduleLoadList === undefined || moduleLoadList.includes(`NativeModule ${id}`);
+}

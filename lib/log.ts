@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+import { debugEnabled } from './config/environment';
+
+let enabled: boolean | undefined;
+
+function write(line: string): void {
+  try {
+    const { writeSync } = require('node:fs') as typeof import('node:fs');
+    writeSync(2, `${line}\n`);
+  } catch {
+    // stderr is closed or full: a log line is never worth an exception in the app
+  }
+}
+
+/** Writes a line to stderr when NODE_DEBUG names fastsocket. printf-style arguments cost nothing otherwise. */
+export function debug(format: string, ...args: unknown[]): void {
+  enabled ??= debugEnabled();
+  if (!enabled) return;
+  const { format: print } = require('node:util') as typeof import('node:util');
+  write(`FASTSOCKET ${process.pid}: ${print(format, ...args)}`);
+}
+
+/** The one line on stderr that a user sees when the hook had to stay inactive. Never on stdout. */
+export function say(message: string): void {
+  write(message.startsWith('fastsocket: ') ? message : `fastsocket: ${message}`);
+}

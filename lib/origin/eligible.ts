@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type BindArguments, REUSE_PORT } from '../group/key';
+import type { Cluster } from 'node:cluster';
+import { builtinLoaded, type ListenCall } from '../hook/tcp';
+
+/** What one listen() call asked for that keeps it from being multiplied; undefined where nothing does. */
+export function callReason(options: ListenCall['options']): string | undefined {
+  if (options === undefined || options === null || typeof options !== 'object') return undefined;
+  if (options.exclusive) return 'exclusive: true';
+  if (options.reusePort) return 'reusePort: true, the app shares its port itself';
+  if (typeof options.fd === 'number' && options.fd >= 0) return 'listens on a file descriptor';
+  if (options.handle || options._handle) return 'listens on a handle';
+  return undefined;
+}
+
+export function bindReason(bind: BindArguments): string | undefined {
+  return (bind.flags & REUSE_PORT) !== 0 ? 'reusePort: true, the app shares its port itself' : undefined;
+}
+
+/** Reasons that can only be known at the first listen(). */
+export function processReason(): string | undefined {
+  const { isMainThread } = require('node:worker_threads') as typeof import('node:worker_threads');
+  if (!isMainThread) return 'a worker thread';
+  if (!builtinLoaded('cluster')) return undefined;
+  return loadedCluster().isWorker ? 'a cluster worker' : undefined;
+}
+
+function loadedCluster(): Cluster {
+  return require('node:cluster') as Cluster;
+}
+
+/** True once the app has forked cluster workers: then its primary's listens are the cluster module's own. */
+export function appForks(): boolean {
+  if (!builtinLoaded('cluster')) return false;
+  const { workers } = loadedCluster();
+  return workers !== undefined && Object.keys(workers).length > 0;
+}

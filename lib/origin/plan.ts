@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Birth } from '../birth';
+import type { Settings } from '../config/settings';
+import { readLimits } from '../cpu/cgroup';
+import { assign, workerCount } from '../cpu/count';
+import { coreOrder } from '../cpu/order';
+import { readText } from '../cpu/read';
+import { readTopology } from '../cpu/topology';
+import { debug } from '../log';
+import { type Addon, loadAddon } from '../native/addon';
+import { originOnlyProgram } from '../group/steering';
+import { singleProcessFlag } from '../workers/inspect';
+
+/** How the app is to be multiplied. */
+export interface Multiplied {
+  reason?: undefined;
+  addon: Addon;
+  workers: number;
+  /** CPU of each worker, by index from 1; undefined where it is not pinned. */
+  cores: (number | undefined)[];
+  steer: Settings['steer'];
+  exitWaitMs: number;
+  originOnly: Uint8Array;
+  /** From the start of the process to now, its first listen(). */
+  originStartMs: number;
+}
+
+/** Why the app stays one process. */
+export interface Single {
+  reason: string;
+  /** No fault: not worth a line on stderr. */
+  quiet: boolean;
+  addon?: undefined;
+}
+
+export type Plan = Multiplied | Single;
+
+/** Made once, at the first listen() that could be multiplied. */
+export function makePlan(settings: Settings, birth: Birth): Plan {
+  const flag = singleProcessFlag(birth.execArgv, birth.env['NODE_OPTIONS']);
+  if (flag !== undefined && !settings.workersSet) {
+    return { reason: `${flag} means one process unless FASTSOCKET_WORKERS is set`, quiet: true };
+  }
+  const { addon, reason } = loadAddon();
+  if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
+  const affinity = addon.getAffinity(0);
+  const mask = typeof affinity === 'number' ? [] : affinity;
+  const limits = readLimits(readText);
+  const counted = workerCount({
+    settings,
+    mask,
+    quotaCpus: limits.cpus,
+    memoryBytes: limits.memoryBytes,
+    originRssBytes: process.memoryUsage.rss(),
+  });
+  debug('%s (%s)', counted.why, limits.detail);
+  if (counted.count < 2) return { reason: `one worker is no gain (${counted.why})`, quiet: true };
+  const order = coreOrder(readTopology(readText, counted.cpus), counted.cpus);
+  const seats = assign(counted, order);
+  return {
+    addon,
+    workers: counted.count,
+    cores: [undefined, ...seats.map(({ cpu }) => cpu)],
+    steer: settings.steer,
+    exitWaitMs: settings.exitWaitMs,
+    originOnly: originOnlyProgram(),
+    originStartMs: process.uptime() * 1000,
+  };
+}

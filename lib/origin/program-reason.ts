@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Part of the preload.
+
+export interface ProgramFacts {
+  argv: readonly string[];
+  execArgv: readonly string[];
+  /** NODE_TEST_CONTEXT is set in the files that `node --test` runs. */
+  underTestRunner: boolean;
+}
+
+const NO_SCRIPT = /^(-e|--eval|-p|--print|-pe|-i|--interactive|--test|--check|-c)(=|$)/;
+
+/** Why this program as a whole is not one to copy: no script, the REPL, a test run. Known at the preload. */
+export function programReason({ argv, execArgv, underTestRunner }: ProgramFacts): string | undefined {
+  const flag = execArgv.find((word) => NO_SCRIPT.test(word));
+  if (flag !== undefined) return `node ${flag}`;
+  if (argv[1] === undefined || argv[1] === '-') return 'no script to start again';
+  return underTestRunner ? 'a test run' : undefined;
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Birth } from '../birth';
+import { markerName } from '../config/environment';
+import { ClosingGroup } from '../group/closing';
+import type { ListenerGroup } from '../group/listener-group';
+import { Steering } from '../group/steering';
+import type { ServerInside } from '../hook/tcp';
+import { debug, say } from '../log';
+import type { OriginSignals } from '../signals/origin-signals';
+import type { State } from '../state';
+import { Lifecycle } from '../workers/lifecycle';
+import type { Handover, ToOrigin } from '../workers/messages';
+import { type Worker, WorkerPool } from '../workers/pool';
+import { ConnectionCount } from './connection-count';
+import { appForks } from './eligible';
+import type { Multiplied } from './plan';
+import { UnservedQueues } from './unserved-queues';
+
+export interface TreeOptions {
+  plan: Multiplied;
+  clusterLoaded: boolean;
+  state: State;
+  birth: Birth;
+  /** Marks the programs that the origin starts from now on. */
+  markOrigin(): void;
+  signals: OriginSignals;
+}
+
+/** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
+export class Tree {
+  /** Why the app stays, or went back to, one process. */
+  off: string | undefined;
+  private readonly groups = new Map<string, ListenerGroup>();
+  private readonly closing = new Set<ClosingGroup>();
+  private readonly pool: WorkerPool;
+  private readonly lifecycle: Lifecycle;
+  private readonly steering: Steering;
+  private readonly counts = new ConnectionCount();
+  private readonly unserved: UnservedQueues;
+  /** When each worker was last told of a signal that usually ends a server. */
+  private readonly toldAt = new Map<Worker, number>();
+
+  constructor(private readonly options: TreeOptions) {
+    const { plan, birth, clusterLoaded, signals } = options;
+    this.pool = new WorkerPool({
+      addon: plan.addon,
+      birth,
+      markName: markerName,
+      mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}`,
+      events: {
+        message: (worker, message) => this.message(worker, message),
+        signal: (_worker, signal) => signals.reported(signal),
+        clusterQuery: (_worker, act) => this.lifecycle.state === 'canary' && this.lifecycle.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`),
+        exit: (worker, code, signal) => this.workerExited(worker, code, signal),
+        failed: (index, error) => this.startFailed(index, error),
+        sockets: (index) => this.handoverFor(index),
+        changed: () => signals.refreshGuard(),
+      },
+    });
+    this.lifecycle = new Lifecycle({
+      originStartMs: plan.originStartMs,
+      clusterLoaded,
+      hooks: {
+        groups: () => this.groups.values(),
+        start: (index) => this.startWorker(index),
+        giveUp: (reason) => this.giveUp(reason),
+        multiply: () => this.multiply(),
+        endCanary: () => this.pool.live.forEach((worker) => this.pool.kill(worker)),
+        appForks,
+      },
+    });
+    this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why));
+    this.unserved = new UnservedQueues(() => this.groups.values());
+    signals.attach({
+      addon: plan.addon,
+      exitWaitMs: plan.exitWaitMs,
+      relay: (signal) => this.relay(signal),
+      tellExit: (code) => this.pool.live.forEach((worker) => this.pool.send(worker, { kind: 'exit', code })),
+      sockets: () => this.sockets(),
+      pids: () => this.pool.pids(),
+      toldPids: () => this.pool.pids((worker) => this.toldAt.has(worker)),
+    });
+  }
+
+  /** A group has begun to listen in the origin. */
+  addGroup(group: ListenerGroup): void {
+    this.groups.set(group.key, group);
+    debug('listener group %s: %d sockets, %s', group.key, group.sockets.length, group.hasProgram ? 'steered' : 'no steering program');
+    for (const worker of this.pool.live) this.give(worker, [group]);
+    this.lifecycle.groupOpened();
+    this.options.signals.refreshGuard();
+  }
+
+  closingGroup(key: string): ClosingGroup | undefined {
+    for (const closing of this.closing) if (closing.group.key === key && !closing.inherited) return closing;
+    return undefined;
+  }
+
+  /** close() on the origin's server, for whatever reason: the whole group closes, `closeHandle` is called when it has. */
+  closeGroup(group: ListenerGroup, closeHandle: () => void): void {
+    this.groups.delete(group.key);
+    if (group.holders.size === 0) {
+      group.closing = group.closed = true;
+      group.closeSiblings();
+      closeHandle();
+      this.lifecycle.groupClosed();
+      this.options.signals.refreshGuard();
+      return;
+    }
+    debug('listener group %s closes', group.key);
+    const closing = new ClosingGroup(group, {
+      closeHandle,
+      done: () => {
+        this.closing.delete(closing);
+        this.options.signals.refreshGuard();
+        debug('listener group %s has closed', group.key);
+      },
+    });
+    this.closing.add(closing);
+    for (const index of group.holders) {
+      const worker = this.pool.get(index);
+      if (!worker) closing.workerLeft(index);
+      else if (this.groups.size === 0 && !this.servesAnything(index) && !group.ready.has(index)) this.pool.kill(worker);
+      else this.pool.send(worker, { kind: 'close', key: group.key, generation: group.generation });
+    }
+    if (this.groups.size === 0) this.pool.stopRestarts();
+    this.lifecycle.groupClosed();
+  }
+
+  private servesAnything(index: number): boolean {
+    for (const group of this.groups.values()) if (group.ready.has(index)) return true;
+    for (const { group } of this.closing) if (group.ready.has(index)) return true;
+    return false;
+  }
+
+  countConnections(server: ServerInside, own: number, callback: (error: null, count: number) => void): boolean {
+    for (const group of this.groups.values()) {
+      if (group.server !== server || group.ready.size === 0) continue;
+      this.counts.ask(own, [...group.ready], (index, id) => {
+        const worker = this.pool.get(index);
+        if (worker) this.pool.send(worker, { kind: 'count', key: group.key, id });
+        else this.counts.answered(id, index, 0);
+      }, callback);
+      return true;
+    }
+    return false;
+  }
+
+  liveWorkers(): number {
+    return this.pool.live.length;
+  }
+
+  private sockets(): number[] {
+    const all = [...this.groups.values(), ...[...this.closing].map((closing) => closing.group)];
+    return all.flatMap((group) => (group.closed ? [] : group.sockets));
+  }
+
+  private relay(signal: number): void {
+    for (const worker of this.pool.live) {
+      this.toldAt.set(worker, performance.now());
+      this.pool.send(worker, { kind: 'signal', signal });
+    }
+  }
+
+  private startWorker(index: number): void {
+    this.options.markOrigin();
+    this.options.signals.watch();
+    this.pool.start(index);
+  }
+
+  private handoverFor(index: number): { fds: number[]; handover: Handover } {
+    const groups = [...this.groups.values()];
+    for (const group of groups) group.holders.add(index);
+    return {
+      fds: groups.map((group) => group.sockets[index] as number),
+      handover: { sockets: groups.map(({ key, generation }) => ({ key, generation })) },
+    };
+  }
+
+  private give(worker: Worker, groups: ListenerGroup[]): void {
+    for (const group of groups) group.holders.add(worker.index);
+    const fds = groups.map((group) => group.sockets[worker.index] as number);
+    const handover = { sockets: groups.map(({ key, generation }) => ({ key, generation })) };
+    const sent = this.pool.hand(worker, handover, fds);
+    if (sent < 0) debug('worker %d could not be given its sockets (errno %d)', worker.index, -sent);
+  }
+
+  private message(worker: Worker, message: ToOrigin): void {
+    switch (message.kind) {
+      case 'ready':
+        return this.workerReady(worker, message.key, message.generation);
+      case 'gone': {
+        const group = this.findGroup(message.key, message.generation);
+        if (group?.ready.delete(worker.index)) this.resteer(group);
+        return;
+      }
+      case 'closed':
+        return this.workerClosed(worker.index, message.key, message.generation);
+      case 'ask':
+        return this.workerAsks(worker, message.key);
+      case 'arrivals':
+        if (this.steering.arrived(message.cpus)) for (const group of this.groups.values()) this.resteer(group);
+        return;
+      case 'connections':
+        return this.counts.answered(message.id, worker.index, message.count);
+    }
+  }
+
+  private findGroup(key: string, generation: number): ListenerGroup | undefined {
+    const group = this.groups.get(key);
+    return group?.generation === generation ? group : undefined;
+  }
+
+  private workerReady(worker: Worker, key: string, generation: number): void {
+    const group = this.findGroup(key, generation);
+    if (!group) return;
+    group.ready.add(worker.index);
+    worker.servedAt ??= performance.now();
+    debug('worker %d is ready on %s', worker.index, key);
+    if (this.lifecycle.state === 'full') this.resteer(group);
+    else this.lifecycle.workerReady();
+  }
+
+  private workerClosed(index: number, key: string, generation: number): void {
+    for (const closing of [...this.closing]) {
+      const { group } = closing;
+      if (group.key !== key || group.generation !== generation) continue;
+      group.ready.delete(index);
+      closing.workerLeft(index);
+    }
+  }
+
+  private workerAsks(worker: Worker, key: string): void {
+    const answer = () => this.pool.hand(worker, { sockets: [], own: key }, []);
+    const known = () => this.groups.has(key);
+    if (known()) return;
+    if (this.lifecycle.state === 'canary') return this.lifecycle.canaryElsewhere(key, known);
+    debug('worker %d listens on %s alone', worker.index, key);
+    answer();
+  }
+
+  private workerExited(worker: Worker, code: number | null, signal: string | null): void {
+    const { index } = worker;
+    debug('worker %d ended (code %s, signal %s)', index, code, signal);
+    this.counts.workerLeft(index);
+    for (const closing of [...this.closing]) closing.workerLeft(index);
+    // a canary that was ended may have a successor under its index already
+    if (!this.pool.get(index)) {
+      for (const group of this.groups.values()) {
+        group.holders.delete(index);
+        group.ready.delete(index);
+      }
+    }
+    const toldAt = this.toldAt.get(worker);
+    this.toldAt.delete(worker);
+    if (this.lifecycle.canaryExited(code, signal)) return;
+    for (const group of this.groups.values()) this.resteer(group);
+    if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
+    // a worker that ends after SIGTERM ends as the app wants it; if the origin is still there much later, it does not
+    const grace = toldAt === undefined ? 0 : toldAt + this.options.plan.exitWaitMs - performance.now();
+    const delay = this.pool.restart(index, Math.max(0, grace));
+    debug('worker %d is started again in %d ms', index, delay);
+    this.unserved.look();
+  }
+
+  private startFailed(index: number, error: Error): void {
+    if (this.lifecycle.state === 'canary') return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
+    if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
+    debug('worker %d could not be started: %s', index, error.message);
+    this.pool.restart(index, 0);
+  }
+
+  /** Workers of which the group is served now; while the canary proves itself the origin serves. */
+  private serving(group: ListenerGroup): number[] {
+    return this.lifecycle.state === 'full' ? [...group.ready] : [];
+  }
+
+  private resteer(group: ListenerGroup): void {
+    if (group.closing) return;
+    this.steering.apply(group, this.serving(group));
+    group.settle(this.serving(group));
+    this.unserved.look();
+  }
+
+  private multiply(): void {
+    const { plan, state } = this.options;
+    state.active = true;
+    debug('the copy serves; %d workers in all', plan.workers);
+    for (const group of this.groups.values()) this.resteer(group);
+    for (let index = 2; index <= plan.workers; index++) this.startWorker(index);
+  }
+
+  private giveUp(reason: string): void {
+    this.off = reason;
+    this.options.state.reason = reason;
+    this.options.state.active = false;
+    say(`the app runs as plain Node: ${reason}`);
+    this.pool.stopRestarts();
+    for (const worker of this.pool.live) this.pool.kill(worker);
+    for (const group of this.groups.values()) {
+      group.holders.clear();
+      group.ready.clear();
+      this.steering.apply(group, []);
+      group.settle([]);
+      group.closeSiblings();
+    }
+    this.options.signals.refreshGuard();
+  }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that runs in a program that never listens. The rest of the hook is core.cjs, loaded at the first listen() on a
+// fixed port, or at once in a worker.
+import { type Birth, rememberBirth } from './birth';
+import { marker, snapshotEnvironment, switchedOff, underTestRunner } from './config/environment';
+import type { BindArguments } from './group/key';
+import { hookSignalStart, withProcessEmit } from './hook/signal-start';
+import { builtinLoaded, hookTcp, type ListenCall, loadTcp, onListenCall, type TcpBinding, type TcpHandle, type TcpHooks } from './hook/tcp';
+import { debug, say } from './log';
+import { programReason } from './origin/program-reason';
+import { RELAYED, RELAYED_NAMES } from './signals/relayed';
+import { claimState, type State } from './state';
+
+/** What the preload has seen, and where the core puts its own hooks. */
+export interface Preload {
+  readonly state: State;
+  readonly birth: Birth;
+  readonly tcp: TcpBinding;
+  readonly hooks: TcpHooks;
+  /** Handles bound to a fixed port that have not listened yet. */
+  readonly bound: WeakMap<TcpHandle, BindArguments>;
+  /** Options of each server's last listen() call. */
+  readonly calls: WeakMap<object, ListenCall['options']>;
+  /** The app had loaded node:cluster before its first listen(); net loads it in that call, for everybody. */
+  clusterLoaded: boolean | undefined;
+  /** A relayed signal has reached this process; its handlers run next. */
+  signalled(signal: number): void;
+}
+
+/** core.cjs */
+export interface Core {
+  startOrigin(preload: Preload): void;
+  /** Returns false where the marker is not to be believed. */
+  startWorker(state: State, mark: string): boolean;
+  restoreThread(): void;
+}
+
+/** A worker's marker while it starts; afterwards, and in whatever the tree starts: its core, `none` or `origin`. */
+const STARTING = /\//;
+const PINNED = /^\d+$/;
+
+function core(): Core {
+  return require('./core.cjs') as Core;
+}
+
+/** The preload. Never throws: an app is started with the hook or, for a named reason, without it. */
+export function start(): void {
+  const state = claimState();
+  if (!state) return;
+  try {
+    state.reason = begin(state);
+    if (state.reason !== undefined) debug('nothing to do here: %s', state.reason);
+  } catch (error) {
+    fail(state, error);
+  }
+}
+
+function fail(state: State, error: unknown): void {
+  state.reason = `the hook failed to start: ${(error as Error).message}`;
+  say(`the app runs as plain Node: ${state.reason}`);
+}
+
+function begin(state: State): string | undefined {
+  if (process.platform !== 'linux') return `${process.platform} is not Linux`;
+  if (switchedOff()) return 'FASTSOCKET=off';
+  const mark = marker();
+  if (mark !== undefined && STARTING.test(mark) && core().startWorker(state, mark)) return undefined;
+  if (mark !== undefined) return startDescendant(mark);
+  if (inThread()) return 'a worker thread';
+  const why = programReason({ argv: process.argv, execArgv: process.execArgv, underTestRunner: underTestRunner() });
+  return why ?? startOrigin(state);
+}
+
+/** A program that the tree has started, or a thread of a worker: it never multiplies. */
+function startDescendant(mark: string): string {
+  if (PINNED.test(mark) && inThread()) core().restoreThread();
+  return 'started by a program that fastsocket has multiplied already';
+}
+
+/** process.abort is disabled in worker threads (lib/internal/process/worker_thread_only.js); asking worker_threads costs 2 ms. */
+function inThread(): boolean {
+  return (process.abort as { disabled?: boolean }).disabled === true;
+}
+
+function startOrigin(state: State): string | undefined {
+  let tcp: TcpBinding;
+  try {
+    tcp = loadTcp();
+  } catch (error) {
+    const reason = `Node does not let the hook see listen(): ${(error as Error).message}`;
+    say(`the app runs as plain Node: ${reason}`);
+    return reason;
+  }
+  const birth = rememberBirth(snapshotEnvironment());
+  const preload: Preload = {
+    state,
+    birth,
+    tcp,
+    hooks: { bind, listen },
+    bound: new WeakMap(),
+    calls: new WeakMap(),
+    clusterLoaded: undefined,
+    signalled: () => {},
+  };
+  onListenCall(({ server, options }) => {
+    preload.clusterLoaded ??= builtinLoaded('cluster');
+    preload.calls.set(server, options);
+  });
+  hookTcp(tcp, preload.hooks);
+  relaySignals(preload);
+  state.role = 'origin';
+  return undefined;
+
+  function bind(handle: TcpHandle, args: BindArguments, native: () => number): number {
+    const error = native();
+    if (error === 0) preload.bound.set(handle, args);
+    return error;
+  }
+
+  /** The first listen() on a fixed port: from here on the core decides. */
+  function listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
+    if (!preload.bound.has(handle)) return native(backlog);
+    preload.hooks.listen = (_handle, n, original) => original(n);
+    try {
+      core().startOrigin(preload);
+    } catch (error) {
+      fail(state, error);
+    }
+    return preload.hooks.listen(handle, backlog, native);
+  }
+}
+
+/** The relay stands before the app's first process.on('SIGTERM'), whose handle keeps what process.emit was then. */
+function relaySignals(preload: Preload): void {
+  hookSignalStart(RELAYED_NAMES, (signal, node) => {
+    withProcessEmit(
+      (original, args) => {
+        preload.signalled(RELAYED.get(signal) as number);
+        return Reflect.apply(original, process, args as never[]);
+      },
+      () => node(signal),
+    );
+  });
+}

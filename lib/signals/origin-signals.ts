@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+import { hookSelfKill } from '../hook/node';
+import { debug } from '../log';
+import type { Addon } from '../native/addon';
+import { nameOf, RELAYED, RELAYED_NUMBERS } from './relayed';
+
+/** A worker's report waits this long for the origin's own copy of the same signal: systemd, kill -- -pgid reach all. */
+const REPORT_WAIT_MS = 50;
+/** Copies of one signal to several processes of the tree arrive within this time. */
+const SAME_SIGNAL_MS = 500;
+/** Workers that were told of no signal get this long to run their 'exit' handlers when the origin exits. */
+const UNTOLD_WAIT_MS = 1_000;
+
+/** What the signals need of the workers, once there are any. */
+export interface SignalTree {
+  addon: Addon;
+  exitWaitMs: number;
+  /** Passes the signal on to every worker, before the app's own handlers run. */
+  relay(signal: number): void;
+  /** Asks all workers to exit with this code. */
+  tellExit(code: number): void;
+  sockets(): number[];
+  pids(): number[];
+  /** Workers that have been told of a signal. */
+  toldPids(): number[];
+}
+
+/** The origin's half of the signals (design: "Signals"). */
+export class OriginSignals {
+  private readonly receivedAt = new Map<number, number>();
+  private tree: SignalTree | undefined;
+  private watching = false;
+  private exiting = false;
+
+  /** From now on there may be workers. */
+  attach(tree: SignalTree): void {
+    this.tree = tree;
+  }
+
+  /** The origin's own copy of a signal, before the app's handlers run. */
+  received(signal: number): void {
+    this.receivedAt.set(signal, performance.now());
+    this.tree?.relay(signal);
+  }
+
+  /** A signal reached a worker only (a pid file names its last writer): it counts as if it had come here, once. */
+  reported(signal: number): void {
+    setTimeout(() => {
+      const last = this.receivedAt.get(signal) ?? Number.NEGATIVE_INFINITY;
+      if (performance.now() - last < SAME_SIGNAL_MS) return;
+      const name = nameOf(signal);
+      if (name === undefined || this.tree?.addon.disposition(signal) === 1) return;
+      debug('%s reached a worker only: it acts as if it had come to the origin', name);
+      this.receivedAt.set(signal, performance.now());
+      process.kill(process.pid, signal);
+    }, REPORT_WAIT_MS);
+  }
+
+  /** When there are workers: what an exit and a default death have to do for them. */
+  watch(): void {
+    if (this.watching) return;
+    this.watching = true;
+    process.on('exit', (code) => this.finish(code));
+    process.on('removeListener', (event) => {
+      if (typeof event === 'string' && RELAYED.has(event)) this.refreshGuard();
+    });
+    process.on('newListener', (event) => {
+      if (typeof event === 'string' && RELAYED.has(event)) setImmediate(() => this.refreshGuard());
+    });
+    hookSelfKill((signal) => {
+      const name = nameOf(signal);
+      if (name !== undefined && process.listenerCount(name) === 0) this.waitForTold();
+      return false;
+    });
+  }
+
+  /**
+   * Tells the addon what to do when the origin dies by a signal that has no handler: shut the sockets and end the
+   * workers before the exit status can be seen, so that the port is free then. As PID 1 the default is not death
+   * (pid_namespaces(7)), and an ignored signal stays ignored.
+   */
+  refreshGuard(): void {
+    const { tree } = this;
+    if (!tree || !this.watching || this.exiting) return;
+    const { addon } = tree;
+    const signals = RELAYED_NUMBERS.filter((signal) => {
+      return process.pid !== 1 && process.listenerCount(nameOf(signal) as string) === 0 && addon.disposition(signal) !== 1;
+    });
+    addon.guard(signals, tree.sockets(), tree.pids());
+  }
+
+  private waitForTold(): void {
+    const { tree } = this;
+    const pids = tree?.toldPids() ?? [];
+    if (!tree || pids.length === 0) return;
+    const left = tree.addon.waitGone(tree.exitWaitMs, pids);
+    if (left > 0) debug('%d workers had not ended %d ms after the signal', left, tree.exitWaitMs);
+  }
+
+  private finish(code: number): void {
+    const { tree } = this;
+    if (!tree || this.exiting) return;
+    this.waitForTold();
+    tree.tellExit(code);
+    this.exiting = true;
+    const pids = tree.pids();
+    if (pids.length > 0) tree.addon.waitGone(UNTOLD_WAIT_MS, pids);
+    tree.addon.guard([], tree.sockets(), tree.pids());
+    tree.addon.shutAll();
+  }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+const INSPECT = /^--inspect(-brk|-wait|-port)?(?:=(.*))?$/;
+const DEFAULT_PORT = 9229;
+
+/** Flags that make sense for one process only, unless the user has asked for workers by number. */
+export function singleProcessFlag(execArgv: readonly string[], nodeOptions: string | undefined): string | undefined {
+  const words = [...execArgv, ...(nodeOptions?.split(/\s+/) ?? [])];
+  return words.find((word) => /^--(inspect(-brk|-wait)?|cpu-prof|heap-prof|prof)(=|$)/.test(word));
+}
+
+/** `[host:]port` -> the same with port + index; port 0 stays 0 (any free one). */
+export function shiftPort(value: string | undefined, index: number): string {
+  const match = /^(?:(.*):)?(\d+)$/.exec(value ?? '');
+  const host = match ? match[1] : value;
+  const port = match ? Number(match[2]) : DEFAULT_PORT;
+  const shifted = port === 0 ? 0 : port + index;
+  return host === undefined || host === '' ? String(shifted) : `${host}:${shifted}`;
+}
+
+function shiftWord(word: string, index: number): string {
+  const match = INSPECT.exec(word);
+  return match ? `--inspect${match[1] ?? ''}=${shiftPort(match[2], index)}` : word;
+}
+
+/** Worker k's inspector listens on the base port + k, wherever the flag stands. */
+export function shiftInspectPort(
+  env: Record<string, string>,
+  execArgv: readonly string[],
+  index: number,
+): { env: Record<string, string>; execArgv: string[] } {
+  const options = env['NODE_OPTIONS'];
+  const shifted = execArgv.map((word) => shiftWord(word, index));
+  if (options === undefined || !options.includes('--inspect')) return { env, execArgv: shifted };
+  const words = options.split(' ').map((word) => shiftWord(word, index));
+  return { env: { ...env, NODE_OPTIONS: words.join(' ') }, execArgv: shifted };
+}

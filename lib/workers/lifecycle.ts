@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+import { debug } from '../log';
+
+/** Port probes and dev servers listen, close and listen again: nothing is forked for a listener younger than this. */
+export const SETTLED_MS = 100;
+/** An app that had loaded node:cluster before its first listen() gets this long to fork workers of its own. */
+export const FORK_GRACE_MS = 1_000;
+/** A copy that listens where the original does not: how long the original may take to do the same. */
+export const ELSEWHERE_MS = 2_000;
+const CANARY_MIN_MS = 10_000;
+const CANARY_STARTS = 5;
+
+export interface GroupView {
+  readonly key: string;
+  readonly openedAt: number;
+  readonly ready: ReadonlySet<number>;
+}
+
+export interface LifecycleHooks {
+  groups(): Iterable<GroupView>;
+  start(index: number): void;
+  /** Ends the canary, closes what was made for workers: from here on the app is plain Node. */
+  giveUp(reason: string): void;
+  /** The canary has reached all of the origin's listens: the others follow and the origin stands by. */
+  multiply(): void;
+  /** No listener is left: the canary has nothing to prove. */
+  endCanary(): void;
+  /** The app has forked cluster workers of its own. */
+  appForks(): boolean;
+}
+
+export interface LifecycleOptions {
+  hooks: LifecycleHooks;
+  /** From the start of the process to its first listen(), in ms: a copy may take five times as long, ten seconds at least. */
+  originStartMs: number;
+  clusterLoaded: boolean;
+  now?: () => number;
+}
+
+export const CANARY = 1;
+
+/** Decides whether and when the app is multiplied: one copy first, the others when that one has shown that copies work. */
+export class Lifecycle {
+  state: 'idle' | 'canary' | 'full' | 'off' = 'idle';
+  private timer: NodeJS.Timeout | undefined;
+  private deadline: NodeJS.Timeout | undefined;
+  private readonly now: () => number;
+
+  constructor(private readonly options: LifecycleOptions) {
+    this.now = options.now ?? (() => performance.now());
+  }
+
+  groupOpened(): void {
+    if (this.state === 'idle') this.wait();
+  }
+
+  groupClosed(): void {
+    if (this.state !== 'canary') return;
+    if ([...this.options.hooks.groups()].length > 0) return this.workerReady();
+    this.state = 'idle';
+    clearTimeout(this.deadline);
+    this.options.hooks.endCanary();
+  }
+
+  private wait(): void {
+    if (this.timer) return;
+    const grace = this.options.clusterLoaded ? FORK_GRACE_MS : SETTLED_MS;
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const group of this.options.hooks.groups()) oldest = Math.min(oldest, group.openedAt);
+    if (oldest === Number.POSITIVE_INFINITY) return;
+    const due = Math.max(0, oldest + grace - this.now());
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      if (this.state !== 'idle') return;
+      let settled = false;
+      for (const group of this.options.hooks.groups()) settled ||= this.now() - group.openedAt >= grace;
+      if (settled) this.startCanary();
+      else this.wait();
+    }, due);
+    this.timer.unref();
+  }
+
+  private startCanary(): void {
+    const { hooks, originStartMs } = this.options;
+    if (hooks.appForks()) return this.fail('the app forks cluster workers of its own');
+    this.state = 'canary';
+    const patience = Math.max(CANARY_MIN_MS, CANARY_STARTS * originStartMs);
+    this.deadline = setTimeout(() => {
+      this.fail(`the copy did not listen on everything the original listens on within ${Math.round(patience)} ms`);
+    }, patience);
+    this.deadline.unref();
+    debug('a first copy is started');
+    hooks.start(CANARY);
+  }
+
+  /** A worker has become ready somewhere. */
+  workerReady(): void {
+    if (this.state !== 'canary') return;
+    const groups = [...this.options.hooks.groups()];
+    if (groups.length === 0 || !groups.every((group) => group.ready.has(CANARY))) return;
+    if (this.options.hooks.appForks()) return this.fail('the app forks cluster workers of its own');
+    this.state = 'full';
+    clearTimeout(this.deadline);
+    this.options.hooks.multiply();
+  }
+
+  /** The canary has ended. Returns true when that has ended multiplying. */
+  canaryExited(code: number | null, signal: string | null): boolean {
+    if (this.state !== 'canary') return false;
+    const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
+    this.fail(`the copy ${how} before it listened on everything the original listens on`);
+    return true;
+  }
+
+  /** The canary wants an address that the origin has no group for; `known` is asked again when the time is over. */
+  canaryElsewhere(key: string, known: () => boolean): void {
+    setTimeout(() => {
+      if (this.state !== 'canary' || known()) return;
+      this.fail(`the copy listens on ${describeKey(key)}, the original does not`);
+    }, ELSEWHERE_MS).unref();
+  }
+
+  fail(reason: string): void {
+    if (this.state === 'off') return;
+    this.state = 'off';
+    clearTimeout(this.timer);
+    clearTimeout(this.deadline);
+    this.options.hooks.giveUp(reason);
+  }
+}
+
+/** `4|0.0.0.0|8080` -> `0.0.0.0:8080` */
+export function describeKey(key: string): string {
+  const [family, address, port] = key.split('|');
+  return family === '4' ? `${address}:${port}` : `[${address}]:${port}`;
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Messages whose cmd begins with NODE_ become 'internalMessage' events (lib/internal/child_process.js): the app never sees them. */
+export const COMMAND = 'NODE_FASTSOCKET';
+
+/** A worker's word to the origin, over the IPC channel. */
+export type ToOrigin =
+  | { kind: 'ready'; key: string; generation: number }
+  | { kind: 'gone'; key: string; generation: number }
+  | { kind: 'closed'; key: string; generation: number }
+  | { kind: 'ask'; key: string }
+  | { kind: 'arrivals'; cpus: [cpu: number, count: number][]; local: number; remote: number }
+  | { kind: 'connections'; id: number; count: number };
+
+/** The origin's word to a worker, over the IPC channel. */
+export type ToWorker =
+  | { kind: 'signal'; signal: number }
+  | { kind: 'close'; key: string; generation: number }
+  | { kind: 'count'; key: string; id: number }
+  | { kind: 'exit'; code: number };
+
+/** What travels beside the file descriptors on the control socket: one name for each, in order. */
+export interface Handover {
+  sockets: { key: string; generation: number }[];
+  /** The answer to 'ask': this address is the worker's own affair. */
+  own?: string;
+}
+
+export function isOurs<T>(message: unknown): message is { cmd: string; body: T } {
+  return typeof message === 'object' && message !== null && (message as { cmd?: unknown }).cmd === COMMAND;
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which CPUs a thread may run on. sched_setaffinity(2): a mask belongs to a thread, a new thread and a forked process
+// inherit the mask of their maker. Only the event loop is to be pinned, so everything it makes gets the original mask back.
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "napi_help.h"
+
+namespace fastsocket {
+namespace {
+
+// The largest kernel has 8,192 CPUs (arch/x86/Kconfig, NR_CPUS_RANGE_END); cpu_set_t ends at 1,024. The kernel answers
+// EINVAL when its own mask does not fit. A fixed size needs no memory in a forked child.
+constexpr int kMostCpus = 8192;
+constexpr int kWordBits = static_cast<int>(sizeof(unsigned long) * 8);
+
+struct Mask {
+  unsigned long words[kMostCpus / kWordBits];
+
+  [[nodiscard]] bool has(int cpu) const { return ((words[cpu / kWordBits] >> (cpu % kWordBits)) & 1UL) != 0; }
+  void add(int cpu) { words[cpu / kWordBits] |= 1UL << (cpu % kWordBits); }
+  [[nodiscard]] bool is(const Mask& other) const { return memcmp(words, other.words, sizeof words) == 0; }
+};
+
+// Through syscall(): the kernel's interface has no cpu_set_t, and libc's wrappers differ in what they do with its length.
+int readMask(int thread, Mask* mask) {
+  *mask = {};
+  const long bytes = syscall(SYS_sched_getaffinity, thread, sizeof mask->words, mask->words);
+  return bytes < 0 ? -errno : 0;
+}
+
+int writeMask(int thread, const Mask& mask) {
+  return syscall(SYS_sched_setaffinity, thread, sizeof mask.words, mask.words) < 0 ? -errno : 0;
+}
+
+int threadId() {
+  // gettid() has a wrapper only since glibc 2.30
+  return static_cast<int>(syscall(SYS_gettid));
+}
+
+// Process-wide. Written under the lock by whoever pins; read without it in a forked child (which has one thread) and by
+// sweeps, after `pinned` says that they are there.
+struct State {
+  Mask original;
+  Mask single;
+  int thread;
+  bool pinned;
+  bool hasForkHandler;
+};
+State g_state;
+pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+
+class Locked {
+ public:
+  Locked() { pthread_mutex_lock(&g_lock); }
+  ~Locked() { pthread_mutex_unlock(&g_lock); }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+  Locked(Locked&&) = delete;
+  Locked& operator=(Locked&&) = delete;
+};
+
+bool isPinned() { return __atomic_load_n(&g_state.pinned, __ATOMIC_ACQUIRE); }
+
+// Gives a thread the original mask back if it has exactly the mask of the pinned thread: one that somebody else has
+// placed stays where it is.
+int unpinThread(int thread) {
+  Mask mask;
+  const int error = readMask(thread, &mask);
+  if (error < 0) return error;
+  if (!mask.is(g_state.single)) return 0;
+  const int written = writeMask(thread, g_state.original);
+  return written < 0 ? written : 1;
+}
+
+// libuv starts programs by fork() and execvp() (src/unix/process.c, uv_spawn). Only async-signal-safe calls here.
+void inForkedChild() {
+  const int saved = errno;
+  if (isPinned()) unpinThread(0);
+  errno = saved;
+}
+
+int pin(int cpu) {
+  if (cpu < 0 || cpu >= kMostCpus) return -EINVAL;
+  Locked locked;
+  const int thread = threadId();
+  if (g_state.pinned && g_state.thread != thread) return -EBUSY;
+  if (!g_state.hasForkHandler) {
+    const int error = pthread_atfork(nullptr, nullptr, inForkedChild);
+    if (error != 0) return -error;
+    g_state.hasForkHandler = true;
+  }
+  if (!g_state.pinned) {
+    const int error = readMask(0, &g_state.original);
+    if (error < 0) return error;
+  }
+  Mask single = {};
+  single.add(cpu);
+  const int error = writeMask(0, single);
+  if (error < 0) return error;
+  g_state.single = single;
+  g_state.thread = thread;
+  __atomic_store_n(&g_state.pinned, true, __ATOMIC_RELEASE);
+  return 0;
+}
+
+napi_value jsGetAffinity(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int thread = args.integer(0);
+  if (!args.ok()) return nullptr;
+  Mask mask;
+  const int error = readMask(thread, &mask);
+  if (error < 0) return number(env, error);
+  napi_value list = nullptr;
+  if (napi_create_array(env, &list) != napi_ok) return nullptr;
+  uint32_t count = 0;
+  for (int cpu = 0; cpu < kMostCpus; cpu++) {
+    if (mask.has(cpu) && napi_set_element(env, list, count++, number(env, cpu)) != napi_ok) return nullptr;
+  }
+  return list;
+}
+
+napi_value jsPinEventLoop(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int cpu = args.integer(0);
+  if (!args.ok()) return nullptr;
+  return number(env, pin(cpu));
+}
+
+napi_value jsRestoreThread(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  if (!args.ok()) return nullptr;
+  Locked locked;
+  return number(env, g_state.pinned ? writeMask(0, g_state.original) : 0);
+}
+
+int sweep() {
+  Locked locked;
+  if (!g_state.pinned) return 0;
+  DIR* tasks = opendir("/proc/self/task");
+  if (tasks == nullptr) return -errno;
+  int changed = 0;
+  for (dirent* entry = readdir(tasks); entry != nullptr; entry = readdir(tasks)) {
+    const int thread = atoi(entry->d_name);
+    // 0: "." and ".."; a thread that has ended since is no error
+    if (thread > 0 && thread != g_state.thread && unpinThread(thread) == 1) changed++;
+  }
+  closedir(tasks);
+  return changed;
+}
+
+napi_value jsSweepThreads(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  if (!args.ok()) return nullptr;
+  return number(env, sweep());
+}
+
+napi_value jsCurrentCpu(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  if (!args.ok()) return nullptr;
+  return number(env, orErrno(sched_getcpu()));
+}
+
+}  // namespace
+
+bool exportAffinity(napi_env env, napi_value exports) {
+  static const Export kTable[] = {
+      {"getAffinity", jsGetAffinity},     {"pinEventLoop", jsPinEventLoop}, {"restoreThread", jsRestoreThread},
+      {"sweepThreads", jsSweepThreads}, {"currentCpu", jsCurrentCpu},
+  };
+  return defineAll(env, exports, kTable);
+}
+
+}  // namespace fastsocket

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker's signals: it reports them to the origin and does nothing else, until the origin tells it what to do.
+#include <errno.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "napi_help.h"
+#include "signals.h"
+
+namespace fastsocket {
+namespace {
+
+// Process-wide, as signal handlers are. The socket is written before a handler is installed.
+struct Report {
+  int sock;
+  int process;
+};
+Report g_report = {-1, 0};
+
+// "signal <n>", without snprintf, which is not async-signal-safe.
+size_t writeReport(char* text, int signal) {
+  static const char kPrefix[] = "signal ";
+  size_t length = sizeof kPrefix - 1;
+  memcpy(text, kPrefix, length);
+  if (signal >= 10) text[length++] = static_cast<char>('0' + signal / 10);
+  text[length++] = static_cast<char>('0' + signal % 10);
+  return length;
+}
+
+void report(int signal, siginfo_t* info, void* /*context*/) {
+  const int saved = errno;
+  if (__atomic_load_n(&g_report.process, __ATOMIC_ACQUIRE) != getpid()) {
+    // a child forked without exec has inherited this handler, but it is no worker: the signal means what it always did
+    setDefault(signal);
+    raise(signal);
+  } else if (info->si_code != SI_KERNEL) {
+    // SI_KERNEL: from the terminal, whose foreground process group the origin is in too. A full channel loses the report,
+    // as a second pending signal of the same number would be lost.
+    char text[16];
+    const size_t length = writeReport(text, signal);
+    (void)send(__atomic_load_n(&g_report.sock, __ATOMIC_ACQUIRE), text, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
+  errno = saved;
+}
+
+bool validSignal(int signal) { return signal >= 1 && signal <= kMostSignals; }
+
+napi_value jsReportSignals(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int sock = args.integer(0);
+  const Buffer<int> signals = args.integers(1);
+  if (!args.ok()) return nullptr;
+  __atomic_store_n(&g_report.sock, sock, __ATOMIC_RELEASE);
+  __atomic_store_n(&g_report.process, getpid(), __ATOMIC_RELEASE);
+  for (size_t i = 0; i < signals.size(); i++) {
+    const int error = validSignal(signals[i]) ? installHandler(signals[i], report) : -EINVAL;
+    if (error < 0) return number(env, error);
+  }
+  return number(env, 0);
+}
+
+int die(int signal) {
+  if (!validSignal(signal)) return -EINVAL;
+  // SIGKILL and SIGSTOP refuse a disposition and need none
+  const int error = setDefault(signal);
+  if (error < 0 && error != -EINVAL) return error;
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  if (sigprocmask(SIG_UNBLOCK, &set, nullptr) < 0) return -errno;
+  return raise(signal) == 0 ? 0 : -errno;
+}
+
+napi_value jsDie(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int signal = args.integer(0);
+  if (!args.ok()) return nullptr;
+  return number(env, die(signal));
+}
+
+napi_value jsSetParentDeathSignal(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int signal = args.integer(0);
+  if (!args.ok()) return nullptr;
+  return number(env, orErrno(prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)));
+}
+
+napi_value jsBlockedSignals(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  if (!args.ok()) return nullptr;
+  sigset_t blocked;
+  if (sigprocmask(SIG_SETMASK, nullptr, &blocked) < 0) return number(env, -errno);
+  int list[kMostSignals] = {};
+  size_t count = 0;
+  for (int signal = 1; signal <= kMostSignals; signal++) {
+    if (sigismember(&blocked, signal) == 1) list[count++] = signal;
+  }
+  return numbers(env, list, count);
+}
+
+napi_value jsDisposition(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int signal = args.integer(0);
+  if (!args.ok()) return nullptr;
+  struct sigaction now = {};
+  if (sigaction(signal, nullptr, &now) < 0) return number(env, -errno);
+  if ((now.sa_flags & SA_SIGINFO) != 0) return number(env, 2);
+  return number(env, now.sa_handler == SIG_DFL ? 0 : now.sa_handler == SIG_IGN ? 1 : 2);
+}
+
+}  // namespace
+
+bool exportReport(napi_env env, napi_value exports) {
+  static const Export kTable[] = {
+      {"reportSignals", jsReportSignals},
+      {"die", jsDie},
+      {"setParentDeathSignal", jsSetParentDeathSignal},
+      {"blockedSignals", jsBlockedSignals},
+      {"disposition", jsDisposition},
+  };
+  return defineAll(env, exports, kTable);
+}
+
+}  // namespace fastsocket

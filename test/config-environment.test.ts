@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { afterEach, test } from 'node:test';
+import { debugEnabled, debugListed, marker, setMarker, snapshotEnvironment, switchedOff } from '../lib/config/environment';
+
+const before = { ...process.env };
+afterEach(() => {
+  for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
+  Object.assign(process.env, before);
+});
+
+test('the kill switch', () => {
+  for (const value of ['off', 'OFF', '0', 'false', 'no', ' off ']) {
+    process.env['FASTSOCKET'] = value;
+    assert.equal(switchedOff(), true, value);
+  }
+  for (const value of ['', 'on', '1', 'offf']) {
+    process.env['FASTSOCKET'] = value;
+    assert.equal(switchedOff(), false, value);
+  }
+});
+
+test('the marker is set, seen by programs started later, and removed', () => {
+  const inChild = () => spawnSync(process.execPath, ['-p', 'String(process.env.FASTSOCKET_CORE)']).stdout.toString().trim();
+  setMarker('3');
+  assert.equal(marker(), '3');
+  assert.equal(inChild(), '3');
+  setMarker(undefined);
+  assert.equal(marker(), undefined);
+  assert.equal(inChild(), 'undefined');
+});
+
+test('the snapshot stays as it was', () => {
+  process.env['SECRET'] = 's';
+  const snapshot = snapshotEnvironment();
+  delete process.env['SECRET'];
+  assert.equal(snapshot['SECRET'], 's');
+  snapshot['SECRET'] = 'other';
+  assert.equal(process.env['SECRET'], undefined);
+});
+
+const LISTS = ['fastsocket', 'FASTSOCKET', 'net,fastsocket', 'fastsocket,net', 'fast*', '*', 'fast.ocket', 'fastsocketx', 'xfastsocket', 'net', ',', 'net,', ' fastsocket', 'fast|fastsocket', 'f*t', '(fastsocket)', ''];
+
+test("NODE_DEBUG follows Node's own rule, list by list", () => {
+  const script = "process.stdout.write(String(require('node:util').debuglog('fastsocket').enabled))";
+  for (const list of LISTS) {
+    const node = spawnSync(process.execPath, ['-e', script], { env: { ...before, NODE_DEBUG: list } });
+    assert.equal(String(debugListed(list, 'fastsocket')), node.stdout.toString(), JSON.stringify(list));
+  }
+  assert.equal(debugListed(undefined, 'fastsocket'), false);
+  process.env['NODE_DEBUG'] = 'http,fastsocket';
+  assert.equal(debugEnabled(), true);
+  process.env['NODE_DEBUG'] = 'http';
+  assert.equal(debugEnabled(), false);
+});

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { describe, type TestContext, test } from 'node:test';
+import { CANARY, ELSEWHERE_MS, FORK_GRACE_MS, Lifecycle, SETTLED_MS } from '../lib/workers/lifecycle';
+
+interface Group {
+  key: string;
+  openedAt: number;
+  ready: Set<number>;
+}
+
+function set(t: TestContext, overrides: { clusterLoaded?: boolean; originStartMs?: number } = {}) {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let now = 0;
+  const groups: Group[] = [];
+  const seen: string[] = [];
+  const world = { forks: false };
+  const lifecycle = new Lifecycle({
+    originStartMs: overrides.originStartMs ?? 50,
+    clusterLoaded: overrides.clusterLoaded ?? false,
+    now: () => now,
+    hooks: {
+      groups: () => groups,
+      start: (index) => seen.push(`start ${index}`),
+      giveUp: (reason) => seen.push(`give up: ${reason}`),
+      multiply: () => seen.push('multiply'),
+      endCanary: () => seen.push('end canary'),
+      appForks: () => world.forks,
+    },
+  });
+  const pass = (ms: number) => {
+    now += ms;
+    t.mock.timers.tick(ms);
+  };
+  const open = (key = '4|0.0.0.0|80') => {
+    const group = { key, openedAt: now, ready: new Set<number>() };
+    groups.push(group);
+    lifecycle.groupOpened();
+    return group;
+  };
+  const close = (group: Group) => {
+    groups.splice(groups.indexOf(group), 1);
+    lifecycle.groupClosed();
+  };
+  return { lifecycle, groups, seen, world, pass, open, close };
+}
+
+describe('from one process to many', () => {
+  test('a listener must outlive 100 ms before anything is forked', (t) => {
+    const { seen, pass, open, close } = set(t);
+    close(open());
+    pass(SETTLED_MS * 2);
+    assert.deepEqual(seen, []);
+    open();
+    pass(SETTLED_MS - 1);
+    assert.deepEqual(seen, []);
+    pass(1);
+    assert.deepEqual(seen, ['start 1']);
+  });
+
+  test('a probe that closes does not let a younger listener pass for settled', (t) => {
+    const { seen, pass, open, close } = set(t);
+    const probe = open();
+    pass(SETTLED_MS - 10);
+    close(probe);
+    open();
+    pass(10);
+    assert.deepEqual(seen, []);
+    pass(SETTLED_MS - 10);
+    assert.deepEqual(seen, ['start 1']);
+  });
+
+  test('the others follow when the canary serves everything the origin listens on', (t) => {
+    const { lifecycle, seen, pass, open } = set(t);
+    const first = open('4|0.0.0.0|80');
+    const second = open('4|0.0.0.0|81');
+    pass(SETTLED_MS);
+    first.ready.add(CANARY);
+    lifecycle.workerReady();
+    assert.deepEqual(seen, ['start 1']);
+    second.ready.add(CANARY);
+    lifecycle.workerReady();
+    assert.deepEqual(seen, ['start 1', 'multiply']);
+    pass(60_000);
+    assert.equal(lifecycle.state, 'full');
+  });
+
+  test('a canary that dies, listens elsewhere, or never listens ends multiplying once and for all', (t) => {
+    const cases: [string, (world: ReturnType<typeof set>) => void][] = [
+      ['exited with code 1', ({ lifecycle }) => lifecycle.canaryExited(1, null)],
+      ['was ended by SIGSEGV', ({ lifecycle }) => lifecycle.canaryExited(null, 'SIGSEGV')],
+      ['listens on 0.0.0.0:81', ({ lifecycle, pass }) => {
+        lifecycle.canaryElsewhere('4|0.0.0.0|81', () => false);
+        pass(ELSEWHERE_MS);
+      }],
+      ['within 10000 ms', ({ pass }) => pass(10_000)],
+    ];
+    for (const [reason, happen] of cases) {
+      const world = set(t);
+      world.open();
+      world.pass(SETTLED_MS);
+      happen(world);
+      assert.equal(world.lifecycle.state, 'off', reason);
+      assert.match(world.seen.at(-1) ?? '', new RegExp(`give up: .*${reason}`));
+      world.open('4|0.0.0.0|90');
+      world.pass(60_000);
+      assert.equal(world.seen.length, 2, reason);
+      t.mock.timers.reset();
+    }
+  });
+
+  test('an address the origin listens on a little later is no reason', (t) => {
+    const { lifecycle, pass, open } = set(t);
+    open();
+    pass(SETTLED_MS);
+    let known = false;
+    lifecycle.canaryElsewhere('4|0.0.0.0|81', () => known);
+    pass(ELSEWHERE_MS / 2);
+    known = true;
+    pass(ELSEWHERE_MS);
+    assert.equal(lifecycle.state, 'canary');
+  });
+
+  test('a copy may take five times as long as the original took', (t) => {
+    const { lifecycle, pass, open } = set(t, { originStartMs: 4_000 });
+    open();
+    pass(SETTLED_MS);
+    pass(19_999);
+    assert.equal(lifecycle.state, 'canary');
+    pass(1);
+    assert.equal(lifecycle.state, 'off');
+  });
+
+  test('where the app had loaded cluster, a fork within a second wins', (t) => {
+    const { seen, world, pass, open } = set(t, { clusterLoaded: true });
+    open();
+    pass(FORK_GRACE_MS - 1);
+    assert.deepEqual(seen, []);
+    world.forks = true;
+    pass(1);
+    assert.deepEqual(seen, ['give up: the app forks cluster workers of its own']);
+  });
+
+  test('when the last listener closes, the canary goes and a later listener starts another', (t) => {
+    const { seen, pass, open, close } = set(t);
+    const group = open();
+    pass(SETTLED_MS);
+    close(group);
+    assert.deepEqual(seen, ['start 1', 'end canary']);
+    open();
+    pass(SETTLED_MS);
+    assert.deepEqual(seen, ['start 1', 'end canary', 'start 1']);
+  });
+});

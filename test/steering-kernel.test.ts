@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// The generated programs on real reuseport groups: the kernel must choose what the interpreter says.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { dirname, join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { type Addon, loadAddon } from '../lib/native/addon';
+import { LD_ABS, loadAbsolute, type Program } from '../lib/steering/bpf';
+import { run } from '../lib/steering/interpreter';
+import { encode, generate, programs, type SteeringTable, smallerProgram } from '../lib/steering/program';
+import { dice, expected, fraction, kernelBytes, pick, randomTable, surprise, worstTable } from './steering-helper';
+
+const loaded = process.platform === 'linux' ? loadAddon() : { reason: 'not Linux' };
+const addon = loaded.addon as Addon;
+const skip = loaded.addon ? false : `the addon cannot be loaded: ${loaded.reason}`;
+
+interface Handle {
+  readonly fd: number;
+  bind(address: string, port: number): number;
+  getsockname(out: { port?: number }): number;
+  close(): void;
+}
+
+interface Group {
+  readonly port: number;
+  readonly fds: readonly number[];
+}
+
+/** A group of `size` listening sockets on every address; they are closed when the test ends. */
+function group(t: TestContext, size: number): Group {
+  // @ts-expect-error process.binding is not typed
+  const { TCP, constants } = process.binding('tcp_wrap');
+  const first: Handle = new TCP(constants.SERVER);
+  assert.equal(first.bind('0.0.0.0', 0), 0);
+  const name: { port?: number } = {};
+  first.getsockname(name);
+  assert.equal(addon.reusePort(first.fd), 0);
+  assert.equal(addon.listen(first.fd, 256), 0);
+  const fds = [first.fd];
+  t.after(() => {
+    for (const fd of fds.slice(1)) addon.close(fd);
+    first.close();
+  });
+  for (let i = 1; i < size; i++) {
+    const fd = addon.sibling(first.fd, 256);
+    assert.ok(fd > 0, `sibling ${i}: ${fd}`);
+    fds.push(fd);
+  }
+  return { port: name.port as number, fds };
+}
+
+function attach({ fds }: Group, program: Program): void {
+  assert.equal(addon.attachProgram(fds[0] as number, encode(program)), 0);
+}
+
+/** How many connections wait at each socket; takes them. */
+function drain({ fds }: Group, counts: Map<number, number>): void {
+  fds.forEach((fd, index) => {
+    for (let child = addon.accept(fd); child >= 0; child = addon.accept(fd)) {
+      addon.close(child);
+      counts.set(index, (counts.get(index) ?? 0) + 1);
+    }
+  });
+}
+
+/** Which sockets `n` connections from this address go to. */
+async function observe(target: Group, n: number, localAddress = '127.0.0.1'): Promise<Map<number, number>> {
+  const counts = new Map<number, number>();
+  for (let left = n; left > 0; left -= 100) {
+    const clients: Socket[] = [];
+    for (let i = 0; i < Math.min(left, 100); i++) clients.push(connect({ port: target.port, host: '127.0.0.1', localAddress }));
+    await Promise.all(clients.map((client) => once(client, 'connect')));
+    for (const client of clients) client.resetAndDestroy();
+    drain(target, counts);
+  }
+  return counts;
+}
+
+const SKF_NET_OFF = 0xfff00000;
+
+/**
+ * The program with the CPU played by the last byte of the client's address, so that two CPUs suffice
+ * for a table of 128: the load of the CPU, which must be the first instruction, becomes two.
+ */
+function played(program: Program): Program {
+  assert.deepEqual(program[0], loadAbsolute(0xfffff000 + 36));
+  return [{ code: LD_ABS, jt: 0, jf: 0, k: SKF_NET_OFF + 12 }, { code: 0x54, jt: 0, jf: 0, k: 0xff }, ...program.slice(1)];
+}
+
+/** `encode` refuses codes that the generator does not use. */
+function attachPlayed({ fds }: Group, program: Program): void {
+  const [first, second, ...rest] = played(program) as [Program[number], Program[number], ...Program];
+  const bytes = new Uint8Array((rest.length + 2) * 8);
+  bytes.set(encode([first, ...rest]).subarray(0, 8), 0);
+  bytes.set(encode([{ ...second, code: 0x04 }, ...rest]), 8);
+  new DataView(bytes.buffer).setUint16(8, second.code, new Uint8Array(new Uint16Array([1]).buffer)[0] === 1);
+  assert.equal(addon.attachProgram(fds[0] as number, bytes), 0);
+}
+
+const address = (cpu: number): string => `127.77.1.${cpu}`;
+
+/** What the interpreter does with the same table, often. */
+function simulate(program: Program, cpu: number, n: number, random: () => number): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (let i = 0; i < n; i++) {
+    const { result } = run(program, { cpu, ifindex: 1, random });
+    counts.set(result, (counts.get(result) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Same support and, by chi-square, same shares as the interpreter's and the table's. */
+function compare(seen: Map<number, number>, program: Program, table: SteeringTable, cpu: number, n: number, random: () => number): number {
+  const simulated = simulate(program, cpu, 20 * n, random);
+  for (const index of seen.keys()) assert.ok(simulated.has(index) || (expected(table, cpu, 1).get(index) ?? 0) > 0, `CPU ${cpu}: socket ${index}`);
+  return surprise(seen, expected(table, cpu, 1), n);
+}
+
+test('a group of 4: every kind of table, CPU by CPU', { skip }, async (t) => {
+  const target = group(t, 4);
+  const random = dice(21);
+  let worst = 0;
+  for (let round = 0; round < 8; round++) {
+    const table: SteeringTable = { ...randomTable(random, { cpus: 4, sockets: 3, live: 0.8 }), loopbackEven: false };
+    const program = generate(table);
+    if (program[0]?.k !== 0xfffff000 + 36) continue;
+    attachPlayed(target, program);
+    for (let cpu = 0; cpu < 6; cpu++) {
+      const seen = await observe(target, 100, address(cpu));
+      worst = Math.max(worst, compare(seen, program, table, cpu, 100, random));
+    }
+  }
+  assert.ok(worst < 5, `largest surprise ${worst}`);
+});
+
+test('a group of 129: 128 CPUs, each with its own probability, and a weighted pool', { skip }, async (t) => {
+  const target = group(t, 129);
+  const random = dice(22);
+  const sockets = Array.from({ length: 128 }, (_, i) => ({ index: i + 1, weight: i % 9 === 4 ? 0 : 1 + pick(random, 100) }));
+  const keep = (cpu: number): number => (cpu % 5 === 0 ? 1 : cpu % 11 === 0 ? 0 : fraction(random));
+  const own = new Map(sockets.map(({ index }, cpu) => [cpu, { index, keep: keep(cpu) }]));
+  const table: SteeringTable = { sockets, own, loopbackEven: false };
+  const program = generate(table);
+  attachPlayed(target, program);
+  const total = new Map<number, number>();
+  const due = new Map<number, number>();
+  let worst = 0;
+  for (let cpu = 0; cpu < 128; cpu++) {
+    const seen = await observe(target, 60, address(cpu));
+    worst = Math.max(worst, compare(seen, program, table, cpu, 60, random));
+    for (const [index, count] of seen) total.set(index, (total.get(index) ?? 0) + count);
+    for (const [index, p] of expected(table, cpu, 1)) due.set(index, (due.get(index) ?? 0) + p / 128);
+  }
+  assert.ok(worst < 5, `largest surprise of a CPU ${worst}`);
+  assert.ok(Math.abs(surprise(total, due, 128 * 60)) < 5, `over all sockets ${surprise(total, due, 128 * 60)}`);
+  assert.equal(total.has(0), false, 'the origin got none');
+});
+
+test('the real CPU: a connection goes to the worker of the CPU that its SYN is sent from', { skip }, async (t) => {
+  const cpus = addon.getAffinity(0) as number[];
+  if (cpus.length < 2) return t.skip('one CPU only');
+  const own = new Map(cpus.map((cpu, i) => [cpu, { index: i + 1, keep: 1 }]));
+  const sockets = cpus.map((_, i) => ({ index: i + 1, weight: 1 }));
+  const target = group(t, cpus.length + 1);
+  t.after(() => addon.restoreThread());
+  // Over loopback the softirq runs where the sender runs, unless RPS says otherwise.
+  const go = async (cpu: number, table: SteeringTable) => {
+    attach(target, generate(table));
+    assert.ok(addon.pinEventLoop(cpu) >= 0);
+    return observe(target, 300);
+  };
+  for (const [cpu, { index }] of own) {
+    assert.deepEqual(await go(cpu, { sockets, own, loopbackEven: false }), new Map([[index, 300]]), `CPU ${cpu}`);
+  }
+  const [cpu] = cpus as [number];
+  const even = await go(cpu, { sockets, own, loopbackEven: true });
+  assert.ok(surprise(even, expected({ sockets, own, loopbackEven: true }, cpu, 1), 300) < 4, 'loopback is spread evenly');
+});
+
+test('the smaller programs work as well', { skip }, async (t) => {
+  const target = group(t, 6);
+  const sockets = [1, 3, 4].map((index) => ({ index, weight: 1 }));
+  const table: SteeringTable = { sockets, own: new Map([[0, { index: 1, keep: 0.3 }]]), loopbackEven: true };
+  const keys = async (step: number) => {
+    attach(target, smallerProgram(table, step) ?? assert.fail());
+    return [...(await observe(target, 100)).keys()].sort();
+  };
+  assert.deepEqual(await keys(2), [1, 3, 4]);
+  assert.deepEqual(await keys(3), [3, 4]);
+  assert.deepEqual(await keys(4), [1]);
+});
+
+function unshareWorks(): boolean {
+  return process.getuid?.() === 0 && spawnSync('unshare', ['-n', 'test', '-w', '/proc/sys/net/core/optmem_max']).status === 0;
+}
+
+test('128 x 128 needs no more than 20,480 bytes of optmem_max, smaller programs ever less', { skip: skip || (!unshareWorks() && 'needs root and an optmem_max of its own in a network namespace (Linux 6.8)') }, () => {
+  let root = __dirname;
+  while (!existsSync(join(root, 'prebuilds'))) root = dirname(root);
+  const fixture = join(root, 'test/fixtures/steering-optmem.js');
+  const candidates = [...programs(worstTable(128))].map(({ program }) => program);
+  const input = JSON.stringify(candidates.map((program) => Buffer.from(encode(program)).toString('base64')));
+  const report = process.report.getReport() as unknown as { sharedObjects: string[] };
+  const path = report.sharedObjects.find((object) => object.endsWith('fastsocket.node')) ?? assert.fail('where is the addon?');
+  const child = spawnSync('unshare', ['-n', process.execPath, '--no-deprecation', fixture, path], { input, encoding: 'utf8' });
+  assert.equal(child.status, 0, child.stderr);
+  const needed: number[] = JSON.parse(child.stdout);
+  assert.ok((needed[0] as number) <= 20_480, String(needed));
+  needed.forEach((bytes, i) => {
+    const estimate = kernelBytes(candidates[i] as Program);
+    assert.ok(Math.abs(estimate - bytes) < 64, `step ${i}: ${bytes} bytes, estimated ${estimate}`);
+  });
+});

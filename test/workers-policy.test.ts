@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { callReason } from '../lib/origin/eligible';
+import { programReason } from '../lib/origin/program-reason';
+import { countDeath, FORGIVEN_AFTER_MS, LONGEST_DELAY_MS, respawnDelay } from '../lib/workers/backoff';
+import { shiftInspectPort, shiftPort, singleProcessFlag } from '../lib/workers/inspect';
+
+describe('replacing a worker', () => {
+  test('the first replacement is immediate, later ones wait twice as long each, up to a bound', () => {
+    assert.deepEqual([1, 2, 3, 4, 5].map(respawnDelay), [0, 100, 200, 400, 800]);
+    assert.equal(respawnDelay(50), LONGEST_DELAY_MS);
+  });
+
+  test('a worker that served for a while is forgiven its predecessors', () => {
+    assert.equal(countDeath(0, 0), 1);
+    assert.equal(countDeath(5, 100), 6);
+    assert.equal(countDeath(5, FORGIVEN_AFTER_MS), 1);
+  });
+
+  test('a crash loop starts at most a dozen processes in its first minute', () => {
+    let starts = 1;
+    for (let at = 0, deaths = 1; ; deaths++) {
+      at += respawnDelay(deaths);
+      if (at > 60_000) break;
+      starts++;
+    }
+    assert.ok(starts <= 13, `${starts} starts`);
+  });
+});
+
+describe('inspector flags', () => {
+  test('worker k takes the base port + k, the host stays', () => {
+    assert.equal(shiftPort(undefined, 2), '9231');
+    assert.equal(shiftPort('9300', 1), '9301');
+    assert.equal(shiftPort('0.0.0.0:9300', 3), '0.0.0.0:9303');
+    assert.equal(shiftPort('0', 3), '0');
+    assert.equal(shiftPort('localhost', 1), 'localhost:9230');
+  });
+
+  test('in execArgv and in NODE_OPTIONS', () => {
+    const { env, execArgv } = shiftInspectPort({ NODE_OPTIONS: '--inspect=9400 -r x' }, ['--inspect-brk', '-r', 'y'], 2);
+    assert.deepEqual(execArgv, ['--inspect-brk=9231', '-r', 'y']);
+    assert.equal(env['NODE_OPTIONS'], '--inspect=9402 -r x');
+  });
+
+  test('flags that mean one process', () => {
+    assert.equal(singleProcessFlag(['--inspect=0'], undefined), '--inspect=0');
+    assert.equal(singleProcessFlag([], '-r x --cpu-prof'), '--cpu-prof');
+    assert.equal(singleProcessFlag(['--inspect-port=1', '--cpu-prof-dir=x'], ''), undefined);
+  });
+});
+
+describe('what is never multiplied', () => {
+  const program = { argv: ['node', '/app.js'], execArgv: [] as string[], underTestRunner: false };
+
+  test('programs without a script, and test runs', () => {
+    assert.equal(programReason(program), undefined);
+    assert.ok(programReason({ ...program, argv: ['node'] }));
+    assert.ok(programReason({ ...program, execArgv: ['-r', 'x', '-e', '1'] }));
+    assert.ok(programReason({ ...program, execArgv: ['--test'] }));
+    assert.ok(programReason({ ...program, underTestRunner: true }));
+    assert.equal(programReason({ ...program, execArgv: ['--experimental-test-coverage', '--enable-source-maps'] }), undefined);
+  });
+
+  test('calls that ask for a socket of their own', () => {
+    assert.equal(callReason({}), undefined);
+    for (const options of [{ exclusive: true }, { reusePort: true }, { fd: 3 }, { handle: {} }, { _handle: {} }]) {
+      assert.ok(callReason(options), JSON.stringify(options));
+    }
+  });
+});
