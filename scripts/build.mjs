@@ -22,6 +22,9 @@ const REGISTER_MJS = `${SPDX}
 process.getBuiltinModule('module').createRequire(import.meta.url)('./register.cjs');
 `;
 
+/** What lib/preload.ts requires when the app listens: a bundle of its own beside register.cjs. */
+const CORE = './core.cjs';
+
 async function bundle(entry, format, outfile) {
   const { outputFiles } = await build({
     absWorkingDir: root,
@@ -34,9 +37,9 @@ async function bundle(entry, format, outfile) {
     target: TARGET,
     minifyWhitespace: true,
     minifySyntax: true,
-    external: ['./core.cjs'],
     legalComments: 'none',
     banner: { js: SPDX },
+    external: [CORE],
     logLevel: 'warning',
   });
   writeIfChanged(outfile, outputFiles[0].contents);
@@ -46,7 +49,6 @@ async function bundle(entry, format, outfile) {
 async function buildDist() {
   const written = await Promise.all([
     bundle('register/register.ts', 'cjs', join(dist, 'register.cjs')),
-    // what the preload loads when there is something to multiply
     bundle('lib/core.ts', 'cjs', join(dist, 'core.cjs')),
     bundle('lib/index.ts', 'cjs', join(dist, 'index.cjs')),
     bundle('lib/index.ts', 'esm', join(dist, 'index.mjs')),
@@ -105,6 +107,9 @@ function copy(source) {
 async function buildTree() {
   const sources = TREE_FOLDERS.flatMap((folder) => filesBelow(join(root, folder))).filter((path) => !/\.(d\.ts|md)$/.test(path));
   const written = await mapLimited(sources, 8, (path) => (path.endsWith('.ts') ? transpile(path) : copy(path)));
+  const core = join(tree, 'lib/core.cjs');
+  writeIfChanged(core, "module.exports = require('./core.js');\n");
+  written.push(core);
   for (const folder of TREE_FOLDERS) removeOthers(join(tree, folder), written);
 }
 

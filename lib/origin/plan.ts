@@ -2,7 +2,8 @@
 import type { Birth } from '../birth';
 import type { Settings } from '../config/settings';
 import { readLimits } from '../cpu/cgroup';
-import { assign, workerCount } from '../cpu/count';
+import { assign, type WorkerCount, workerCount } from '../cpu/count';
+import { insideTree, takenCores } from '../cpu/neighbours';
 import { coreOrder } from '../cpu/order';
 import { readText } from '../cpu/read';
 import { readTopology } from '../cpu/topology';
@@ -35,11 +36,25 @@ export interface Single {
 
 export type Plan = Multiplied | Single;
 
+/** Where the app leaves CPUs free, it takes those that no other app's workers are pinned to. */
+function otherApps(settings: Settings, { count, cpus }: WorkerCount): Set<number> {
+  if (count >= cpus.length || settings.pin.kind !== 'auto') return new Set();
+  const { readdirSync } = require('node:fs') as typeof import('node:fs');
+  try {
+    return takenCores(readdirSync('/proc').map(Number).filter((pid) => pid > 0), readText);
+  } catch {
+    return new Set();
+  }
+}
+
 /** Made once, at the first listen() that could be multiplied. */
 export function makePlan(settings: Settings, birth: Birth): Plan {
   const flag = singleProcessFlag(birth.execArgv, birth.env['NODE_OPTIONS']);
   if (flag !== undefined && !settings.workersSet) {
     return { reason: `${flag} means one process unless FASTSOCKET_WORKERS is set`, quiet: true };
+  }
+  if (insideTree(process.pid, readText)) {
+    return { reason: 'started by a program that fastsocket has multiplied already', quiet: true };
   }
   const { addon, reason } = loadAddon();
   if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
@@ -56,7 +71,7 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   debug('%s (%s)', counted.why, limits.detail);
   if (counted.count < 2) return { reason: `one worker is no gain (${counted.why})`, quiet: true };
   const order = coreOrder(readTopology(readText, counted.cpus), counted.cpus);
-  const seats = assign(counted, order);
+  const seats = assign(counted, order, otherApps(settings, counted));
   return {
     addon,
     workers: counted.count,

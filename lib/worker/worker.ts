@@ -13,6 +13,8 @@ import { pinEventLoop } from './pinning';
 
 /** EAFNOSUPPORT: what bind6() says where there is no IPv6; net.js then takes 0.0.0.0. */
 const NO_IPV6 = -97;
+/** EADDRINUSE: two servers of one process on one address, which duplicates of one socket would allow. */
+const IN_USE = -98;
 
 export interface WorkerOptions {
   addon: Addon;
@@ -78,6 +80,7 @@ export class Worker {
     this.inherited.read();
     const fallback = ipv4Fallback(bind);
     if (!this.inherited.has(key) && fallback !== undefined && this.inherited.has(fallback)) return NO_IPV6;
+    if (this.listening.has(key)) return IN_USE;
     const socket = this.inherited.find(key, () => this.tell({ kind: 'ask', key }));
     if (!socket) return native();
     const copy = this.options.addon.dup(socket.fd);

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the test suite: node scripts/test.mjs [--node PATH] [part of a file's name ...] [-- options of node --test]
+import { runTests } from './util/test-run.mjs';
+import { splitArguments } from './util/arguments.mjs';
+
+const { options, names, rest } = splitArguments(process.argv.slice(2), { node: 'path' });
+process.exit(runTests({ node: options.node, names, runnerArguments: rest }));
