@@ -25,6 +25,7 @@ function set(t: TestContext, overrides: { clusterLoaded?: boolean; originStartMs
       giveUp: (reason) => seen.push(`give up: ${reason}`),
       multiply: () => seen.push('multiply'),
       endCanary: () => seen.push('end canary'),
+      withdraw: (reason) => seen.push(`withdraw: ${reason}`),
       appForks: () => world.forks,
     },
   });

@@ -44,13 +44,13 @@ export function editDistance(a: string, b: string): number {
   return (rows[a.length] as number[])[b.length] as number;
 }
 
-/** The candidate nearest to `name`, if it is near enough to be a slip of the finger; otherwise undefined. */
+/** The candidate nearest to `name`, if it is near enough (two edits) to be a slip of the finger; otherwise undefined. */
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = 3;
   for (const candidate of candidates) {
     const distance = editDistance(name, candidate);
-    if (distance < bestDistance && distance < candidate.length / 2) {
+    if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
     }

@@ -29,6 +29,11 @@ function loadedCluster(): Cluster {
   return require('node:cluster') as Cluster;
 }
 
+/** Calls back when the app forks a cluster worker. net has loaded cluster at the first listen(), so this loads nothing. */
+export function onClusterFork(forked: () => void): void {
+  if (builtinLoaded('cluster')) loadedCluster().on('fork', forked);
+}
+
 /** True once the app has forked cluster workers: then its primary's listens are the cluster module's own. */
 export function appForks(): boolean {
   if (!builtinLoaded('cluster')) return false;

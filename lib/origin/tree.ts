@@ -12,7 +12,7 @@ import { Lifecycle } from '../workers/lifecycle';
 import type { Handover, ToOrigin } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { ConnectionCount } from './connection-count';
-import { appForks } from './eligible';
+import { appForks, onClusterFork } from './eligible';
 import type { Multiplied } from './plan';
 import { UnservedQueues } from './unserved-queues';
 
@@ -64,6 +64,7 @@ export class Tree {
         groups: () => this.groups.values(),
         start: (index) => this.startWorker(index),
         giveUp: (reason) => this.giveUp(reason),
+        withdraw: (reason) => this.withdraw(reason),
         multiply: () => this.multiply(),
         endCanary: () => this.pool.live.forEach((worker) => this.pool.kill(worker)),
         appForks,
@@ -71,6 +72,7 @@ export class Tree {
     });
     this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why));
     this.unserved = new UnservedQueues(() => this.groups.values());
+    onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
       exitWaitMs: plan.exitWaitMs,
@@ -290,12 +292,24 @@ export class Tree {
     for (let index = 2; index <= plan.workers; index++) this.startWorker(index);
   }
 
-  private giveUp(reason: string): void {
+  /** A fork that comes later still wins: the origin serves again, the workers drain and go. */
+  private withdraw(reason: string): void {
+    this.becomeSingle(reason);
+    for (const group of this.groups.values()) this.resteer(group);
+    for (const worker of this.pool.live) this.pool.send(worker, { kind: 'leave' });
+  }
+
+  private becomeSingle(reason: string): void {
     this.off = reason;
     this.options.state.reason = reason;
     this.options.state.active = false;
-    say(`the app runs as plain Node: ${reason}`);
+    if (!appForks()) say(`the app runs as plain Node: ${reason}`);
+    else debug('one process: %s', reason);
     this.pool.stopRestarts();
+  }
+
+  private giveUp(reason: string): void {
+    this.becomeSingle(reason);
     for (const worker of this.pool.live) this.pool.kill(worker);
     for (const group of this.groups.values()) {
       group.holders.clear();

@@ -45,6 +45,8 @@ export class Worker {
   private readonly send = process.send;
   private core: number | undefined;
   private pinTried = false;
+  /** The process ends when its servers have closed. */
+  private going = false;
 
   constructor(private readonly options: WorkerOptions) {
     const { addon, control } = options;
@@ -130,6 +132,7 @@ export class Worker {
     this.ending.add(generation);
     handle.owner?.once('close', () => {
       this.ending.delete(generation);
+      this.goIfDone();
       if (this.leaving.delete(generation)) this.tell({ kind: 'closed', key, generation });
     });
     close();
@@ -150,6 +153,8 @@ export class Worker {
         const count = this.listening.get(message.key)?.handle.owner?._connections ?? 0;
         return this.tell({ kind: 'connections', id: message.id, count });
       }
+      case 'leave':
+        return this.leave();
       case 'exit':
         return process.exit(message.code) as never;
     }
@@ -163,6 +168,16 @@ export class Worker {
     if (!open && !this.ending.has(generation)) return this.tell({ kind: 'closed', key, generation });
     this.leaving.add(generation);
     if (open) listening.handle.owner?.close();
+  }
+
+  private leave(): void {
+    this.closeAll();
+    this.going = true;
+    this.goIfDone();
+  }
+
+  private goIfDone(): void {
+    if (this.going && this.ending.size === 0) process.exit(0);
   }
 
   private closeAll(): void {

@@ -23,6 +23,8 @@ export interface LifecycleHooks {
   giveUp(reason: string): void;
   /** The canary has reached all of the origin's listens: the others follow and the origin stands by. */
   multiply(): void;
+  /** The app turned out to be one that must not be multiplied when it was already: the workers drain and go. */
+  withdraw(reason: string): void;
   /** No listener is left: the canary has nothing to prove. */
   endCanary(): void;
   /** The app has forked cluster workers of its own. */
@@ -120,12 +122,15 @@ export class Lifecycle {
     }, ELSEWHERE_MS).unref();
   }
 
+  /** Ends multiplying. Workers that serve already are not killed, they drain. */
   fail(reason: string): void {
-    if (this.state === 'off') return;
+    const { state } = this;
+    if (state === 'off') return;
     this.state = 'off';
     clearTimeout(this.timer);
     clearTimeout(this.deadline);
-    this.options.hooks.giveUp(reason);
+    if (state === 'full') this.options.hooks.withdraw(reason);
+    else this.options.hooks.giveUp(reason);
   }
 }
 

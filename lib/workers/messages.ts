@@ -17,6 +17,8 @@ export type ToWorker =
   | { kind: 'signal'; signal: number }
   | { kind: 'close'; key: string; generation: number }
   | { kind: 'count'; key: string; id: number }
+  /** The app is one process again: close everything gracefully, then end. */
+  | { kind: 'leave' }
   | { kind: 'exit'; code: number };
 
 /** What travels beside the file descriptors on the control socket: one name for each, in order. */
