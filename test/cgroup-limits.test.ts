@@ -80,7 +80,7 @@ test('v1: quota over period, memory limit; container that sees the path of the h
 
 test("v1: a group below the mount's root", () => {
   const mounts = ['33 24 0:30 /docker/abc /cg ro - cgroup cgroup rw,cpu,cpuacct'];
-  const files = { '/cg/inner/cpu.cfs_quota_us': '300000', '/cg/inner/cpu.cfs_period_us': '100000', '/cg/cpu.cfs_quota_us': '-1' };
+  const files = { '/cg/inner/cpu.cfs_quota_us': '300000', '/cg/inner/cpu.cfs_period_us': '100000', '/cg/cpu.cfs_quota_us': '-1', '/cg/ef/cpu.cfs_quota_us': '1000', '/cg/ef/cpu.cfs_period_us': '1000' };
   assert.equal(limits('4:cpu,cpuacct:/docker/abc/inner\n', mounts, files).cpus, 3);
   assert.equal(limits('4:cpu,cpuacct:/docker/abcdef\n', mounts, files).cpus, undefined, 'a name that only begins alike');
 });
@@ -171,6 +171,7 @@ test('odd names: colons and spaces in paths, escapes in mountinfo, a removed gro
   const files = { '/mnt/c group\\x/a:b c/cpu.max': '100000 100000', '/mnt/c group\\x/cpu.max': '300000 100000' };
   assert.equal(limits('0::/a:b c\n', [mount], files).cpus, 1);
   assert.equal(limits('0::/a:b c (deleted)\n', [mount], files).cpus, 1);
+  assert.equal(limits('0::/a:/b\n', [mount], { '/mnt/c group\\x/a:/b/cpu.max': '200000 100000', '/mnt/c group\\x/b/cpu.max': '100000 100000' }).cpus, 2);
   assert.equal(limits('0::/gone (deleted)\n', [mount], files).cpus, 3, 'its parent still counts');
 });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { afterEach, test } from 'node:test';
 import { debugEnabled, debugListed, marker, setMarker, snapshotEnvironment, switchedOff } from '../lib/config/environment';
+import { parseSettings } from '../lib/config/settings';
 
 const before = { ...process.env };
 afterEach(() => {
@@ -18,6 +19,13 @@ test('the kill switch', () => {
   for (const value of ['', 'on', '1', 'offf']) {
     process.env['FASTSOCKET'] = value;
     assert.equal(switchedOff(), false, value);
+  }
+});
+
+test('the kill switch agrees with the settings', () => {
+  for (const value of ['off', 'OFF', ' Off ', '0', 'false', 'no', '', ' ', 'on', '1', 'true', 'yes', 'offf', '00', 'n']) {
+    process.env['FASTSOCKET'] = value;
+    assert.equal(switchedOff(), parseSettings(process.env).settings?.off === true, value);
   }
 });
 

@@ -75,6 +75,8 @@ test('numeric order where the topology is missing, useless, or missing for one C
   assert.equal(order({}, [3, 0, 2]), '0 2 3');
   const minusOne = Object.fromEntries(range(4).map((cpu) => [`/sys/devices/system/cpu/cpu${cpu}/topology/core_id`, '-1\n']));
   assert.equal(order(minusOne, range(4)), '0 1 2 3');
+  for (const cpu of range(4)) minusOne[`/sys/devices/system/cpu/cpu${cpu}/topology/physical_package_id`] = `${cpu >> 1}\n`;
+  assert.equal(order(minusOne, range(4)), '0 1 2 3', 'a core number that says nothing, in two packages');
   const hole = { ...PAIRED };
   for (const path of Object.keys(hole)) if (path.includes('/cpu7/')) delete hole[path];
   assert.equal(order(hole, range(8)), '0 1 2 3 4 5 6 7');

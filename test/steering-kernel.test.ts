@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Addon, loadAddon } from '../lib/native/addon';
 import { LD_ABS, loadAbsolute, type Program } from '../lib/steering/bpf';
 import { run } from '../lib/steering/interpreter';
@@ -56,14 +57,19 @@ function attach({ fds }: Group, program: Program): void {
   assert.equal(addon.attachProgram(fds[0] as number, encode(program)), 0);
 }
 
-/** How many connections wait at each socket; takes them. */
-function drain({ fds }: Group, counts: Map<number, number>): void {
-  fds.forEach((fd, index) => {
-    for (let child = addon.accept(fd); child >= 0; child = addon.accept(fd)) {
-      addon.close(child);
-      counts.set(index, (counts.get(index) ?? 0) + 1);
-    }
-  });
+/** Counts `n` connections by the socket that they wait at, and takes them. The last ACK may come a moment after the client's 'connect'. */
+async function drain({ fds }: Group, n: number, counts: Map<number, number>): Promise<void> {
+  const deadline = Date.now() + 5000;
+  for (let left = n; left > 0; ) {
+    fds.forEach((fd, index) => {
+      for (let child = addon.accept(fd); child >= 0; child = addon.accept(fd), left--) {
+        addon.close(child);
+        counts.set(index, (counts.get(index) ?? 0) + 1);
+      }
+    });
+    assert.ok(Date.now() < deadline, `${left} of ${n} connections came to no socket`);
+    if (left > 0) await delay(1);
+  }
 }
 
 /** Which sockets `n` connections from this address go to. */
@@ -73,8 +79,8 @@ async function observe(target: Group, n: number, localAddress = '127.0.0.1'): Pr
     const clients: Socket[] = [];
     for (let i = 0; i < Math.min(left, 100); i++) clients.push(connect({ port: target.port, host: '127.0.0.1', localAddress }));
     await Promise.all(clients.map((client) => once(client, 'connect')));
-    for (const client of clients) client.resetAndDestroy();
-    drain(target, counts);
+    await drain(target, clients.length, counts);
+    for (const client of clients) client.destroy();
   }
   return counts;
 }

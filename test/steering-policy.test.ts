@@ -104,6 +104,13 @@ test('auto: above its fair share and slack a CPU gives away what is above the fa
   assert.ok(Math.abs(locality(decision, arrivals, workers) - 0.7) < 1e-9);
 });
 
+test('auto: a small sample must be clearly above the limit, a large one need not', () => {
+  const keepOf = (arrivals: number[]) => ask({ workers: crew(2), arrivals }).table.own.get(0)?.keep;
+  assert.equal(keepOf([130, 70]), 1);
+  assert.ok((keepOf([13_000, 7000]) ?? 1) < 0.8);
+  assert.ok((keepOf([160, 40]) ?? 1) < 0.8);
+});
+
 test('auto: everything on one CPU comes out even, and needs no steering by CPU', () => {
   for (const n of [2, 8, 64]) {
     const workers = crew(n);
@@ -209,8 +216,8 @@ test('noise does not make it flap: steady arrivals, a decision after every 400',
     for (let round = 0; round < 200; round++) {
       const arrivals = spread.map(() => 0);
       for (let i = 0; i < 400; i++) {
-        let left = fraction(random) * total;
-        const cpu = spread.findIndex((part) => (left -= part) < 0);
+        const at = fraction(random) * total;
+        const cpu = spread.findIndex((_, last) => at < spread.slice(0, last + 1).reduce((a, b) => a + b, 0));
         arrivals[cpu] = (arrivals[cpu] ?? 0) + 1;
       }
       previous = ask({ workers, arrivals, previous });
@@ -220,14 +227,15 @@ test('noise does not make it flap: steady arrivals, a decision after every 400',
   }
 });
 
-test('what was given away by a passing burst comes home again', () => {
-  const workers = crew(8);
-  const even = new Array(8).fill(1000);
-  let decision = ask({ workers, arrivals: even });
-  decision = ask({ workers, arrivals: [3000, ...even.slice(1)], previous: decision });
-  assert.ok((decision.table.own.get(0)?.keep ?? 1) < 0.6);
-  decision = ask({ workers, arrivals: even, previous: decision });
-  assert.equal(locality(decision, even, workers), 1);
+test('what was given away in a passing burst comes home again, a little of it too', () => {
+  const workers = crew(16);
+  const even = new Array(16).fill(100_000);
+  for (const burst of [135_000, 300_000]) {
+    const calm = ask({ workers, arrivals: even });
+    const busy = ask({ workers, arrivals: [burst, ...even.slice(1)], previous: calm });
+    assert.ok((busy.table.own.get(0)?.keep ?? 1) < 0.8, `${burst}`);
+    assert.equal(locality(ask({ workers, arrivals: even, previous: busy }), even, workers), 1, `${burst}`);
+  }
 });
 
 test('5,000 random machines: always a valid table of live workers, and none above twice its due', () => {

@@ -34,7 +34,7 @@ export function parseGroupPaths(text: string): GroupPath[] {
 }
 
 /** mountinfo writes space, tab, line feed and backslash as `\040`, `\011`, `\012` and `\134`. */
-function unescape(field: string): string {
+function unescapeField(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
@@ -49,8 +49,8 @@ export function parseGroupMounts(text: string): GroupMount[] {
     mounts.push({
       unified: type === 'cgroup2',
       controllers: type === 'cgroup2' ? [] : (fields[separator + 3] ?? '').split(','),
-      root: unescape(fields[3] as string),
-      mountPoint: unescape(fields[4] as string),
+      root: unescapeField(fields[3] as string),
+      mountPoint: unescapeField(fields[4] as string),
     });
   }
   return mounts;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SteerSetting } from '../config/settings';
 import { type Decision, decide } from '../steering/policy';
-import { encode, generate, smallerProgram, type SteeringTable } from '../steering/program';
+import { encode, generate, programs, type SteeringTable } from '../steering/program';
 import type { ListenerGroup } from './listener-group';
 
 /** Older samples count half after this many new ones: the policy follows a change of the machine, not noise. */
@@ -60,13 +60,14 @@ export class Steering {
 
   /** ENOMEM means net.core.optmem_max is too small for this program (net/core/filter.c): a coarser one, or none. */
   private attach(group: ListenerGroup, table: SteeringTable): void {
-    let error = group.steer(encode(generate(table)));
-    for (let step = 1; error === ENOMEM; step++) {
-      const smaller = smallerProgram(table, step);
-      if (!smaller) break;
-      error = group.steer(encode(smaller));
-      if (error === 0) this.explain(`${group.key}: the program was too large for the kernel, coarser by ${step}`);
+    let error = ENOMEM;
+    let coarser = 0;
+    for (const program of programs(table)) {
+      error = group.steer(encode(program));
+      if (error !== ENOMEM) break;
+      coarser++;
     }
+    if (error === 0 && coarser > 0) this.explain(`${group.key}: the program was too large for the kernel, coarser by ${coarser}`);
     if (error === 0) return;
     this.explain(`${group.key}: no steering program (errno ${-error}), sockets leave the group instead`);
     group.giveUpProgram();

@@ -161,7 +161,7 @@ function byCpu(live: readonly Live[], shares: readonly number[], samples: number
 }
 
 function automatic({ arrivals, previous }: PolicyInput, live: readonly Live[]): Draft {
-  const counts = arrivals.map((n) => (n > 0 ? n : 0));
+  const counts = arrivals.map((n) => (Number.isFinite(n) && n > 0 ? n : 0));
   const counted = counts.reduce((sum, n) => sum + n, 0);
   const needed = Math.max(MIN_SAMPLES, MIN_SAMPLES_EACH * live.length);
   const known = counted >= needed;
