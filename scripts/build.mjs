@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Builds dist/ (what is published), build/ (what tests and benchmarks run) and, by native.mjs, the addon.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { build, transform } from 'esbuild';
-import { copyIfChanged, filesBelow, removeOthers, writeIfChanged } from './util/files.mjs';
+import { copyIfChanged, filesBelow, removeOthers, temporaryFolder, writeIfChanged } from './util/files.mjs';
 import { mapLimited, root, run, runCollected } from './util/shell.mjs';
 
 const SPDX = '// SPDX-License-Identifier: Apache-2.0';
@@ -60,25 +60,25 @@ async function buildDist() {
 
 /** Declarations for both module systems: the same text as .d.ts (require) and as .d.mts (import). */
 async function buildTypes() {
-  const out = mkdtempSync(join(tree, 'types-'));
-  try {
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    const { status, output } = await runCollected(process.execPath, [tsc, '-p', 'tsconfig.types.json', '--outDir', out]);
-    const emitted = join(out, 'index.d.ts');
-    if (status !== 0 || !existsSync(emitted)) throw new Error(`tsc wrote no types (status ${status})\n${output}`);
-    const declarations = { index: readFileSync(emitted, 'utf8'), register: `${SPDX}\nexport {};\n` };
-    const written = [];
-    for (const [name, text] of Object.entries(declarations)) {
-      for (const suffix of ['d.ts', 'd.mts']) {
-        const path = join(dist, 'types', `${name}.${suffix}`);
-        writeIfChanged(path, text);
-        written.push(path);
-      }
+  const out = temporaryFolder(tree);
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const args = [tsc, '-p', 'tsconfig.types.json', '--outDir', out];
+  const { status, output } = await runCollected(process.execPath, args);
+  if (status !== 0) throw new Error(`tsc wrote no types (status ${status})\n${output}`);
+  const index = readFileSync(join(out, 'index.d.ts'), 'utf8');
+  // A relative import in a .d.mts needs its extension, which the sources leave out.
+  if (/from '\.|import\('\./.test(index))
+    throw new Error('the types of lib/index.ts must need no other file');
+  const declarations = { index, register: `${SPDX}\nexport {};\n` };
+  const written = [];
+  for (const [name, text] of Object.entries(declarations)) {
+    for (const suffix of ['d.ts', 'd.mts']) {
+      const path = join(dist, 'types', `${name}.${suffix}`);
+      writeIfChanged(path, text);
+      written.push(path);
     }
-    return written;
-  } finally {
-    rmSync(out, { recursive: true, force: true });
   }
+  return written;
 }
 
 async function transpile(source) {
@@ -105,8 +105,12 @@ function copy(source) {
 }
 
 async function buildTree() {
-  const sources = TREE_FOLDERS.flatMap((folder) => filesBelow(join(root, folder))).filter((path) => !/\.(d\.ts|md)$/.test(path));
-  const written = await mapLimited(sources, 8, (path) => (path.endsWith('.ts') ? transpile(path) : copy(path)));
+  const sources = TREE_FOLDERS.flatMap((folder) => filesBelow(join(root, folder))).filter(
+    (path) => !/\.(d\.ts|md)$/.test(path),
+  );
+  const written = await mapLimited(sources, 8, (path) =>
+    path.endsWith('.ts') ? transpile(path) : copy(path),
+  );
   const core = join(tree, 'lib/core.cjs');
   writeIfChanged(core, "module.exports = require('./core.js');\n");
   written.push(core);
@@ -116,7 +120,8 @@ async function buildTree() {
 async function buildNative() {
   const script = join(root, 'scripts/native.mjs');
   if (!existsSync(script)) return;
-  if (run(process.execPath, [script, 'build'], { stdio: ['ignore', 2, 2] }) !== 0) throw new Error('the native addon was not built');
+  if (run(process.execPath, [script, 'build'], { stdio: ['ignore', 2, 2] }) !== 0)
+    throw new Error('the native addon was not built');
 }
 
 writeIfChanged(join(tree, '.gitignore'), '*\n');

@@ -14,5 +14,6 @@ for (const wanted of names.length > 0 ? names : VERSIONS) {
   results.push({ version, passed: runTests({ node, names: rest }) === 0 });
 }
 console.log('');
-for (const { version, passed } of results) console.log(`Node ${version}: ${passed ? 'all passed' : 'FAILED'}`);
+for (const { version, passed } of results)
+  console.log(`Node ${version}: ${passed ? 'all passed' : 'FAILED'}`);
 process.exit(results.every(({ passed }) => passed) ? 0 : 1);

@@ -10,7 +10,9 @@ const TOOLS = { 'g++': 'g++', make: 'make', python3: 'python3' };
 
 function installPackages() {
   const stamp = join(root, 'node_modules/.fastsocket-stamp');
-  const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
   say('installing packages (npm ci)');
   runQuietly('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund']);
@@ -22,7 +24,9 @@ function installTools() {
   if (missing.length === 0) return;
   const packages = missing.map((program) => TOOLS[program]);
   if (process.getuid?.() !== 0 || !which('apt-get')) {
-    fail(`building the addon needs ${missing.join(', ')}; install the package${packages.length > 1 ? 's' : ''} ${packages.join(' ')}`);
+    fail(
+      `building the addon needs ${missing.join(', ')}; install the package${packages.length > 1 ? 's' : ''} ${packages.join(' ')}`,
+    );
   }
   say(`installing ${packages.join(', ')} (apt-get)`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The application of the demo: the same file in all modes, and it knows of none of them.
-'use strict';
 
 const fastify = require('fastify')();
 

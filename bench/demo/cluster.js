@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an application has to be wrapped in to use node:cluster, with Node's default policy (round robin).
-'use strict';
 
 const cluster = require('node:cluster');
 const { availableParallelism } = require('node:os');

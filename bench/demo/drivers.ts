@@ -10,17 +10,15 @@ export interface Load {
 }
 
 /** The part of autocannon that is used; it brings no types. */
-interface Autocannon {
-  (options: {
-    url: string;
-    connections: number;
-    duration: number;
-    sampleInt: number;
-    timeout: number;
-    reconnectRate?: number;
-    setupClient(client: EventEmitter): void;
-  }): Promise<unknown> & { stop(): void };
-}
+type Autocannon = (options: {
+  url: string;
+  connections: number;
+  duration: number;
+  sampleInt: number;
+  timeout: number;
+  reconnectRate?: number;
+  setupClient(client: EventEmitter): void;
+}) => Promise<unknown> & { stop(): void };
 
 /** Longer than any run: the demo stops it. */
 const FOREVER_S = 3600;

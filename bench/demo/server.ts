@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { get } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { snapshotEnvironment } from '../../lib/config/settings';
+import { snapshotEnvironment } from '../../lib/config/environment';
 import { freePort } from '../lib/free-port';
 import { alive } from '../lib/proc';
 import { killGroup, startGroup } from '../lib/processes';
@@ -59,9 +59,9 @@ export class Server {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Lines that fastsocket has written. */
+  /** Lines that fastsocket has written, with NODE_DEBUG=fastsocket its log. */
   remarks(): string[] {
-    return this.stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
+    return this.stderr.split('\n').filter((line) => /^(fastsocket|FASTSOCKET \d+): /.test(line));
   }
 
   private async ready(mode: Mode, path: string): Promise<void> {

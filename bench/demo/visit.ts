@@ -13,6 +13,8 @@ import { LOADS, type LoadName, type Measure, type Visit } from './types';
 /** How long each load runs unmeasured and measured, in milliseconds. */
 export type Plan = Record<LoadName, { warmMs: number; measureMs: number }>;
 
+const SETTLE_MS = 100;
+
 const PATH = '/users/42';
 const ANSWER = '{"id":42,"name":"user 42","tags":["a","b","c"]}';
 
@@ -29,21 +31,30 @@ export interface VisitOptions {
 
 /** One fresh server of one mode, measured under each load; a later load finds it as warm in one mode as in the other. */
 export async function visit(options: VisitOptions): Promise<Visit> {
-  const { mode, round, folder } = options;
-  const own = mkdtempSync(join(folder, `${mode.name}-`));
-  const server = await Server.start(mode, own, PATH);
-  let killed = false;
+  const { mode, round } = options;
+  const folder = mkdtempSync(join(options.folder, `${mode.name}-`));
   try {
-    const loads = {} as Record<LoadName, Measure>;
+    const server = await Server.start(mode, folder, PATH);
+    const loads = await measureAll(server, options);
+    const { pids, root } = server.serving;
+    const killed = !(await server.stop());
+    return { mode: mode.name, round, loads, serving: pids.length, rootServes: root, remarks: server.remarks(), killed };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function measureAll(server: Server, options: VisitOptions): Promise<Record<LoadName, Measure>> {
+  const loads = {} as Record<LoadName, Measure>;
+  try {
     for (const load of LOADS) {
       options.progress(load);
       loads[load] = await measure(server, load, options);
     }
-    const { pids, root } = server.serving;
-    return { mode: mode.name, round, loads, serving: pids.length, rootServes: root, remarks: server.remarks(), killed };
-  } finally {
-    killed = !(await server.stop());
-    rmSync(own, { recursive: true, force: true });
+    return loads;
+  } catch (error) {
+    await server.stop();
+    throw error;
   }
 }
 
@@ -58,6 +69,8 @@ async function measure(server: Server, load: LoadName, { plan, connections, clie
     reconnect,
   };
   const { warmMs, measureMs } = plan[load];
+  // what the load before has left in the servers' queues is not this one's
+  await sleep(SETTLE_MS);
   let before = await server.counts.ask();
   await clients.start(spec);
   await sleep(warmMs);

@@ -61,13 +61,12 @@ export class Steering {
   /** ENOMEM means net.core.optmem_max is too small for this program (net/core/filter.c): a coarser one, or none. */
   private attach(group: ListenerGroup, table: SteeringTable): void {
     let error = ENOMEM;
-    let coarser = 0;
-    for (const program of programs(table)) {
+    for (const { program, step } of programs(table)) {
       error = group.steer(encode(program));
-      if (error !== ENOMEM) break;
-      coarser++;
+      if (error === ENOMEM) continue;
+      if (error === 0 && step > 0) this.explain(`${group.key}: the whole program is too large for the kernel, coarser by ${step}`);
+      break;
     }
-    if (error === 0 && coarser > 0) this.explain(`${group.key}: the program was too large for the kernel, coarser by ${coarser}`);
     if (error === 0) return;
     this.explain(`${group.key}: no steering program (errno ${-error}), sockets leave the group instead`);
     group.giveUpProgram();

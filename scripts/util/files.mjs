@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 /** Paths of all files below `folder`, sorted, `skip`ped folder names left out; none when the folder is missing. */
@@ -40,4 +52,12 @@ export function removeOthers(folder, wanted) {
   for (const path of filesBelow(folder)) {
     if (!keep.has(path) && !path.endsWith('.tmp')) rmSync(path, { force: true });
   }
+}
+
+/** A new folder that is removed when this program ends, however it ends short of a fatal signal. */
+export function temporaryFolder(parent = tmpdir()) {
+  mkdirSync(parent, { recursive: true });
+  const folder = mkdtempSync(join(parent, 'fastsocket-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
 }

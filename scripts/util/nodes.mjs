@@ -14,7 +14,9 @@ export function nodeBinary(version) {
     say(`installing Node ${version}`);
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'package.json'), '{"private":true}\n');
-    runQuietly('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${version}`], { cwd: folder });
+    runQuietly('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${version}`], {
+      cwd: folder,
+    });
   }
   return binary;
 }

@@ -30,7 +30,9 @@ export function runQuietly(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', ...options });
   if (result.status === 0) return result.stdout;
   process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
-  return fail(`${[command, ...args].join(' ')} failed: ${result.error?.message ?? result.signal ?? `status ${result.status}`}`);
+  return fail(
+    `${[command, ...args].join(' ')} failed: ${result.error?.message ?? result.signal ?? `status ${result.status}`}`,
+  );
 }
 
 /**
@@ -39,7 +41,12 @@ export function runQuietly(command, args, options = {}) {
  */
 export function runCollected(command, args, { timeoutMs, ...options } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], detached: true, ...options });
+    const child = spawn(command, args, {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      ...options,
+    });
     const chunks = [];
     let timedOut = false;
     const killGroup = () => {
@@ -49,7 +56,11 @@ export function runCollected(command, args, { timeoutMs, ...options } = {}) {
         // Nothing of the group is left.
       }
     };
-    const timer = timeoutMs && setTimeout(() => ((timedOut = true), killGroup()), timeoutMs);
+    const expire = () => {
+      timedOut = true;
+      killGroup();
+    };
+    const timer = timeoutMs === undefined ? undefined : setTimeout(expire, timeoutMs);
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => chunks.push(chunk));
     child.once('error', reject);
     child.once('exit', killGroup);

@@ -7,7 +7,8 @@ import { fail, root, run } from './shell.mjs';
 const TIMEOUT_MS = 300_000;
 
 /** Names of environment variables that would change what the tests see. */
-const DISTURBING = /^(FASTSOCKET.*|WEB_CONCURRENCY|NODE_OPTIONS|NODE_DEBUG|NODE_UNIQUE_ID|NODE_CHANNEL_FD|NODE_TEST_CONTEXT)$/;
+const DISTURBING =
+  /^(FASTSOCKET.*|WEB_CONCURRENCY|NODE_OPTIONS|NODE_DEBUG|NODE_UNIQUE_ID|NODE_CHANNEL_FD|NODE_TEST_CONTEXT)$/;
 
 /** The environment without what would change the behaviour of the hook in the programs under test. */
 export function cleanEnvironment() {
@@ -20,8 +21,12 @@ export function cleanEnvironment() {
  */
 export function runTests({ node = process.execPath, names = [], runnerArguments = [] } = {}) {
   const all = filesBelow(join(root, 'build/test')).filter((path) => path.endsWith('.test.js'));
-  const files = all.filter((path) => names.length === 0 || names.some((name) => basename(path).includes(name)));
+  const files = all.filter(
+    (path) => names.length === 0 || names.some((name) => basename(path).includes(name)),
+  );
   if (files.length === 0) fail(`no test file matches ${names.join(' ') || 'build/test/*.test.js'}`);
-  const options = ['--test', '--test-concurrency=1', `--test-timeout=${TIMEOUT_MS}`, '--test-reporter=spec'];
+  const options = ['--test', '--test-concurrency=1', `--test-timeout=${TIMEOUT_MS}`];
+  if (!runnerArguments.some((argument) => argument.startsWith('--test-reporter')))
+    options.push('--test-reporter=spec');
   return run(node, [...options, ...runnerArguments, ...files], { env: cleanEnvironment() });
 }
