@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bundled to core.cjs: everything but the preload.
+import type { Cluster } from 'node:cluster';
 import { setMarker } from './config/environment';
-import { parseSettings } from './config/settings';
+import { parseSettings, type Settings } from './config/settings';
+import { FallbackOrigin } from './fallback/origin';
+import { FallbackTree } from './fallback/tree';
+import { FallbackWorker } from './fallback/worker';
 import { loadTcp, useTcp } from './hook/tcp';
 import { debug, say } from './log';
 import { loadAddon } from './native/addon';
@@ -14,8 +18,10 @@ import { Worker } from './worker/worker';
 
 /** core/index/workers/fd: how the origin marks a worker that it starts. */
 const WORKER_MARK = /^(\d+|none)\/\d+\/(\d+)\/(\d+)$/;
+/** The same where there is no addon, and so no control socket. */
+const FALLBACK_MARK = /^(\d+|none)\/\d+\/(\d+)\/ipc$/;
 
-/** At the first listen() on a fixed port of a program that may be multiplied. */
+/** When the first listen() on a fixed port binds, in a program that may be multiplied. */
 export function startOrigin(preload: Preload): void {
   const { state, birth, tcp } = preload;
   useTcp(tcp);
@@ -26,18 +32,37 @@ export function startOrigin(preload: Preload): void {
     return;
   }
   for (const warning of parsed.warnings) say(warning);
+  const { addon, reason } = loadAddon();
+  if (!addon) return startFallbackOrigin(preload, parsed.settings, reason ?? 'it could not be loaded');
   const origin = new Origin(preload, parsed.settings, (plan, clusterLoaded) => {
-    const signals = new OriginSignals();
-    preload.signalled = (signal) => signals.received(signal);
-    const tree = new Tree({ plan, clusterLoaded, state, birth, markOrigin: () => setMarker('origin'), signals });
+    const tree = new Tree({ plan, clusterLoaded, state, birth, markOrigin, signals: relayedSignals(preload) });
     state.workers = () => tree.liveWorkers();
     return tree;
   });
   origin.install();
 }
 
+function startFallbackOrigin(preload: Preload, settings: Settings, missing: string): void {
+  const { state, birth } = preload;
+  const origin = new FallbackOrigin(preload, settings, missing, (plan, clusterLoaded) => {
+    const tree = new FallbackTree({ plan, clusterLoaded, state, birth, markOrigin, signals: relayedSignals(preload) });
+    state.workers = () => tree.liveWorkers();
+    return tree;
+  });
+  origin.install();
+}
+
+const markOrigin = () => setMarker('origin');
+
+function relayedSignals(preload: Preload): OriginSignals {
+  const signals = new OriginSignals();
+  preload.signalled = (signal) => signals.received(signal);
+  return signals;
+}
+
 /** A copy that the origin has forked: the control socket leads to our parent, or the marker is not believed. */
 export function startWorker(state: State, mark: string): boolean {
+  if (FALLBACK_MARK.test(mark)) return startFallbackWorker(state, mark);
   const match = WORKER_MARK.exec(mark);
   if (!match) return false;
   const [, core, count, fd] = match as unknown as [string, string, string, string];
@@ -52,6 +77,19 @@ export function startWorker(state: State, mark: string): boolean {
   const wanted = core === 'none' ? undefined : Number(core);
   const pinned = (cpu: number) => { state.core = cpu; };
   new Worker({ addon, tcp, control, core: wanted, pinned }).install();
+  state.role = 'worker';
+  state.active = true;
+  state.workers = () => Number(count);
+  return true;
+}
+
+function startFallbackWorker(state: State, mark: string): boolean {
+  const [, core, count] = FALLBACK_MARK.exec(mark) as unknown as [string, string, string];
+  // believed only where Node itself has made this process a cluster worker with a channel
+  if (!process.connected || !(require('node:cluster') as Cluster).isWorker) return false;
+  setMarker(core);
+  state.core = FallbackWorker.pinnedTo(core === 'none' ? undefined : Number(core));
+  new FallbackWorker().install();
   state.role = 'worker';
   state.active = true;
   state.workers = () => Number(count);

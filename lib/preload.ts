@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// All that runs in a program that never listens. The rest of the hook is core.cjs, loaded at the first listen() on a
-// fixed port, or at once in a worker.
+// All that runs in a program that never listens. The rest of the hook is core.cjs, loaded when the first listen() on a
+// fixed port binds, or at once in a worker.
 import { type Birth, rememberBirth } from './birth';
 import { marker, snapshotEnvironment, switchedOff, underTestRunner } from './config/environment';
 import type { BindArguments } from './group/key';
@@ -21,6 +21,8 @@ export interface Preload {
   readonly bound: WeakMap<TcpHandle, BindArguments>;
   /** Options of each server's last listen() call. */
   readonly calls: WeakMap<object, ListenCall['options']>;
+  /** The same by fixed port: at bind() time a handle does not know its server yet. */
+  readonly asked: Map<number, ListenCall['options']>;
   /** The app had loaded node:cluster before its first listen(); net loads it in that call, for everybody. */
   clusterLoaded: boolean | undefined;
   /** A relayed signal has reached this process; its handlers run next. */
@@ -99,34 +101,35 @@ function startOrigin(state: State): string | undefined {
     hooks: { bind, listen },
     bound: new WeakMap(),
     calls: new WeakMap(),
+    asked: new Map(),
     clusterLoaded: undefined,
     signalled: () => {},
   };
   onListenCall(({ server, options }) => {
     preload.clusterLoaded ??= builtinLoaded('cluster');
     preload.calls.set(server, options);
+    const port = Number(options?.port);
+    if (port > 0) preload.asked.set(port, options);
   });
   hookTcp(tcp, preload.hooks);
   relaySignals(preload);
   state.role = 'origin';
   return undefined;
 
+  /** The first bind() to a fixed port that a listen() asked for: from here on the core decides. */
   function bind(handle: TcpHandle, args: BindArguments, native: () => number): number {
-    const error = native();
-    if (error === 0) preload.bound.set(handle, args);
-    return error;
-  }
-
-  /** The first listen() on a fixed port: from here on the core decides. */
-  function listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
-    if (!preload.bound.has(handle)) return native(backlog);
-    preload.hooks.listen = (_handle, n, original) => original(n);
+    if (!preload.asked.has(args.port)) return native();
+    preload.hooks.bind = (_handle, _args, original) => original();
     try {
       core().startOrigin(preload);
     } catch (error) {
       fail(state, error);
     }
-    return preload.hooks.listen(handle, backlog, native);
+    return preload.hooks.bind(handle, args, native);
+  }
+
+  function listen(_handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
+    return native(backlog);
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of contents: every file of the addon exports its own functions. lib/native/addon.ts is the typed face of it.
+// The table of contents: every file of the addon exports its own functions. lib/native/addon.ts is the typed face of
+// it.
 #include "napi_help.h"
 
 NAPI_MODULE_INIT() {

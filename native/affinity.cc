@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which CPUs a thread may run on. sched_setaffinity(2): a mask belongs to a thread, a new thread and a forked process
-// inherit the mask of their maker. Only the event loop is to be pinned, so everything it makes gets the original mask back.
+// inherit the mask of their maker. Only the event loop is to be pinned, so everything it makes gets the original mask
+// back.
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -27,7 +28,8 @@ struct Mask {
   [[nodiscard]] bool is(const Mask& other) const { return memcmp(words, other.words, sizeof words) == 0; }
 };
 
-// Through syscall(): the kernel's interface has no cpu_set_t, and libc's wrappers differ in what they do with its length.
+// Through syscall(): the kernel's interface has no cpu_set_t, and libc's wrappers differ in what they do with its
+// length.
 int readMask(int thread, Mask* mask) {
   *mask = {};
   const long bytes = syscall(SYS_sched_getaffinity, thread, sizeof mask->words, mask->words);
@@ -146,7 +148,7 @@ int sweep() {
   if (tasks == nullptr) return -errno;
   int changed = 0;
   for (dirent* entry = readdir(tasks); entry != nullptr; entry = readdir(tasks)) {
-    const int thread = atoi(entry->d_name);
+    const int thread = static_cast<int>(strtol(entry->d_name, nullptr, 10));
     // 0: "." and ".."; a thread that has ended since is no error
     if (thread > 0 && thread != g_state.thread && unpinThread(thread) == 1) changed++;
   }
@@ -170,7 +172,7 @@ napi_value jsCurrentCpu(napi_env env, napi_callback_info info) {
 
 bool exportAffinity(napi_env env, napi_value exports) {
   static const Export kTable[] = {
-      {"getAffinity", jsGetAffinity},     {"pinEventLoop", jsPinEventLoop}, {"restoreThread", jsRestoreThread},
+      {"getAffinity", jsGetAffinity},   {"pinEventLoop", jsPinEventLoop}, {"restoreThread", jsRestoreThread},
       {"sweepThreads", jsSweepThreads}, {"currentCpu", jsCurrentCpu},
   };
   return defineAll(env, exports, kTable);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The origin's death by a signal that the app does not handle. Whoever waits for it may start the next instance at once,
-// so the port must be free when the exit status can be seen, and workers need milliseconds to die (kernel/exit.c: exit_mm
-// comes before exit_files). Hence the sockets leave LISTEN first - a bound socket that does not listen is no obstacle
-// under SO_REUSEADDR -, the workers are killed, and then the signal does what it would have done without us.
+// The origin's death by a signal that the app does not handle. Whoever waits for it may start the next instance at
+// once, so the port must be free when the exit status can be seen, and workers need milliseconds to die (kernel/exit.c:
+// exit_mm comes before exit_files). Hence the sockets leave LISTEN first - a bound socket that does not listen is no
+// obstacle under SO_REUSEADDR -, the workers are killed, and then the signal does what it would have done without us.
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -96,7 +96,8 @@ void unguardSignal(int signal) {
 void publish(Table* table) {
   Table* old = __atomic_exchange_n(&g_table, table, __ATOMIC_SEQ_CST);
   // A handler that began before the exchange may still read the old one. In this thread there is none (signals are
-  // blocked), elsewhere it takes microseconds; after a fork() in the midst of one it never ends: then the table is lost.
+  // blocked), elsewhere it takes microseconds; after a fork() in the midst of one it never ends: then the table is
+  // lost.
   for (int turn = 0; turn < 10000; turn++) {
     if (__atomic_load_n(&g_readers, __ATOMIC_SEQ_CST) == 0) {
       free(old);

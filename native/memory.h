@@ -13,8 +13,7 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(size_t size)
-      : data_(static_cast<T*>(calloc(size == 0 ? 1 : size, sizeof(T)))),
-        size_(data_ == nullptr ? 0 : size) {}
+      : data_(static_cast<T*>(calloc(size == 0 ? 1 : size, sizeof(T)))), size_(data_ == nullptr ? 0 : size) {}
   ~Buffer() { free(data_); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;

@@ -6,7 +6,8 @@
 namespace fastsocket {
 
 namespace {
-// Above every list that is passed (1,024 file descriptors), so that a length gone wrong is an error and not an allocation.
+// Above every list that is passed (1,024 file descriptors), so that a length gone wrong is an error and not an
+// allocation.
 constexpr uint32_t kLongestList = 65536;
 
 bool wholeNumber(napi_env env, napi_value value, int* out) {

@@ -11,7 +11,8 @@
 
 namespace fastsocket {
 
-// The arguments of one call. A wrong type throws a TypeError and makes ok() false; the function must then return nullptr.
+// The arguments of one call. A wrong type throws a TypeError and makes ok() false; the function must then return
+// nullptr.
 class Args {
  public:
   Args(napi_env env, napi_callback_info info);

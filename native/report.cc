@@ -34,8 +34,8 @@ void report(int signal, siginfo_t* info, void* /*context*/) {
     setDefault(signal);
     raise(signal);
   } else if (info->si_code != SI_KERNEL) {
-    // SI_KERNEL: from the terminal, whose foreground process group the origin is in too. A full channel loses the report,
-    // as a second pending signal of the same number would be lost.
+    // SI_KERNEL: from the terminal, whose foreground process group the origin is in too. A full channel loses the
+    // report, as a second pending signal of the same number would be lost.
     char text[16];
     const size_t length = writeReport(text, signal);
     (void)send(__atomic_load_n(&g_report.sock, __ATOMIC_ACQUIRE), text, length, MSG_DONTWAIT | MSG_NOSIGNAL);

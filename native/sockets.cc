@@ -106,10 +106,8 @@ napi_value jsDropSyn(napi_env env, napi_callback_info info) {
   // A TCP socket's filter sees the packet from the TCP header on (net/ipv4/tcp_ipv4.c, tcp_filter): byte 13 holds the
   // flags, SYN is 0x02 and ACK 0x10. What has begun its handshake may end it; data already under way passes too.
   static const sock_filter kFilter[] = {
-      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
-      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x12),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x02, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),          BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x12),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x02, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
       BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
   };
   return number(env, attach(fd, SO_ATTACH_FILTER, kFilter, sizeof kFilter / sizeof kFilter[0]));

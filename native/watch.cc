@@ -10,7 +10,8 @@
 namespace fastsocket {
 namespace {
 
-// Messages taken in one turn: a talkative peer must not hold up the loop. What is left wakes it again (level-triggered).
+// Messages taken in one turn: a talkative peer must not hold up the loop. What is left wakes it again
+// (level-triggered).
 constexpr int kMostPerTurn = 32;
 
 struct Watch;
@@ -80,9 +81,8 @@ void deliver(Watch* watch, Message* message) {
   napi_value global = nullptr;
   napi_value text = nullptr;
   napi_value fds = message == nullptr ? numbers(env, nullptr, 0) : numbers(env, message->fds(), message->fdCount());
-  const napi_status made =
-      message == nullptr ? napi_get_null(env, &text)
-                         : napi_create_string_utf8(env, message->text(), message->length(), &text);
+  const napi_status made = message == nullptr ? napi_get_null(env, &text)
+                                              : napi_create_string_utf8(env, message->text(), message->length(), &text);
   if (made != napi_ok || fds == nullptr || napi_get_global(env, &global) != napi_ok ||
       napi_get_reference_value(env, watch->callback, &callback) != napi_ok)
     return;

@@ -58,7 +58,10 @@ test('/proc/PID/stat is read behind the last parenthesis of the command', () => 
 });
 
 test('machine time is user, nice, system and steal', () => {
-  assert.equal(parseMachineCpu('cpu  1 20 300 5000 60000 700000 8000000 40000 1 1\ncpu0 9 9 9\n'), (1 + 20 + 300 + 40_000) * 10);
+  assert.equal(
+    parseMachineCpu('cpu  1 20 300 5000 60000 700000 8000000 40000 1 1\ncpu0 9 9 9\n'),
+    (1 + 20 + 300 + 40_000) * 10,
+  );
 });
 
 test('a tree is a process with its descendants, however deep', () => {
@@ -85,7 +88,11 @@ test('a line of text is broken between words', () => {
   assert.equal(item('much-too-long a', 5), '- much-too-long\n  a');
 });
 
-const count = (pid: number, accepted: number, ...cpus: [number, number, number][]): ProcessCount => ({ pid, accepted, cpus });
+const count = (pid: number, accepted: number, ...cpus: [number, number, number][]): ProcessCount => ({
+  pid,
+  accepted,
+  cpus,
+});
 
 test('counts are differences; a process that accepted nothing is left out, one that is new counts in full', () => {
   const before = [count(1, 10, [0, 8, 4]), count(2, 5, [1, 5, 0])];
@@ -106,12 +113,30 @@ test('a server is ready when its workers serve and the process that was started 
 });
 
 function measure(counts: ProcessCount[], perSecond = 1): Measure {
-  return { perSecond, cpuUs: 1, p99Ms: 1, counts, clientBusy: 0, serverBusy: 0, serversBusy: 0, foreign: 0, failed: 1 };
+  return {
+    perSecond,
+    cpuUs: 1,
+    p99Ms: 1,
+    counts,
+    clientBusy: 0,
+    serverBusy: 0,
+    serversBusy: 0,
+    foreign: 0,
+    failed: 1,
+  };
 }
 
 function visitOf(round: number, short: Measure): Visit {
   const loads = { short, keepAlive: measure([]), undici: measure([]) };
-  return { mode: 'cluster', round, loads, serving: 2, rootServes: false, remarks: ['fastsocket: x'], killed: round === 1 };
+  return {
+    mode: 'cluster',
+    round,
+    loads,
+    serving: 2,
+    rootServes: false,
+    remarks: ['fastsocket: x'],
+    killed: round === 1,
+  };
 }
 
 test('rounds are put in order, and their processes and cores added up', () => {

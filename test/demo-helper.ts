@@ -25,9 +25,21 @@ export function figures(changes: Partial<Figures> = {}): Figures {
   };
 }
 
-export function modeSummary(mode: ModeName, short: Partial<Figures> = {}, changes: Partial<ModeSummary> = {}): ModeSummary {
+export function modeSummary(
+  mode: ModeName,
+  short: Partial<Figures> = {},
+  changes: Partial<ModeSummary> = {},
+): ModeSummary {
   const loads = { short: figures(short), keepAlive: figures(), undici: figures() };
-  return { mode, loads, serving: mode === 'plain' ? 1 : 2, rootServes: mode === 'plain', remarks: [], killed: 0, ...changes };
+  return {
+    mode,
+    loads,
+    serving: mode === 'plain' ? 1 : 2,
+    rootServes: mode === 'plain',
+    remarks: [],
+    killed: 0,
+    ...changes,
+  };
 }
 
 export function summary(changes: Partial<Summary> = {}): Summary {

@@ -49,7 +49,11 @@ test('what was not measured is n/a, not a number', () => {
 });
 
 test('many cores become one line with the range', () => {
-  const parts = Array.from({ length: 8 }, (_, i) => ({ label: `cpu${i}`, connections: 100, share: 0.125 + (i - 3.5) / 1000 }));
+  const parts = Array.from({ length: 8 }, (_, i) => ({
+    label: `cpu${i}`,
+    connections: 100,
+    share: 0.125 + (i - 3.5) / 1000,
+  }));
   assert.deepEqual(partLines(parts), ['8: 12.2-12.8 % each']);
 });
 

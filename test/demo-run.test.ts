@@ -29,7 +29,8 @@ function startDemo(t: TestContext): Demo {
   delete env['NODE_TEST_CONTEXT'];
   const child = spawn(process.execPath, [DEMO, '--quick'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const demo: Demo = { child, folder, stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const) child[name]?.setEncoding('utf8').on('data', (text: string) => (demo[name] += text));
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name]?.setEncoding('utf8').on('data', (text: string) => (demo[name] += text));
   t.after(() => {
     child.kill('SIGKILL');
     rmSync(folder, { recursive: true, force: true });
@@ -53,21 +54,31 @@ async function underWay({ child, stderr }: Demo): Promise<number[]> {
   return [...treeCpu(pid).keys()];
 }
 
-test('it measures all modes, prints one table and words about it, and leaves nothing behind', linux, async (t) => {
-  const demo = startDemo(t);
-  const pids = await underWay(demo);
-  const [code] = await once(demo.child, 'close');
-  assert.equal(code, 0, demo.stderr);
-  assert.match(demo.stderr, /\[1\/\d\] .*\n.*\[2\/\d\] /s, 'progress');
-  assert.match(demo.stdout, /plain Node +cluster +fastsocket/);
-  for (const row of ['connections per second', 'CPU per connection', 'p99', 'connections per core', 'local connections']) {
-    assert.match(demo.stdout, new RegExp(`  ${row} +\\S`));
-  }
-  assert.match(demo.stdout, /What this means on/);
-  assert.doesNotMatch(demo.stdout, /NaN|undefined|failed|NOT active/);
-  assert.deepEqual(pids.filter(alive), []);
-  assert.deepEqual(readdirSync(demo.folder), []);
-});
+test(
+  'it measures all modes, prints one table and words about it, and leaves nothing behind',
+  linux,
+  async (t) => {
+    const demo = startDemo(t);
+    const pids = await underWay(demo);
+    const [code] = await once(demo.child, 'close');
+    assert.equal(code, 0, demo.stderr);
+    assert.match(demo.stderr, /\[1\/\d\] .*\n.*\[2\/\d\] /s, 'progress');
+    assert.match(demo.stdout, /plain Node +cluster +fastsocket/);
+    for (const row of [
+      'connections per second',
+      'CPU per connection',
+      'p99',
+      'connections per core',
+      'local connections',
+    ]) {
+      assert.match(demo.stdout, new RegExp(`  ${row} +\\S`));
+    }
+    assert.match(demo.stdout, /What this means on/);
+    assert.doesNotMatch(demo.stdout, /NaN|undefined|failed|NOT active/);
+    assert.deepEqual(pids.filter(alive), []);
+    assert.deepEqual(readdirSync(demo.folder), []);
+  },
+);
 
 for (const [signal, status] of [
   ['SIGINT', 130],

@@ -12,7 +12,10 @@ function withFast(short: Partial<Figures>, changes: Partial<ModeSummary> = {}): 
 }
 
 test('two cores: the client shares them, throughput is a lower bound, CPU is what to read', () => {
-  assert.match(said(), /same 2 cores.*takes about one.*lower bound.*CPU per connection is the figure to read/);
+  assert.match(
+    said(),
+    /same 2 cores.*takes about one.*lower bound.*CPU per connection is the figure to read/,
+  );
   assert.doesNotMatch(said({ cores: 8, clients: 4 }), /takes about one/);
   assert.match(said({ cores: 8, clients: 4 }), /4 client processes run on the same 8 cores/);
   assert.match(said({ cores: 1 }), /one core: nothing can be spread/);
@@ -30,8 +33,16 @@ test('a gain is told with its rounds, against plain Node and cluster', () => {
 
 test('where fastsocket does not win, it says so', () => {
   const text = said(withFast({ perSecond: [4_000, 4_000, 4_000], cpuUs: [130, 140, 150] }));
-  assert.match(text, /does not win here:.*fewer connections per second than plain Node \(short connections, 0\.80x\)/);
+  assert.match(
+    text,
+    /does not win here:.*fewer connections per second than plain Node \(short connections, 0\.80x\)/,
+  );
   assert.match(text, /more CPU per connection than plain Node \(short connections, 1\.40x\)/);
+  assert.match(text, /short connections, 0\.80x\), more CPU per connection than plain/);
+  assert.match(
+    text,
+    /than cluster \(short connections, 0\.80x\) and more CPU per connection than cluster \(short connections, 1\.40x\)\./,
+  );
   assert.match(text, /pays where one core is not enough/);
 });
 
@@ -42,21 +53,38 @@ test('rounds that disagree are no difference', () => {
 });
 
 test('a client that is full is the bottleneck, and is named', () => {
-  assert.match(said(withFast({ clientBusy: [0.97, 0.97, 0.97] })), /client was the bottleneck for fastsocket \(short connections\)/);
+  assert.match(
+    said(withFast({ clientBusy: [0.97, 0.97, 0.97] })),
+    /client was the bottleneck for fastsocket \(short connections\)/,
+  );
   assert.doesNotMatch(said(), /bottleneck/);
 });
 
 test('a full server process, and full cores, are limits of another kind', () => {
-  assert.match(said(withFast({ serverBusy: [0.98, 0.99, 1] })), /One server process was full.*fastsocket \(short connections\)/);
-  assert.match(said(withFast({ serversBusy: [1.4, 1.4, 1.4] })), /All cores were full.*fastsocket \(short connections\)/);
+  assert.match(
+    said(withFast({ serverBusy: [0.98, 0.99, 1] })),
+    /One server process was full.*fastsocket \(short connections\)/,
+  );
+  assert.match(
+    said(withFast({ serversBusy: [1.4, 1.4, 1.4] })),
+    /All cores were full.*fastsocket \(short connections\)/,
+  );
 });
 
 test('an inactive fastsocket is compared with nothing, and its reason is shown', () => {
-  const text = said(withFast({}, { rootServes: true, serving: 1, remarks: ['fastsocket: the app runs as plain Node: no luck'] }));
+  const text = said(
+    withFast(
+      {},
+      { rootServes: true, serving: 1, remarks: ['fastsocket: the app runs as plain Node: no luck'] },
+    ),
+  );
   assert.match(text, /NOT active.*no luck/);
   assert.doesNotMatch(text, /against plain Node/);
   const missing: Summary['missing'] = [{ mode: 'fastsocket', why: 'not built' }];
-  assert.match(said({ modes: [modeSummary('plain'), modeSummary('cluster')], missing }), /fastsocket is missing: not built/);
+  assert.match(
+    said({ modes: [modeSummary('plain'), modeSummary('cluster')], missing }),
+    /fastsocket is missing: not built/,
+  );
 });
 
 test('local connections: chance on loopback, steered, or unknown', () => {
@@ -69,7 +97,10 @@ test('local connections: chance on loopback, steered, or unknown', () => {
 test('disturbances and failures come up, and only then', () => {
   const noisy = modeSummary('plain');
   for (const load of Object.values(noisy.loads)) load.foreign = [0.8, 0.8, 0.8];
-  assert.match(verdict(summary({ modes: [noisy] }))[0] ?? '', /Other programs used 0\.8 cores of this machine/);
+  assert.match(
+    verdict(summary({ modes: [noisy] }))[0] ?? '',
+    /Other programs used 0\.8 cores of this machine/,
+  );
   assert.match(said(withFast({ failed: 3 })), /failed or were answered wrongly: 3 with fastsocket/);
   assert.match(said(withFast({}, { killed: 1 })), /SIGTERM did not end all processes within 3 s: fastsocket/);
   assert.doesNotMatch(said(), /Other programs|failed|SIGTERM/);

@@ -5,12 +5,18 @@ const fastify = require('fastify')();
 
 const user = {
   type: 'object',
-  properties: { id: { type: 'integer' }, name: { type: 'string' }, tags: { type: 'array', items: { type: 'string' } } },
+  properties: {
+    id: { type: 'integer' },
+    name: { type: 'string' },
+    tags: { type: 'array', items: { type: 'string' } },
+  },
 };
 
 fastify.get(
   '/users/:id',
-  { schema: { params: { type: 'object', properties: { id: { type: 'integer' } } }, response: { 200: user } } },
+  {
+    schema: { params: { type: 'object', properties: { id: { type: 'integer' } } }, response: { 200: user } },
+  },
   async ({ params: { id } }) => ({ id, name: `user ${id}`, tags: ['a', 'b', 'c'] }),
 );
 

@@ -75,7 +75,8 @@ export function together(windows: readonly ClientWindow[]): LoadWindow {
   const latency = new Latency();
   for (const window of windows) latency.add(window.latency);
   const p99Us = latency.percentile(0.99);
-  const sum = (value: (window: ClientWindow) => number): number => windows.reduce((total, window) => total + value(window), 0);
+  const sum = (value: (window: ClientWindow) => number): number =>
+    windows.reduce((total, window) => total + value(window), 0);
   return {
     perSecond: sum(({ answered, elapsedMs }) => (answered / elapsedMs) * 1000),
     p99Ms: p99Us === undefined ? undefined : p99Us / 1000,

@@ -66,7 +66,11 @@ export function startAutocannon(spec: LoadSpec, recorder: Recorder): Load {
 }
 
 export function startUndici(spec: LoadSpec, recorder: Recorder): Load {
-  const pool = new Pool(spec.origin, { connections: spec.connections, pipelining: 1, headersTimeout: TIMEOUT_S * 1000 });
+  const pool = new Pool(spec.origin, {
+    connections: spec.connections,
+    pipelining: 1,
+    headersTimeout: TIMEOUT_S * 1000,
+  });
   let stopped = false;
 
   async function one(): Promise<void> {

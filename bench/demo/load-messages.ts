@@ -13,7 +13,11 @@ export interface LoadSpec {
 }
 
 /** To a client process; each message is answered by one of FromClient. */
-export type ToClient = { kind: 'start'; spec: LoadSpec } | { kind: 'begin' } | { kind: 'end' } | { kind: 'stop' };
+export type ToClient =
+  | { kind: 'start'; spec: LoadSpec }
+  | { kind: 'begin' }
+  | { kind: 'end' }
+  | { kind: 'stop' };
 
 /** What one client has seen between `begin` and `end`. */
 export interface ClientWindow {

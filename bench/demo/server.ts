@@ -79,7 +79,8 @@ export class Server {
       }
       this.serving = { pids, root: pids.includes(this.pid) };
       if (settled({ ...this.serving, unchangedMs: now - since }, mode)) return;
-      if (this.child.exitCode !== null || this.child.signalCode !== null) throw this.failure(mode, 'ended before it served');
+      if (this.child.exitCode !== null || this.child.signalCode !== null)
+        throw this.failure(mode, 'ended before it served');
       if (now > deadline) throw this.failure(mode, `did not serve within ${START_MS / 1000} s`);
       await sleep(BETWEEN_BATCHES_MS);
     }
@@ -105,7 +106,9 @@ export class Server {
 /** One request on a connection of its own; whatever comes of it. */
 function touch(url: string): Promise<void> {
   return new Promise((resolve) => {
-    const request = get(url, { agent: false, timeout: 2_000 }, (response) => response.resume().on('close', resolve));
+    const request = get(url, { agent: false, timeout: 2_000 }, (response) =>
+      response.resume().on('close', resolve),
+    );
     request.on('timeout', () => request.destroy());
     request.on('error', () => resolve());
   });

@@ -38,7 +38,15 @@ export async function visit(options: VisitOptions): Promise<Visit> {
     const loads = await measureAll(server, options);
     const { pids, root } = server.serving;
     const killed = !(await server.stop());
-    return { mode: mode.name, round, loads, serving: pids.length, rootServes: root, remarks: server.remarks(), killed };
+    return {
+      mode: mode.name,
+      round,
+      loads,
+      serving: pids.length,
+      rootServes: root,
+      remarks: server.remarks(),
+      killed,
+    };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -58,7 +66,11 @@ async function measureAll(server: Server, options: VisitOptions): Promise<Record
   }
 }
 
-async function measure(server: Server, load: LoadName, { plan, connections, clients }: VisitOptions): Promise<Measure> {
+async function measure(
+  server: Server,
+  load: LoadName,
+  { plan, connections, clients }: VisitOptions,
+): Promise<Measure> {
   const reconnect = load === 'short';
   const spec: LoadSpec = {
     driver: load === 'undici' ? 'undici' : 'autocannon',

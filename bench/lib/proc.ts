@@ -49,7 +49,10 @@ export function treeCpu(root: number): Map<number, number> {
 }
 
 /** What each process of `after` has used since `before`. A process that ended in between is not in it. */
-export function cpuSince(before: ReadonlyMap<number, number>, after: ReadonlyMap<number, number>): Map<number, number> {
+export function cpuSince(
+  before: ReadonlyMap<number, number>,
+  after: ReadonlyMap<number, number>,
+): Map<number, number> {
   return new Map([...after].map(([pid, ms]) => [pid, ms - (before.get(pid) ?? 0)]));
 }
 
@@ -58,7 +61,9 @@ export function cpuSince(before: ReadonlyMap<number, number>, after: ReadonlyMap
  * and steal. Interrupts are left out: they are also the work of the measured servers.
  */
 export function parseMachineCpu(text: string): number {
-  const [user = 0, nice = 0, system = 0, , , , , steal = 0] = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '').split(' ').map(Number);
+  const [user = 0, nice = 0, system = 0, , , , , steal = 0] = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '')
+    .split(' ')
+    .map(Number);
   return (user + nice + system + steal) * TICK_MS;
 }
 

@@ -12,8 +12,15 @@ function remember(child: ChildProcess, group: boolean): void {
 }
 
 /** Starts a program as the leader of a process group of its own; what it writes to stderr can be read, stdout is dropped. */
-export function startGroup(argv: readonly string[], options: { cwd: string; env: Record<string, string> }): ChildProcess {
-  const child = spawn(process.execPath, argv, { ...options, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+export function startGroup(
+  argv: readonly string[],
+  options: { cwd: string; env: Record<string, string> },
+): ChildProcess {
+  const child = spawn(process.execPath, argv, {
+    ...options,
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   remember(child, true);
   return child;
 }

@@ -2,8 +2,8 @@
 import { markerName } from '../config/environment';
 import type { ReadText } from './read';
 
-/** Marker of a worker in the environment it was started with: core/index/workers/descriptor. */
-const WORKER = /^(\d+|none)\/\d+\/\d+\/\d+$/;
+/** Marker of a worker in the environment it was started with: core/index/workers/descriptor, or `ipc` without the addon. */
+const WORKER = /^(\d+|none)\/\d+\/\d+\/(?:\d+|ipc)$/;
 const DEPTH = 32;
 
 /** The marker in a process's first environment (proc(5): /proc/PID/environ is what execve was given); undefined: none. */

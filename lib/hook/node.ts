@@ -45,7 +45,7 @@ export function hookCredentials(after: () => void): void {
 
 /** The cluster module's way to a listening handle in a worker (lib/internal/cluster/child.js). */
 type GetServer = (server: ServerInside & { type?: string }, query: ServerQuery, callback: GetServerCallback) => void;
-type GetServerCallback = (error: number | null, handle: unknown) => void;
+export type GetServerCallback = (error: number | null, handle: unknown) => void;
 export interface ServerQuery {
   address: unknown;
   port: number;
@@ -55,19 +55,21 @@ export interface ServerQuery {
   flags: number;
 }
 
+/** Decides about one listen() of a worker; false leaves it alone, which `alone` does too, later. */
+export type TakeServer = (server: ServerInside, query: ServerQuery, callback: GetServerCallback, alone: () => void) => boolean;
+
 /**
- * In a worker every listen() takes the way it takes in a primary: net.js calls _listen2 there (lib/net.js,
- * listenInCluster), and UDP sockets bind for themselves. No query goes to the origin, which is no cluster primary.
+ * In a worker every listen() takes the way it takes in a primary, unless `take` has it: net.js calls _listen2 there
+ * (lib/net.js, listenInCluster), and UDP sockets bind for themselves. No query goes to the origin, which is no cluster
+ * primary.
  */
-export function hookGetServer(): void {
+export function hookGetServer(take: TakeServer = () => false): void {
   const cluster = require('node:cluster') as unknown as { _getServer: GetServer };
   replace(cluster, '_getServer', () => function (server, query, callback) {
-    if (typeof server._listen2 === 'function') {
-      const { address, port, addressType, backlog, fd, flags } = query;
-      server._listen2(address, port, addressType as number, backlog, fd as number, flags);
-      return;
-    }
-    callback(...bindUdp(query));
+    if (typeof server._listen2 !== 'function') return callback(...bindUdp(query));
+    const { address, port, addressType, backlog, fd, flags } = query;
+    const alone = () => server._listen2(address, port, addressType as number, backlog, fd as number, flags);
+    if (!take(server, query, callback, alone)) alone();
   });
 }
 

@@ -14,6 +14,7 @@ export interface TcpHandle {
   open(fd: number): number;
   close(callback?: () => void): void;
   getsockname(out: { address?: string; port?: number }): number;
+  unref(): void;
   /** Node's accessor for owner_symbol, kept for user land on 20 to 26: the net.Server of a listening handle. */
   owner?: ServerInside;
 }
@@ -30,7 +31,8 @@ type TcpClass = { new (type: number): TcpHandle; prototype: TcpHandle };
 /** process.binding('tcp_wrap'), as far as we need it. */
 export interface TcpBinding {
   TCP: TcpClass;
-  constants: { SOCKET: number };
+  /** UV_TCP_REUSEPORT: 22.12 and later. */
+  constants: { SOCKET: number; SERVER: number; UV_TCP_REUSEPORT?: number };
 }
 
 let tcp: TcpBinding | undefined;
@@ -94,7 +96,7 @@ export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
 /** What `server.listen(options)` was asked for, before anything has been set up. */
 export interface ListenCall {
   server: Server;
-  options: { exclusive?: boolean; reusePort?: boolean; fd?: number; handle?: unknown; _handle?: unknown } | undefined;
+  options: { port?: unknown; exclusive?: boolean; reusePort?: boolean; fd?: number; handle?: unknown; _handle?: unknown } | undefined;
 }
 
 /**

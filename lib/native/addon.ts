@@ -1,16 +1,127 @@
 // SPDX-License-Identifier: Apache-2.0
-// temporary
-import { dirname, join } from 'node:path';
-import { existsSync } from 'node:fs';
-export interface Addon {
-  reusePort(fd: number): number; sibling(fd: number, backlog: number): number; attachProgram(fd: number, p: Uint8Array): number; detachProgram(fd: number): number;
-  dropSyn(fd: number): number; keepSyn(fd: number): number; accept(fd: number): number; listen(fd: number, b: number): number; shutdownRead(fd: number): number; close(fd: number): number; dup(fd: number): number; setCloseOnExec(fd: number): number; isCloseOnExec(fd: number): number; incomingCpu(fd: number): number; queueLength(fd: number): number;
-  pollAdd(fd: number): number; pollDelete(fd: number): number;
-  pair(): [number, number] | number; send(fd: number, text: string, fds: number[]): number; receive(fd: number, ms: number): { text: string; fds: number[] } | number; peerPid(fd: number): number; watch(fd: number, cb: (text: string | null, fds: number[]) => void): number; unwatch(id: number): number;
-  getAffinity(tid: number): number[] | number; pinEventLoop(cpu: number): number; restoreThread(): number; sweepThreads(): number; currentCpu(): number; startThreadPool(cb?: () => void): number;
-  reportSignals(fd: number, s: number[]): number; die(s: number): number; setParentDeathSignal(s: number): number; guard(s: number[], f: number[], p: number[]): number; shutAll(): number; waitGone(ms: number, p: number[]): number; disposition(s: number): number;
+// The typed face of native/. A negative result is an errno number; nothing here throws but for wrong argument types.
+
+/** A message of the control socket; close-on-exec is set on its descriptors, and they are the receiver's now. */
+export interface ControlMessage {
+  text: string;
+  fds: number[];
 }
-export function loadAddon(): { addon?: Addon; reason?: string } {
-  let d = __dirname; while (!existsSync(join(d, 'package.json'))) d = dirname(d);
-  try { return { addon: require(join(d, 'prebuilds/linux-x64-glibc/fastsocket.node')) as Addon }; } catch (e) { return { reason: (e as Error).message }; }
+
+export interface Addon {
+  /** Raised when a function changes its meaning: the loader refuses another version. */
+  version: number;
+
+  /** SO_REUSEPORT on a socket that is bound and does not listen yet. */
+  reusePort(fd: number): number;
+  /** Another listening member of fd's group: its descriptor. */
+  sibling(fd: number, backlog: number): number;
+  /** SO_ATTACH_REUSEPORT_CBPF; `program` is packed struct sock_filter. -ENOMEM: larger than net.core.optmem_max allows. */
+  attachProgram(fd: number, program: Uint8Array): number;
+  detachProgram(fd: number): number;
+  /** A socket filter that drops SYNs: no new handshake begins, those under way complete. */
+  dropSyn(fd: number): number;
+  keepSyn(fd: number): number;
+  /** One accepted connection, non-blocking and close-on-exec: its descriptor, or -EAGAIN. */
+  accept(fd: number): number;
+  listen(fd: number, backlog: number): number;
+  /** shutdown(SHUT_RD): a listening socket leaves LISTEN and its group, and keeps its port. */
+  shutdownRead(fd: number): number;
+  close(fd: number): number;
+  /** A duplicate, close-on-exec. */
+  dup(fd: number): number;
+  setCloseOnExec(fd: number): number;
+  isCloseOnExec(fd: number): number;
+  /** CPU on which the last packet of this connection was processed (SO_INCOMING_CPU). */
+  incomingCpu(fd: number): number;
+  /** Connections that wait to be accepted (tcpi_unacked of a listening socket). */
+  queueLength(fd: number): number;
+  openFds(): number[] | number;
+
+  /** Puts fd into this loop's epoll set behind libuv's back, and takes it out. */
+  pollAdd(fd: number): number;
+  pollDelete(fd: number): number;
+
+  /** A SOCK_SEQPACKET pair, both ends close-on-exec. */
+  pair(): [number, number] | number;
+  /** One message of up to 64 KiB with up to 250 descriptors; never blocks. */
+  send(sock: number, text: string, fds: number[]): number;
+  /** One message, waiting up to waitMs for it; 0 when the peer has gone, -EAGAIN when nothing came. */
+  receive(sock: number, waitMs: number): ControlMessage | number;
+  /** Process at the other end when the pair was made (SO_PEERCRED). */
+  peerPid(sock: number): number;
+  /** Calls back with every message, and with null once at the end. Keeps nothing alive. Returns an id for unwatch. */
+  watch(sock: number, callback: (text: string | null, fds: number[]) => void): number;
+  unwatch(id: number): number;
+
+  /** CPUs that a thread may run on; 0: the calling thread. */
+  getAffinity(thread: number): number[] | number;
+  /** Pins the calling thread; forked children get the mask back that it had before. */
+  pinEventLoop(cpu: number): number;
+  /** Gives the calling thread the mask that the event loop had before it was pinned. */
+  restoreThread(): number;
+  /** The same for every other thread that has inherited the pin: how many. */
+  sweepThreads(): number;
+  currentCpu(): number;
+  /** Makes libuv start the threads of its pool now. */
+  startThreadPool(callback?: () => void): number;
+
+  /** From now on these signals do nothing here but send `signal <n>` on the control socket. */
+  reportSignals(control: number, signals: number[]): number;
+  /** Ends this process by the signal's default. */
+  die(signal: number): number;
+  setParentDeathSignal(signal: number): number;
+  blockedSignals(): number[] | number;
+  /** 0: default, 1: ignored, 2: a handler. */
+  disposition(signal: number): number;
+  /** When one of the signals ends this process: shut these sockets and kill these processes first. Replaces all before. */
+  guard(signals: number[], fds: number[], pids: number[]): number;
+  /** What guard does, now. */
+  shutAll(): number;
+  /** Waits for processes to end, ms at most, without running the event loop: how many are still there. */
+  waitGone(ms: number, pids: number[]): number;
+}
+
+const VERSION = 1;
+
+export interface LoadedAddon {
+  addon?: Addon;
+  /** Why there is none. */
+  reason?: string;
+}
+
+let loaded: LoadedAddon | undefined;
+
+/** The folder of the package: dist/ and the compiled tree both lie somewhere below it. */
+function packageRoot(): string | undefined {
+  const { existsSync } = require('node:fs') as typeof import('node:fs');
+  const { dirname, join } = require('node:path') as typeof import('node:path');
+  for (let folder = __dirname; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, 'package.json'))) return folder;
+    if (folder === dirname(folder)) return undefined;
+  }
+}
+
+/** Loads the prebuilt addon: glibc's, or musl's where that one cannot be linked. The answer is kept. */
+export function loadAddon(): LoadedAddon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): LoadedAddon {
+  const root = packageRoot();
+  if (root === undefined) return { reason: 'the package folder was not found' };
+  const reasons: string[] = [];
+  for (const libc of ['glibc', 'musl']) {
+    const name = `${process.platform}-${process.arch}-${libc}`;
+    try {
+      const addon = require(`${root}/prebuilds/${name}/fastsocket.node`) as Addon;
+      if (addon.version === VERSION) return { addon };
+      reasons.push(`${name}: version ${addon.version}, not ${VERSION}`);
+    } catch (error) {
+      const [line] = (error as Error).message.split('\n');
+      const missing = (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND';
+      reasons.push(`${name}: ${missing ? 'not in this package' : line}`);
+    }
+  }
+  return { reason: `the addon could not be loaded (${reasons.join('; ')})` };
 }

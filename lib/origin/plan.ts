@@ -47,19 +47,27 @@ function otherApps(settings: Settings, { count, cpus }: WorkerCount): Set<number
   }
 }
 
-/** Made once, at the first listen() that could be multiplied. */
-export function makePlan(settings: Settings, birth: Birth): Plan {
+/** Reasons to stay one process that do not depend on the addon. */
+export function singleReason(settings: Settings, birth: Birth): string | undefined {
   const flag = singleProcessFlag(birth.execArgv, birth.env['NODE_OPTIONS']);
-  if (flag !== undefined && !settings.workersSet) {
-    return { reason: `${flag} means one process unless FASTSOCKET_WORKERS is set`, quiet: true };
-  }
-  if (insideTree(process.pid, readText)) {
-    return { reason: 'started by a program that fastsocket has multiplied already', quiet: true };
-  }
-  const { addon, reason } = loadAddon();
-  if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
-  const affinity = addon.getAffinity(0);
-  const mask = typeof affinity === 'number' ? [] : affinity;
+  if (flag !== undefined && !settings.workersSet) return `${flag} means one process unless FASTSOCKET_WORKERS is set`;
+  if (insideTree(process.pid, readText)) return 'started by a program that fastsocket has multiplied already';
+  return undefined;
+}
+
+/** How many workers, and the CPU of each; fewer than two workers mean that the app stays one process. */
+export interface Layout {
+  workers: number;
+  /** By index from 1; undefined where a worker is not pinned. */
+  cores: (number | undefined)[];
+  /** Why none of them is pinned. */
+  unpinned: string | undefined;
+  /** The arithmetic, one line. */
+  why: string;
+}
+
+/** @param mask the CPUs this process may run on */
+export function layOut(settings: Settings, mask: readonly number[]): Layout {
   const limits = readLimits(readText);
   const counted = workerCount({
     settings,
@@ -69,13 +77,25 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
     originRssBytes: process.memoryUsage.rss(),
   });
   debug('%s (%s)', counted.why, limits.detail);
-  if (counted.count < 2) return { reason: `one worker is no gain (${counted.why})`, quiet: true };
   const order = coreOrder(readTopology(readText, counted.cpus), counted.cpus);
   const seats = assign(counted, order, otherApps(settings, counted));
+  const cores = [undefined, ...seats.map(({ cpu }) => cpu)];
+  return { workers: counted.count, cores, unpinned: counted.unpinned, why: counted.why };
+}
+
+/** Made once, at the first listen() that could be multiplied. */
+export function makePlan(settings: Settings, birth: Birth): Plan {
+  const single = singleReason(settings, birth);
+  if (single !== undefined) return { reason: single, quiet: true };
+  const { addon, reason } = loadAddon();
+  if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
+  const affinity = addon.getAffinity(0);
+  const { workers, cores, why } = layOut(settings, typeof affinity === 'number' ? [] : affinity);
+  if (workers < 2) return { reason: `one worker is no gain (${why})`, quiet: true };
   return {
     addon,
-    workers: counted.count,
-    cores: [undefined, ...seats.map(({ cpu }) => cpu)],
+    workers,
+    cores,
     steer: settings.steer,
     exitWaitMs: settings.exitWaitMs,
     originOnly: originOnlyProgram(),

@@ -80,7 +80,7 @@ export class Tree {
       tellExit: (code) => this.pool.live.forEach((worker) => this.pool.send(worker, { kind: 'exit', code })),
       sockets: () => this.sockets(),
       pids: () => this.pool.pids(),
-      toldPids: () => this.pool.pids((worker) => this.toldAt.has(worker)),
+      told: () => this.told(),
     });
   }
 
@@ -162,6 +162,12 @@ export class Tree {
       this.toldAt.set(worker, performance.now());
       this.pool.send(worker, { kind: 'signal', signal });
     }
+  }
+
+  private told(): { pids: number[]; leftMs: number } {
+    const left = (worker: Worker) => (this.toldAt.get(worker) ?? Number.NEGATIVE_INFINITY) + this.options.plan.exitWaitMs - performance.now();
+    const told = this.pool.live.filter((worker) => left(worker) > 0);
+    return { pids: this.pool.pids((worker) => told.includes(worker)), leftMs: Math.ceil(Math.max(0, ...told.map(left))) };
   }
 
   private startWorker(index: number): void {

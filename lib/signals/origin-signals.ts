@@ -11,9 +11,12 @@ const SAME_SIGNAL_MS = 500;
 /** Workers that were told of no signal get this long to run their 'exit' handlers when the origin exits. */
 const UNTOLD_WAIT_MS = 1_000;
 
+/** What the signals need of the addon; lib/fallback has it in JavaScript. */
+export type SignalAddon = Pick<Addon, 'disposition' | 'guard' | 'shutAll' | 'waitGone'>;
+
 /** What the signals need of the workers, once there are any. */
 export interface SignalTree {
-  addon: Addon;
+  addon: SignalAddon;
   exitWaitMs: number;
   /** Passes the signal on to every worker, before the app's own handlers run. */
   relay(signal: number): void;
@@ -21,8 +24,8 @@ export interface SignalTree {
   tellExit(code: number): void;
   sockets(): number[];
   pids(): number[];
-  /** Workers that have been told of a signal. */
-  toldPids(): number[];
+  /** Workers that have been told of a signal less than exitWaitMs ago, and how much of that time is left at most. */
+  told(): { pids: number[]; leftMs: number };
 }
 
 /** The origin's half of the signals (design: "Signals"). */
@@ -89,11 +92,13 @@ export class OriginSignals {
     addon.guard(signals, tree.sockets(), tree.pids());
   }
 
+  /** For what is left of the time since the signal: after a reload by SIGHUP nobody is about to end. */
   private waitForTold(): void {
     const { tree } = this;
-    const pids = tree?.toldPids() ?? [];
-    if (!tree || pids.length === 0) return;
-    const left = tree.addon.waitGone(tree.exitWaitMs, pids);
+    if (!tree) return;
+    const { pids, leftMs } = tree.told();
+    if (pids.length === 0) return;
+    const left = tree.addon.waitGone(leftMs, pids);
     if (left > 0) debug('%d workers had not ended %d ms after the signal', left, tree.exitWaitMs);
   }
 

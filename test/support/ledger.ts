@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -11,17 +11,15 @@ export class Ledger {
   constructor(t: TestContext) {
     const folder = mkdtempSync(join(tmpdir(), 'fastsocket-ledger-'));
     this.path = join(folder, 'ledger');
+    writeFileSync(this.path, '');
+    // an app may give up its user
+    chmodSync(folder, 0o777);
+    chmodSync(this.path, 0o666);
     t.after(() => rmSync(folder, { recursive: true, force: true }));
   }
 
   get entries(): { pid: number; event: string }[] {
-    let text = '';
-    try {
-      text = readFileSync(this.path, 'utf8');
-    } catch {
-      // nothing noted yet
-    }
-    return text.split('\n').filter(Boolean).map((line) => {
+    return readFileSync(this.path, 'utf8').split('\n').filter(Boolean).map((line) => {
       const space = line.indexOf(' ');
       return { pid: Number(line.slice(0, space)), event: line.slice(space + 1) };
     });

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** A worker's word to the origin where there is no addon; travels under the same command as workers/messages. */
+export type ToOrigin =
+  /** It wants to listen; `keys` are the names that the address may have in the origin, best first. */
+  | { kind: 'ask'; id: number; keys: string[] }
+  | { kind: 'ready'; key: string; generation: number }
+  /** The app has closed its server here. */
+  | { kind: 'gone'; key: string; generation: number }
+  /** The origin's 'close' has been obeyed, or there was nothing to close. */
+  | { kind: 'closed'; key: string; generation: number }
+  | { kind: 'signal'; signal: number }
+  | { kind: 'connections'; id: number; count: number };
+
+/** The origin's word to a worker. */
+export type ToWorker =
+  /** With a listening handle beside it; without `key` the address is the worker's own affair. */
+  | { kind: 'answer'; id: number; key?: string; generation?: number }
+  | { kind: 'signal'; signal: number }
+  | { kind: 'close'; key: string; generation: number }
+  | { kind: 'count'; key: string; id: number }
+  /** The app is one process again: close everything gracefully, then end. */
+  | { kind: 'leave' }
+  | { kind: 'exit'; code: number };

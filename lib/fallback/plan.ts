@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Birth } from '../birth';
+import type { Settings } from '../config/settings';
+import type { TcpBinding } from '../hook/tcp';
+import { type Layout, layOut, type Single, singleReason } from '../origin/plan';
+import { affinityOf } from './processes';
+import { findTaskset, tasksetFailure } from './taskset';
+
+/** `reuseport`: a socket for each worker (Node 22.12, libuv 1.49); `shared`: one for all, as cluster's SCHED_NONE has it. */
+export type Means = 'reuseport' | 'shared';
+
+/** How the app is multiplied with what Node alone can do. */
+export interface FallbackPlan {
+  reason?: undefined;
+  means: Means;
+  workers: number;
+  /** CPU of each worker, by index from 1; undefined where it is not pinned. */
+  cores: (number | undefined)[];
+  /** The program that pins; undefined where nothing does. */
+  taskset: string | undefined;
+  /** The one line on stderr. */
+  notice: string;
+  exitWaitMs: number;
+  originStartMs: number;
+}
+
+/** Whether this Node can bind a TCP handle with SO_REUSEPORT. */
+export function meansOf({ constants }: TcpBinding): Means {
+  return constants.UV_TCP_REUSEPORT === undefined ? 'shared' : 'reuseport';
+}
+
+export interface NoticeFacts {
+  /** Why there is no addon. */
+  missing: string;
+  means: Means;
+  workers: number;
+  nodeVersion: string;
+  /** Why workers are not pinned; undefined: taskset pins them. */
+  unpinned: string | undefined;
+}
+
+/** What the user is told, once: what is missing, what is done instead, and what that costs. */
+export function describe({ missing, means, workers, nodeVersion, unpinned }: NoticeFacts): string {
+  const sockets =
+    means === 'reuseport'
+      ? 'with a reusePort socket each'
+      : `on one shared socket (Node ${nodeVersion} has no reusePort)`;
+  const pinned =
+    unpinned === undefined
+      ? 'pinned by taskset as a whole, their thread pools and started programs too'
+      : `not pinned: ${unpinned}`;
+  return (
+    `the native addon is missing (${missing.split('\n')[0]}); ${workers} workers ${sockets}, ${pinned}. ` +
+    'Lost: steering by CPU, the origin serves beside its workers, a blocked worker can outlive it'
+  );
+}
+
+/** Why taskset cannot pin these workers; undefined: it can. */
+function tasksetReason(layout: Layout, taskset: string | undefined): string | undefined {
+  if (layout.unpinned !== undefined) return layout.unpinned;
+  const first = layout.cores.find((core) => core !== undefined);
+  if (first === undefined) return 'no CPU for any worker';
+  return taskset === undefined ? 'there is no taskset in PATH' : tasksetFailure(taskset, first);
+}
+
+/** Made once, at the first listen() that could be multiplied. */
+export function makeFallbackPlan(
+  settings: Settings,
+  birth: Birth,
+  tcp: TcpBinding,
+  missing: string,
+): FallbackPlan | Single {
+  const originStartMs = process.uptime() * 1000;
+  const single = singleReason(settings, birth);
+  if (single !== undefined) return { reason: single, quiet: true };
+  const layout = layOut(settings, affinityOf('self'));
+  const { workers, cores } = layout;
+  if (workers < 2) return { reason: `one worker is no gain (${layout.why})`, quiet: true };
+  const taskset = findTaskset(birth.env['PATH']);
+  const unpinned = tasksetReason(layout, taskset);
+  const means = meansOf(tcp);
+  return {
+    means,
+    workers,
+    cores: unpinned === undefined ? cores : cores.map(() => undefined),
+    taskset: unpinned === undefined ? taskset : undefined,
+    notice: describe({ missing, means, workers, nodeVersion: process.versions.node, unpinned }),
+    exitWaitMs: settings.exitWaitMs,
+    originStartMs,
+  };
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Birth } from '../birth';
+import { markerName } from '../config/environment';
+import type { ServerInside } from '../hook/tcp';
+import { debug, say } from '../log';
+import { ConnectionCount } from '../origin/connection-count';
+import { appForks, onClusterFork } from '../origin/eligible';
+import type { OriginSignals } from '../signals/origin-signals';
+import { RELAYED } from '../signals/relayed';
+import type { State } from '../state';
+import { Lifecycle } from '../workers/lifecycle';
+import { FallbackClosing } from './closing';
+import type { FallbackGroup } from './group';
+import type { ToOrigin } from './messages';
+import type { FallbackPlan } from './plan';
+import { FallbackPool, type FallbackWorker } from './pool';
+import { signalFace } from './processes';
+import { tasksetPrefix } from './taskset';
+
+export interface FallbackTreeOptions {
+  plan: FallbackPlan;
+  clusterLoaded: boolean;
+  state: State;
+  birth: Birth;
+  /** Marks the programs that the origin starts from now on. */
+  markOrigin(): void;
+  signals: OriginSignals;
+}
+
+interface Question {
+  worker: FallbackWorker;
+  id: number;
+  keys: string[];
+}
+
+/** The origin's groups and workers together, where there is no addon. */
+export class FallbackTree {
+  /** Why the app stays, or went back to, one process. */
+  off: string | undefined;
+  private readonly groups = new Map<string, FallbackGroup>();
+  private readonly closing = new Set<FallbackClosing>();
+  private readonly pool: FallbackPool;
+  private readonly lifecycle: Lifecycle;
+  private readonly counts = new ConnectionCount();
+  /** Questions of the canary that wait for a listen() of the origin. */
+  private readonly questions = new Set<Question>();
+  /** Workers that ended while the app listened nowhere. */
+  private readonly resting = new Set<number>();
+
+  constructor(private readonly options: FallbackTreeOptions) {
+    const { plan, birth, clusterLoaded, signals } = options;
+    this.pool = new FallbackPool({
+      birth,
+      exitWaitMs: plan.exitWaitMs,
+      markName: markerName,
+      mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/ipc`,
+      prefix: (index) => {
+        const core = plan.cores[index];
+        return plan.taskset === undefined || core === undefined ? [] : tasksetPrefix(plan.taskset, core);
+      },
+      events: {
+        message: (worker, message) => this.message(worker, message),
+        exit: (worker, code, signal) => this.workerExited(worker, code, signal),
+        failed: (index, error) => this.startFailed(index, error),
+      },
+    });
+    this.lifecycle = new Lifecycle({
+      originStartMs: plan.originStartMs,
+      clusterLoaded,
+      hooks: {
+        groups: () => this.groups.values(),
+        start: (index) => this.startWorker(index),
+        giveUp: (reason) => this.giveUp(reason),
+        withdraw: (reason) => this.withdraw(reason),
+        multiply: () => this.multiply(),
+        endCanary: () => this.killAll(),
+        appForks,
+      },
+    });
+    onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
+    signals.attach({
+      addon: signalFace(),
+      exitWaitMs: plan.exitWaitMs,
+      relay: (signal) => this.pool.relay(signal),
+      tellExit: (code) => this.pool.live.forEach((worker) => this.pool.send(worker, { kind: 'exit', code })),
+      sockets: () => [],
+      pids: () => this.pool.pids(),
+      told: () => this.pool.told(),
+    });
+  }
+
+  /** A group has begun to listen in the origin. */
+  addGroup(group: FallbackGroup): void {
+    this.groups.set(group.key, group);
+    debug('listener group %s: %s', group.key, group.partitioned ? 'a socket for each worker' : 'one shared socket');
+    for (const question of [...this.questions]) if (this.answer(question)) this.questions.delete(question);
+    for (const index of this.resting) this.startWorker(index);
+    this.resting.clear();
+    this.lifecycle.groupOpened();
+  }
+
+  /** A group of this address has not gone yet. */
+  isClosing(key: string): boolean {
+    return [...this.closing].some(({ group }) => group.key === key);
+  }
+
+  /** close() on the origin's server, for whatever reason: the whole group closes. */
+  closeGroup(group: FallbackGroup, closeHandle: () => void): void {
+    this.groups.delete(group.key);
+    if (group.holders.size === 0) {
+      group.closeSiblings();
+      closeHandle();
+      return this.lifecycle.groupClosed();
+    }
+    const closing = new FallbackClosing(group, { closeHandle, done: () => this.closing.delete(closing) });
+    this.closing.add(closing);
+    const { key, generation } = group;
+    for (const index of group.holders) {
+      const worker = this.pool.get(index);
+      if (worker) this.pool.send(worker, { kind: 'close', key, generation });
+      else closing.workerLeft(index);
+    }
+    if (this.groups.size === 0) this.pool.stopRestarts();
+    this.lifecycle.groupClosed();
+  }
+
+  countConnections(server: ServerInside, own: number, callback: (error: null, count: number) => void): boolean {
+    for (const group of this.groups.values()) {
+      if (group.server !== server || group.ready.size === 0) continue;
+      const ask = (index: number, id: number) => {
+        const worker = this.pool.get(index);
+        if (worker) this.pool.send(worker, { kind: 'count', key: group.key, id });
+        else this.counts.answered(id, index, 0);
+      };
+      this.counts.ask(own, [...group.ready], ask, callback);
+      return true;
+    }
+    return false;
+  }
+
+  liveWorkers(): number {
+    return this.pool.live.length;
+  }
+
+  private killAll(): void {
+    for (const worker of this.pool.live) this.pool.kill(worker);
+  }
+
+  private startWorker(index: number): void {
+    this.options.markOrigin();
+    this.options.signals.watch();
+    this.pool.start(index);
+  }
+
+  private message(worker: FallbackWorker, message: ToOrigin): void {
+    switch (message.kind) {
+      case 'ask':
+        return this.workerAsks({ worker, id: message.id, keys: message.keys });
+      case 'ready':
+        return this.workerReady(worker, message.key, message.generation);
+      case 'gone':
+        return this.findGroup(message.key, message.generation)?.takeOver(worker.index);
+      case 'closed': {
+        const { key, generation } = message;
+        for (const closing of [...this.closing]) {
+          if (closing.group.key === key && closing.group.generation === generation) closing.workerLeft(worker.index);
+        }
+        return this.findGroup(key, generation)?.takeOver(worker.index);
+      }
+      case 'signal':
+        return this.options.signals.reported(message.signal);
+      case 'connections':
+        return this.counts.answered(message.id, worker.index, message.count);
+    }
+  }
+
+  private findGroup(key: string, generation: number): FallbackGroup | undefined {
+    const group = this.groups.get(key);
+    return group?.generation === generation ? group : undefined;
+  }
+
+  private workerAsks(question: Question): void {
+    if (this.answer(question)) return;
+    if (this.lifecycle.state !== 'canary') return this.leaveAlone(question);
+    this.questions.add(question);
+    const { keys } = question;
+    this.lifecycle.canaryElsewhere(keys[0] as string, () => keys.some((key) => this.groups.has(key)));
+  }
+
+  private answer({ worker, id, keys }: Question): boolean {
+    const group = keys.map((key) => this.groups.get(key)).find((found) => found !== undefined);
+    if (!group) return false;
+    const { key, generation } = group;
+    this.pool.send(worker, { kind: 'answer', id, key, generation }, group.lend(worker.index));
+    return true;
+  }
+
+  private leaveAlone({ worker, id, keys }: Question): void {
+    debug('worker %d listens on %s alone', worker.index, keys[0]);
+    this.pool.send(worker, { kind: 'answer', id });
+  }
+
+  private workerReady(worker: FallbackWorker, key: string, generation: number): void {
+    const group = this.findGroup(key, generation);
+    if (!group) return;
+    group.workerReady(worker.index);
+    worker.servedAt ??= performance.now();
+    debug('worker %d is ready on %s', worker.index, key);
+    this.lifecycle.workerReady();
+  }
+
+  private workerExited(worker: FallbackWorker, code: number | null, signal: NodeJS.Signals | null): void {
+    const { index } = worker;
+    debug('worker %d ended (code %s, signal %s)', index, code, signal);
+    this.counts.workerLeft(index);
+    for (const closing of [...this.closing]) closing.workerLeft(index);
+    if (!this.pool.get(index)) for (const group of this.groups.values()) group.takeOver(index);
+    for (const question of [...this.questions]) if (question.worker === worker) this.questions.delete(question);
+    // without a handler, a signal that reaches a worker directly ends it before it can report it
+    const direct = this.pool.graceMs(worker) === 0 ? RELAYED.get(signal ?? '') : undefined;
+    if (direct !== undefined) this.options.signals.reported(direct);
+    if (this.lifecycle.canaryExited(code, signal)) return;
+    if (this.lifecycle.state !== 'full') return;
+    if (this.groups.size === 0) {
+      this.resting.add(index);
+      return;
+    }
+    const delay = this.pool.restart(index, this.pool.graceMs(worker));
+    debug('worker %d is started again in %d ms', index, delay);
+  }
+
+  private startFailed(index: number, error: Error): void {
+    if (this.lifecycle.state === 'canary') return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
+    if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
+    debug('worker %d could not be started: %s', index, error.message);
+    this.pool.restart(index, 0);
+  }
+
+  private multiply(): void {
+    const { plan, state } = this.options;
+    state.active = true;
+    debug('the copy serves; %d workers in all', plan.workers);
+    for (const question of this.questions) this.leaveAlone(question);
+    this.questions.clear();
+    for (let index = 2; index <= plan.workers; index++) this.startWorker(index);
+  }
+
+  private withdraw(reason: string): void {
+    this.becomeSingle(reason);
+    for (const worker of this.pool.live) this.pool.send(worker, { kind: 'leave' });
+  }
+
+  private becomeSingle(reason: string): void {
+    this.off = reason;
+    this.options.state.reason = reason;
+    this.options.state.active = false;
+    if (!appForks()) say(`the app runs as plain Node: ${reason}`);
+    else debug('one process: %s', reason);
+    this.pool.stopRestarts();
+  }
+
+  private giveUp(reason: string): void {
+    this.becomeSingle(reason);
+    this.killAll();
+  }
+}

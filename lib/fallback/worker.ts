@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+import { groupKey, ipv4Fallback } from '../group/key';
+import { hookGetServer, interceptClose, type GetServerCallback, type ServerQuery } from '../hook/node';
+import type { ServerInside, TcpHandle } from '../hook/tcp';
+import { debug } from '../log';
+import { COMMAND, isOurs } from '../workers/messages';
+import type { ToOrigin, ToWorker } from './messages';
+import { affinityOf } from './processes';
+import { deliverSignal, installFallbackSignals } from './worker-signals';
+
+/** EADDRINUSE: two servers of one process on one address, which duplicates of one socket would allow. */
+const IN_USE = -98;
+
+interface Listening {
+  key: string;
+  generation: number;
+  server: ServerInside;
+}
+
+interface Waiting {
+  server: ServerInside & { _listeningId?: number };
+  /** net.js counts listen() and close() of a server, to know late answers (lib/net.js, listenInCluster). */
+  listeningId: number | undefined;
+  callback: GetServerCallback;
+  alone(): void;
+}
+
+type SendFunction = ((message: unknown, handle: undefined, options: undefined, callback: () => void) => boolean) | undefined;
+
+/** A copy of the app without the addon: its listening sockets come from the origin over the IPC channel, as cluster's do. */
+export class FallbackWorker {
+  private readonly listening = new Map<string, Listening>();
+  private readonly waiting = new Map<number, Waiting>();
+  private lastId = 0;
+  /** Servers that are closing: connections of them may live on. */
+  private readonly ending = new Set<ServerInside>();
+  /** The process ends when its servers have closed. */
+  private going = false;
+  /** As it is before the app: log4js and others put a function of their own there. */
+  private readonly send = process.send;
+
+  /** The CPU that taskset has left this process; undefined where there are more. */
+  static pinnedTo(core: number | undefined): number | undefined {
+    const cpus = affinityOf('self');
+    return core !== undefined && cpus.length === 1 && cpus[0] === core ? core : undefined;
+  }
+
+  install(): void {
+    // what keeps this process alive is the app, not the channel
+    process.channel?.unref();
+    installFallbackSignals((signal) => this.tell({ kind: 'signal', signal }));
+    hookGetServer((server, query, callback, alone) => this.take(server, query, callback, alone));
+    process.on('internalMessage' as never, (message: unknown, handle: TcpHandle | undefined) => {
+      if (isOurs<ToWorker>(message)) this.obey(message.body, handle);
+    });
+    // cluster.worker.disconnect(): Node's own handles know nothing of these servers. Where the origin has died instead,
+    // Node ends this process (lib/internal/cluster/child.js).
+    process.once('disconnect', () => this.closeAll());
+  }
+
+  private tell(body: ToOrigin): boolean {
+    if (!process.connected) return false;
+    (this.send as SendFunction)?.call(process, { cmd: COMMAND, body }, undefined, undefined, () => {});
+    return true;
+  }
+
+  /** One listen(): TCP on a fixed port is asked for, everything else is this process's own affair. */
+  private take(server: ServerInside, query: ServerQuery, callback: GetServerCallback, alone: () => void): boolean {
+    const { port, addressType, fd } = query;
+    if (!(port > 0) || (addressType !== 4 && addressType !== 6) || (fd ?? -1) >= 0 || !process.connected) return false;
+    const keys = keysOf(query);
+    if (keys.some((key) => this.listening.has(key))) {
+      process.nextTick(callback, IN_USE, null);
+      return true;
+    }
+    const id = ++this.lastId;
+    const { _listeningId: listeningId } = server as Waiting['server'];
+    this.waiting.set(id, { server, listeningId, callback, alone });
+    process.channel?.ref();
+    this.tell({ kind: 'ask', id, keys });
+    return true;
+  }
+
+  private obey(message: ToWorker, handle: TcpHandle | undefined): void {
+    switch (message.kind) {
+      case 'answer':
+        return this.answered(message, handle);
+      case 'signal':
+        return deliverSignal(message.signal);
+      case 'close':
+        return this.closeGroup(message.key, message.generation);
+      case 'count': {
+        const count = this.listening.get(message.key)?.server._connections ?? 0;
+        this.tell({ kind: 'connections', id: message.id, count });
+        return;
+      }
+      case 'leave':
+        this.closeAll();
+        this.going = true;
+        return this.goIfDone();
+      case 'exit':
+        return process.exit(message.code) as never;
+    }
+  }
+
+  private answered({ id, key, generation }: Extract<ToWorker, { kind: 'answer' }>, handle: TcpHandle | undefined): void {
+    const asked = this.waiting.get(id);
+    this.waiting.delete(id);
+    if (this.waiting.size === 0) process.channel?.unref();
+    if (!asked) return handle?.close();
+    const { server, listeningId, callback, alone } = asked;
+    if (key === undefined || generation === undefined || !handle) {
+      if (server._listeningId === listeningId) alone();
+      return;
+    }
+    callback(0, handle);
+    if ((server as { _handle?: unknown })._handle !== handle) {
+      this.tell({ kind: 'closed', key, generation });
+      return;
+    }
+    const listening = { key, generation, server };
+    this.listening.set(key, listening);
+    interceptClose(handle, (close) => this.closing(listening, close));
+    // ready is: the accept loop has run, not: listen() has returned
+    setImmediate(() => {
+      if (this.listening.get(key) === listening) this.tell({ kind: 'ready', key, generation });
+    });
+  }
+
+  /** The app closes its server, or the origin the group. */
+  private closing({ key, generation, server }: Listening, close: () => void): void {
+    debug('%s closes here', key);
+    this.listening.delete(key);
+    this.ending.add(server);
+    server.once('close', () => {
+      this.ending.delete(server);
+      this.goIfDone();
+    });
+    close();
+    this.tell({ kind: 'gone', key, generation });
+  }
+
+  private closeGroup(key: string, generation: number): void {
+    const listening = this.listening.get(key);
+    if (listening?.generation === generation) listening.server.close();
+    this.tell({ kind: 'closed', key, generation });
+  }
+
+  private goIfDone(): void {
+    if (this.going && this.ending.size === 0) process.exit(0);
+  }
+
+  private closeAll(): void {
+    for (const { server } of [...this.listening.values()]) server.close();
+  }
+}
+
+/** The names that an address may have in the origin: without a host net.js tries `::`, then 0.0.0.0. */
+function keysOf({ address, port, addressType, flags }: ServerQuery): string[] {
+  if (typeof address === 'string') {
+    return [groupKey({ family: addressType === 6 ? 6 : 4, address, port, flags: flags ?? 0 })];
+  }
+  const any = { family: 6, address: '::', port, flags: flags ?? 0 } as const;
+  return [groupKey(any), ipv4Fallback(any) as string];
+}

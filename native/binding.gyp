@@ -1,0 +1,23 @@
+{
+  "targets": [
+    {
+      "target_name": "fastsocket",
+      "sources": [
+        "addon.cc", "affinity.cc", "control.cc", "guard.cc", "loop.cc", "napi_help.cc", "report.cc", "sockets.cc",
+        "wait.cc", "watch.cc"
+      ],
+      "defines": ["NAPI_VERSION=8"],
+      "cflags": ["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-O2"],
+      "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"],
+      "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
+      "ldflags": ["-Wl,-z,nodelete", "-Wl,-z,relro,-z,now", "-Wl,--as-needed"],
+      "variables": { "asan%": 0 },
+      "conditions": [
+        ["asan==1", {
+          "cflags": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"],
+          "ldflags": ["-fsanitize=address,undefined"]
+        }]
+      ]
+    }
+  ]
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Node's own tests with and without the hook:
+//   node scripts/node-suite.mjs DIR [--version 20 | --node PATH] [--pattern REGEX] [--how require|import|env] [--width 2]
+// DIR is a checkout of the tests of the same version (a folder with test/parallel, test/common, ..., or test itself).
+// Prints the tests that fail with the hook and not without it; those are run again to tell flaky ones apart.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { splitArguments } from './util/arguments.mjs';
+import { nodeBinary } from './util/nodes.mjs';
+import { fail, mapLimited, root, runCollected, runQuietly } from './util/shell.mjs';
+import { cleanEnvironment } from './util/test-run.mjs';
+
+const TIMEOUT_MS = 120_000;
+const RERUNS = 3;
+const PATTERN = '^test-(net|http|https|cluster|child-process)[-.]';
+const WAYS = {
+  require: { args: ['-r', join(root, 'dist/register.cjs')], env: {} },
+  import: { args: ['--import', join(root, 'dist/register.mjs')], env: {} },
+  env: { args: [], env: { NODE_OPTIONS: `-r ${join(root, 'dist/register.cjs')}` } },
+};
+const PLAIN = { args: [], env: {} };
+
+const { options, names } = splitArguments(process.argv.slice(2), {
+  version: 'number',
+  node: 'path',
+  pattern: 'regex',
+  how: Object.keys(WAYS).join('|'),
+  width: 'number',
+});
+const folder = testFolder(names);
+const node = options.node
+  ? resolve(options.node)
+  : options.version
+    ? nodeBinary(options.version)
+    : process.execPath;
+const hooked = WAYS[options.how ?? 'require'] ?? fail(`--how is one of ${Object.keys(WAYS).join(', ')}`);
+const width = Number(options.width ?? 2);
+
+function testFolder([given, ...others]) {
+  if (given === undefined || others.length > 0)
+    return fail("give one folder: a checkout of Node's own tests");
+  const found = [join(given, 'test'), given].find((path) => existsSync(join(path, 'common')));
+  return found ? resolve(found) : fail(`${given} has no test/common`);
+}
+
+/** The tests of one of Node's folders, with what their headers ask for (tools/test.py and test/testpy there). */
+function testsOf(suite) {
+  const path = join(folder, suite);
+  if (!existsSync(path)) return [];
+  const pattern = new RegExp(options.pattern ?? PATTERN);
+  const files = readdirSync(path).filter((name) => /\.m?js$/.test(name) && pattern.test(name));
+  return files.sort().map((name) => {
+    const file = join(path, name);
+    const text = readFileSync(file, 'utf8');
+    const header = (key) =>
+      [...text.matchAll(new RegExp(`^//\\s+${key}:(.*)`, 'gm'))].flatMap(([, words]) =>
+        words.trim().split(/\s+/),
+      );
+    const env = Object.fromEntries(
+      header('Env').map((pair) => [pair.split('=', 1)[0], pair.slice(pair.indexOf('=') + 1)]),
+    );
+    return { name: `${suite}/${name}`, file, flags: header('Flags'), env };
+  });
+}
+
+/** Runs one test; `lane` keeps ports and temporary folders of tests that run at the same time apart. */
+async function runOnce(test, way, lane) {
+  const env = { ...cleanEnvironment(), ...test.env, TEST_THREAD_ID: String(lane) };
+  // common.PORT throws in tests that run beside others.
+  if (test.name.startsWith('parallel/')) env.TEST_PARALLEL = '1';
+  const nodeOptions = [test.env.NODE_OPTIONS, way.env.NODE_OPTIONS].filter(Boolean).join(' ');
+  if (nodeOptions) env.NODE_OPTIONS = nodeOptions;
+  const args = [...way.args, ...test.flags, test.file];
+  const result = await runCollected(node, args, { cwd: join(folder, '..'), env, timeoutMs: TIMEOUT_MS });
+  return { ...result, passed: result.status === 0, skipped: /^1\.\.0 # Skipped/m.test(result.output) };
+}
+
+/** The lowest number that no running test has. */
+const lanes = new Set();
+async function inLane(f) {
+  let lane = 0;
+  while (lanes.has(lane)) lane++;
+  lanes.add(lane);
+  try {
+    return await f(lane);
+  } finally {
+    lanes.delete(lane);
+  }
+}
+
+let done = 0;
+async function compare(test, _index, all) {
+  const [plain, withHook] = await inLane(async (lane) => [
+    await runOnce(test, PLAIN, lane),
+    await runOnce(test, hooked, lane),
+  ]);
+  if (++done % 50 === 0) process.stderr.write(`  ${done} of ${all} tests\n`);
+  return { test, plain, withHook };
+}
+
+/** How often it fails in `RERUNS` more runs, alone on the machine as far as we are concerned. */
+async function failures(test, way) {
+  let count = 0;
+  for (let run = 0; run < RERUNS; run++) if (!(await runOnce(test, way, 0)).passed) count++;
+  return count;
+}
+
+function excerpt({ timedOut, signal, status, output }) {
+  const end = timedOut
+    ? `no end within ${TIMEOUT_MS / 1000} s`
+    : signal
+      ? `ended by ${signal}`
+      : `status ${status}`;
+  const lines = output.trim().split('\n').slice(0, 25);
+  return [end, ...lines].map((line) => `      ${line}`).join('\n');
+}
+
+const parallel = testsOf('parallel');
+const sequential = testsOf('sequential');
+const total = parallel.length + sequential.length;
+if (total === 0) fail('no test matches');
+const version = runQuietly(node, ['--version']).trim();
+console.log(
+  `Node ${version}: ${total} tests, each without and with ${[...hooked.args, ...Object.values(hooked.env)].join(' ')}`,
+);
+const results = [
+  ...(await mapLimited(parallel, width, (test, index) => compare(test, index, total))),
+  ...(await mapLimited(sequential, 1, (test, index) => compare(test, index, total))),
+];
+
+const count = (predicate) => results.filter(predicate).length;
+console.log(
+  `without: ${count(({ plain }) => plain.passed)} passed (${count(({ plain }) => plain.skipped)} of them skipped)`,
+);
+console.log(
+  `with:    ${count(({ withHook }) => withHook.passed)} passed (${count(({ withHook }) => withHook.skipped)} of them skipped)`,
+);
+const both = results.filter(({ plain, withHook }) => !plain.passed && !withHook.passed);
+if (both.length > 0) console.log(`fail both ways: ${both.map(({ test }) => test.name).join(' ')}`);
+const healed = results.filter(({ plain, withHook }) => !plain.passed && withHook.passed);
+if (healed.length > 0) console.log(`failed only without: ${healed.map(({ test }) => test.name).join(' ')}`);
+
+let regressions = 0;
+for (const { test, withHook } of results.filter(({ plain, withHook }) => plain.passed && !withHook.passed)) {
+  const hookFailures = await failures(test, hooked);
+  const plainFailures = await failures(test, PLAIN);
+  const flaky = hookFailures === 0 || plainFailures > 0;
+  if (!flaky) regressions++;
+  const verdict = flaky ? 'flaky' : 'FAILS ONLY WITH THE HOOK';
+  console.log(
+    `${verdict}: ${test.name} (again: ${hookFailures} of ${RERUNS} failed with, ${plainFailures} of ${RERUNS} without)`,
+  );
+  console.log(excerpt(withHook));
+}
+console.log(`${regressions} test(s) fail only with the hook`);
+process.exit(regressions === 0 ? 0 : 1);

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// Without the addon the app still runs on every core, by what Node alone can do.
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { answering, type App, type AppOptions, census, fixture, freePort, hook, lives, multiplied, request, startApp, until } from './support/app';
+import { exited, noneLeft, portFree, untilPortFree } from './support/ending';
+import { Load } from './support/load';
+import { queuedOn } from './support/queues';
+import { noted, RELAYED, startTree, WAYS } from './support/signals';
+import { PackageWithoutAddon } from './support/without-addon';
+
+const bare = new PackageWithoutAddon();
+after(() => bare.remove());
+
+const reusePort = (process.binding('tcp_wrap') as unknown as { constants: object }).constants;
+/** Flags that make the app run by each of the means that this Node has. */
+const MEANS: Record<string, string[]> = {
+  ...('UV_TCP_REUSEPORT' in reusePort ? { 'a reusePort socket each': ['-r', bare.hook] } : {}),
+  'one shared socket': ['-r', fixture('old-node.cjs'), '-r', bare.hook],
+};
+
+const cpusOf = (file: string): string => /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync(file, 'utf8'))?.[1] as string;
+const masks = (pid: number): string[] => readdirSync(`/proc/${pid}/task`).map((tid) => cpusOf(`/proc/${pid}/task/${tid}/status`));
+const notices = (app: App): string[] => app.stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
+const skipOnOneCpu = { skip: cpusOf('/proc/self/status').includes('-') || cpusOf('/proc/self/status').includes(',') ? false : 'needs two CPUs' };
+
+async function start(t: TestContext, options: AppOptions, script = 'http-app.js'): Promise<{ app: App; workers: number[] }> {
+  const port = await freePort();
+  const app = startApp(fixture(script), { port, ...options, env: { HOST: '127.0.0.1', ...options.env } });
+  t.after(() => app.stop());
+  return { app, workers: await multiplied(app, 2, '127.0.0.1') };
+}
+
+async function answersFrom(app: App, pids: number[]): Promise<void> {
+  const seen = new Set<number>();
+  await until(async () => {
+    for (const pid of (await census(app.port, 10, '127.0.0.1')).keys()) seen.add(pid);
+    return pids.every((pid) => seen.has(pid));
+  }, `answers from all of ${pids}`);
+}
+
+describe('the addon is missing', () => {
+  for (const [means, flags] of Object.entries(MEANS)) {
+    test(`${means}: origin and workers serve, one line says so`, skipOnOneCpu, async (t) => {
+      const { app, workers } = await start(t, { hook: flags });
+      assert.equal(workers.length, 2);
+      await answersFrom(app, [app.pid, ...workers]);
+      assert.equal(app.stdout, '');
+      const [notice, ...others] = notices(app);
+      assert.deepEqual(others, []);
+      assert.match(notice ?? '', new RegExp(`the native addon is missing \\(.+\\); 2 workers (with|on) ${means}`));
+      assert.match(notice ?? '', /pinned by taskset as a whole, their thread pools and started programs too/);
+    });
+  }
+
+  test('workers are pinned to distinct CPUs with all of their threads', skipOnOneCpu, async (t) => {
+    const { app, workers } = await start(t, { hook: ['-r', bare.hook] });
+    const cores = workers.map((pid) => {
+      const [core, ...others] = new Set(masks(pid));
+      assert.deepEqual(others, [], `all threads of ${pid} have one mask`);
+      return core;
+    });
+    assert.equal(new Set(cores).size, 2);
+    assert.ok(cores.every((core) => /^\d+$/.test(core as string)), `one CPU each: ${cores}`);
+    assert.deepEqual(new Set(masks(app.pid)), new Set([cpusOf('/proc/self/status')]), 'the origin keeps its mask');
+  });
+
+  test('node --no-addons', async (t) => {
+    const { app, workers } = await start(t, { hook: ['-r', hook], execArgv: ['--no-addons'] });
+    await answersFrom(app, workers);
+    assert.match(notices(app).join(), /the native addon is missing \(.*(disabled|no-addons)/i);
+  });
+
+  test('no taskset: unpinned, and the line says why', async (t) => {
+    const { app, workers } = await start(t, { hook: ['-r', bare.hook], env: { PATH: '/nonexistent' } });
+    assert.match(notices(app).join(), /not pinned: there is no taskset in PATH/);
+    for (const pid of workers) assert.deepEqual(new Set(masks(pid)), new Set([cpusOf('/proc/self/status')]));
+  });
+
+  test('taskset fails: unpinned, and the line says why', skipOnOneCpu, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-taskset-'));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    writeFileSync(join(folder, 'taskset'), '#!/bin/sh\necho "taskset: Operation not permitted" >&2\nexit 1\n');
+    chmodSync(join(folder, 'taskset'), 0o755);
+    const { app } = await start(t, { hook: ['-r', bare.hook], env: { PATH: `${folder}:${process.env['PATH']}` } });
+    assert.match(notices(app).join(), /not pinned: taskset failed \(taskset: Operation not permitted\)/);
+  });
+
+  test('FASTSOCKET_PIN=off: taskset is not used', async (t) => {
+    const { app, workers } = await start(t, { hook: ['-r', bare.hook], env: { FASTSOCKET_PIN: 'off' } });
+    assert.match(notices(app).join(), /not pinned: FASTSOCKET_PIN=off/);
+    for (const pid of workers) assert.deepEqual(new Set(masks(pid)), new Set([cpusOf('/proc/self/status')]));
+  });
+
+  test('one worker: plain Node, and nothing is said', async (t) => {
+    const port = await freePort();
+    const app = startApp(fixture('http-app.js'), { port, hook: ['-r', bare.hook], env: { FASTSOCKET_WORKERS: '1' } });
+    t.after(() => app.stop());
+    await app.said(/one worker is no gain/);
+    await answering(port);
+    assert.deepEqual(notices(app), []);
+  });
+});
+
+for (const [means, flags] of Object.entries(MEANS)) {
+  describe(means, () => {
+    test('a second instance gets EADDRINUSE as from plain Node', async (t) => {
+      const { app, workers } = await start(t, { hook: flags });
+      const second = async (flagsOfSecond: AppOptions['hook']) => {
+        const other = startApp(fixture('http-app.js'), {
+          port: app.port,
+          env: { HOST: '127.0.0.1', NODE_DEBUG: '' },
+          ...(flagsOfSecond === undefined ? {} : { hook: flagsOfSecond }),
+        });
+        t.after(() => other.stop());
+        const { code } = await other.ended;
+        return { code, error: other.stderr.split('\n').find((line) => line.startsWith('{')) };
+      };
+      const plain = await second(false);
+      assert.equal(plain.code, 3);
+      assert.match(plain.error ?? '', /EADDRINUSE/);
+      assert.deepEqual(await second(flags), plain);
+      assert.deepEqual(app.workers(), workers);
+    });
+
+    test('signals reach every process exactly once, whichever way they come', async (t) => {
+      const tree = await startTree(t, { HANDLER: 'note' }, { hook: flags });
+      const { ledger, all } = tree;
+      let sent = 0;
+      for (const [way, send] of Object.entries(WAYS)) {
+        sent++;
+        for (const signal of RELAYED) {
+          send(tree, signal);
+          const everywhere = () => all.every((pid) => ledger.count(noted(signal), pid) >= sent);
+          await until(everywhere, `${signal} to ${way}:\n${JSON.stringify(ledger.entries)}`);
+        }
+        // longer than the origin waits for its own copy of what a worker has reported
+        await sleep(250);
+        for (const signal of RELAYED) {
+          for (const pid of all) assert.equal(ledger.count(noted(signal), pid), sent, `${signal} to ${way}`);
+        }
+      }
+    });
+
+    for (const [way, send] of Object.entries(WAYS)) {
+      test(`without a handler SIGTERM ends the tree by that signal: ${way}`, async (t) => {
+        const tree = await startTree(t, {}, { hook: flags });
+        send(tree, 'SIGTERM');
+        assert.deepEqual(await exited(tree.app), { code: null, signal: 'SIGTERM' });
+        await noneLeft(tree.workers);
+        await untilPortFree(tree.app.port);
+      });
+    }
+
+    test('a handler that exits in the origin does not cut off the workers', async (t) => {
+      const tree = await startTree(t, { HANDLER: 'late' }, { hook: flags });
+      process.kill(tree.origin, 'SIGTERM');
+      assert.deepEqual(await exited(tree.app), { code: 5, signal: null });
+      assert.deepEqual(tree.ledger.of(tree.origin), ['origin', noted('SIGTERM'), 'exit 5']);
+      for (const pid of tree.workers) assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
+      assert.ok(await portFree(tree.app.port), 'the port is free when the end can be seen');
+    });
+
+    test('signal-exit ends every process by the signal, once', async (t) => {
+      const tree = await startTree(t, { HANDLER: 'signal-exit' }, { hook: flags });
+      process.kill(tree.origin, 'SIGTERM');
+      assert.deepEqual(await exited(tree.app), { code: null, signal: 'SIGTERM' });
+      await noneLeft(tree.workers);
+      for (const pid of tree.all) assert.equal(tree.ledger.count('left null SIGTERM', pid), 1);
+    });
+
+    test('the usual graceful shutdown ends everything with status 0', async (t) => {
+      const tree = await startTree(t, { HANDLER: 'graceful' }, { hook: flags });
+      process.kill(tree.origin, 'SIGTERM');
+      assert.deepEqual(await exited(tree.app), { code: 0, signal: null });
+      assert.ok(await portFree(tree.app.port));
+      await noneLeft(tree.workers);
+      for (const pid of tree.all) assert.equal(tree.ledger.count(noted('SIGTERM'), pid), 1);
+    });
+
+    test('process.exit() in the origin ends the workers with the same status', async (t) => {
+      const tree = await startTree(t, { TRIGGER: 'exit' }, { hook: flags });
+      process.kill(tree.origin, 'SIGUSR1');
+      assert.deepEqual(await exited(tree.app), { code: 7, signal: null });
+      assert.ok(await portFree(tree.app.port));
+      await noneLeft(tree.workers);
+      for (const pid of tree.all) assert.equal(tree.ledger.count('exit 7', pid), 1);
+    });
+
+    test('server.close() in the origin closes all, and calls back when the port is free', async (t) => {
+      const tree = await startTree(t, { TRIGGER: 'close' }, { hook: flags });
+      process.kill(tree.origin, 'SIGUSR1');
+      assert.deepEqual(await exited(tree.app), { code: 0, signal: null });
+      assert.ok(await portFree(tree.app.port));
+      await noneLeft(tree.workers);
+      assert.equal(tree.ledger.count('closed', tree.origin), 1);
+    });
+
+    test('SIGKILL of the origin leaves no orphan', async (t) => {
+      const tree = await startTree(t, {}, { hook: flags });
+      process.kill(tree.origin, 'SIGKILL');
+      await exited(tree.app);
+      await noneLeft(tree.workers);
+      await untilPortFree(tree.app.port);
+    });
+
+    test('a killed worker is replaced, and what waits in its queue is answered', async (t) => {
+      const { app, workers } = await start(t, { hook: flags, env: { BACKLOG: '511' } });
+      const [victim, other] = workers as [number, number];
+      process.kill(victim, 'SIGSTOP');
+      const clients = 60;
+      let answered = 0;
+      const all = Array.from({ length: clients }, () => request(app.port).then((text) => {
+        assert.match(text, /hello$/);
+        answered++;
+      }));
+      await until(() => answered + queuedOn(app.port) === clients, 'every connection is answered or queued');
+      const queued = queuedOn(app.port);
+      t.diagnostic(`${queued} of ${clients} connections were queued on the killed worker`);
+      process.kill(victim, 'SIGKILL');
+      await Promise.all(all);
+      const successor = await until(() => app.workers().find((pid) => pid !== victim && pid !== other), 'a successor');
+      await answersFrom(app, [successor, other, app.pid]);
+    });
+
+    test('worker after worker killed under load: no connection is refused', async (t) => {
+      const { app } = await start(t, { hook: flags });
+      const clients = 8;
+      const kills = 6;
+      const load = new Load(app.port, { clients });
+      for (let i = 0; i < kills; i++) {
+        const before = load.answered;
+        await until(() => load.answered > before + 50 && app.workers().length === 2, 'load is served');
+        process.kill(app.workers()[i % 2] as number, 'SIGKILL');
+      }
+      await until(() => app.workers().length === 2, 'two workers again');
+      load.stop();
+      await until(() => load.pending === 0, 'all have ended');
+      const { refused, lost, answered } = await load.result();
+      t.diagnostic(`${kills} kills: ${answered} answered, ${lost} lost, ${refused} refused`);
+      assert.equal(refused, 0);
+      assert.ok(lost <= kills * clients, `${lost} requests lost`);
+    });
+
+    test('getConnections() counts the whole group', async (t) => {
+      const { app } = await start(t, { hook: flags });
+      const sockets = 12;
+      const { connect } = await import('node:net');
+      const open = Array.from({ length: sockets }, () => connect(app.port, '127.0.0.1'));
+      t.after(() => open.forEach((socket) => socket.destroy()));
+      await Promise.all(open.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
+      await until(() => queuedOn(app.port) === 0, 'all are accepted');
+      // asked in a worker it is the worker's own count, so ask until the origin answers
+      await until(async () => (await request(app.port, '/count')).endsWith(String(sockets + 1)), 'the count of all');
+    });
+
+    test('an app that cannot be copied stays one process', async (t) => {
+      const port = await freePort();
+      const app = startApp(fixture('http-app.js'), { port, hook: flags, env: { ONLY_ORIGIN: '1' }, execArgv: ['-r', fixture('fails-as-worker.cjs')] });
+      t.after(() => app.stop());
+      await app.said(/the app runs as plain Node: the copy exited with code 9/);
+      const seen = await census(port, 20);
+      assert.deepEqual([...seen.keys()], [app.pid]);
+      assert.ok(lives(app.pid));
+    });
+  });
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type Addon, loadAddon } from '../../lib/native/addon';
+
+/** The addon as it is shipped, or the build that FASTSOCKET_TEST_ADDON names (the one with the sanitizers). */
+export function testAddon(): Addon {
+  const path = process.env['FASTSOCKET_TEST_ADDON'];
+  if (path) return require(path) as Addon;
+  const { addon, reason } = loadAddon();
+  if (!addon) throw new Error(reason);
+  return addon;
+}
+
+/** What a child process needs to find the same addon. */
+export const addonPath = (): string => {
+  const path = process.env['FASTSOCKET_TEST_ADDON'];
+  if (path) return path;
+  testAddon();
+  const file = Object.keys(require.cache).find((name) => name.endsWith('fastsocket.node'));
+  if (!file) throw new Error('the addon is not in the module cache');
+  return file;
+};

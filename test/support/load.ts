@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+import { connect, type Socket } from 'node:net';
+
+export interface Tally {
+  /** Requests that were answered in full. */
+  answered: number;
+  /** Connections that were never established: refused, or still trying at the end. */
+  refused: number;
+  /** Established connections, first request on each: it was sent and not answered. */
+  lost: number;
+  /** Keep-alive: a later request was sent and not answered. */
+  cut: number;
+}
+
+const END = /\r\n0\r\n\r\n$|hello$/;
+
+/**
+ * Clients in a closed loop against the fixtures that answer `hello`: each connects, asks, waits for the answer, and
+ * begins again; with keepAlive on the same connection as long as the server keeps it.
+ */
+export class Load {
+  private readonly tally: Tally = { answered: 0, refused: 0, lost: 0, cut: 0 };
+  private readonly open = new Set<() => boolean>();
+  private stopped = false;
+
+  constructor(
+    private readonly port: number,
+    private readonly options: { clients: number; keepAlive?: boolean; host?: string },
+  ) {
+    for (let i = 0; i < options.clients; i++) this.client();
+  }
+
+  get answered(): number {
+    return this.tally.answered;
+  }
+
+  /** Connections that are established and wait for an answer now. */
+  get pending(): number {
+    return [...this.open].filter((waits) => waits()).length;
+  }
+
+  /** No client begins anew, and none asks again: a server that closes ends no connection that is busy without a pause. */
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** When the server has ended: whoever still has no answer gets none. */
+  async result(): Promise<Tally> {
+    this.stopped = true;
+    // what the server sent before it ended, and the resets of what it had not accepted, are in these sockets already
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (const waits of this.open) if (!waits()) this.tally.refused++;
+    const tally = { ...this.tally, lost: this.tally.lost + this.pending };
+    this.open.clear();
+    for (const socket of this.sockets) socket.destroy();
+    return tally;
+  }
+
+  private readonly sockets = new Set<Socket>();
+
+  private client(): void {
+    if (this.stopped) return;
+    const { keepAlive = false, host = '127.0.0.1' } = this.options;
+    const socket = connect(this.port, host);
+    this.sockets.add(socket);
+    let established = false;
+    let asked = 0;
+    let answers = 0;
+    let text = '';
+    const waits = () => established && answers < asked;
+    this.open.add(waits);
+    const ask = () => {
+      asked++;
+      text = '';
+      socket.write(`GET / HTTP/1.1\r\nHost: test\r\n${keepAlive ? '' : 'Connection: close\r\n'}\r\n`);
+    };
+    socket.on('connect', () => {
+      established = true;
+      ask();
+    });
+    socket.on('data', (data) => {
+      text += data;
+      if (!END.test(text)) return;
+      answers++;
+      this.tally.answered++;
+      if (!keepAlive) return;
+      if (!/^connection: keep-alive/im.test(text) || this.stopped) socket.end();
+      else setImmediate(() => {
+        if (!socket.destroyed && !socket.readableEnded) ask();
+      });
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.sockets.delete(socket);
+      if (!this.open.delete(waits)) return;
+      if (!established) this.tally.refused++;
+      else if (waits()) this.tally[answers > 0 ? 'cut' : 'lost']++;
+      // a refused client would spin
+      if (established) setImmediate(() => this.client());
+      else setTimeout(() => this.client(), 20);
+    });
+  }
+}
