@@ -24,11 +24,11 @@ export async function freePort(host = '0.0.0.0'): Promise<number> {
 }
 
 /** Waits until `check` gives something truthy; throws with `what` after `ms`. */
-export async function until<T>(check: () => T | Promise<T>, what: string, ms = 15_000): Promise<NonNullable<T>> {
+export async function until<T>(check: () => T | Promise<T>, what: string, ms = 15_000): Promise<Exclude<NonNullable<T>, false>> {
   const end = Date.now() + ms;
   for (;;) {
     const result = await check();
-    if (result) return result as NonNullable<T>;
+    if (result) return result as Exclude<NonNullable<T>, false>;
     if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
     await sleep(10);
   }
@@ -49,6 +49,8 @@ export interface AppOptions {
   /** Words before node: ip netns exec NS, setpriv ..., taskset ... */
   prefix?: string[];
   detached?: boolean;
+  /** Descriptors of ours that it inherits, as 3 and so on. */
+  fds?: number[];
   cwd?: string;
   node?: string;
 }
@@ -101,13 +103,13 @@ export class App {
 
 /** Starts a script with PORT in its environment, two workers and the debug log unless said otherwise. */
 export function startApp(script: string, options: AppOptions & { port: number }): App {
-  const { port, env = {}, execArgv = [], args = [], prefix = [], detached = false, cwd, node = process.execPath } = options;
+  const { port, env = {}, execArgv = [], args = [], prefix = [], detached = false, fds = [], cwd, node = process.execPath } = options;
   const flags = options.hook === false ? [] : Array.isArray(options.hook) ? options.hook : ['-r', hook];
   const [command, ...words] = [...prefix, node, ...flags, ...execArgv, script, ...args];
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(FASTSOCKET|NODE_TEST|NODE_V8)/.test(name)));
   const child = spawn(command as string, words, {
     env: { ...clean, PORT: String(port), FASTSOCKET_WORKERS: '2', NODE_DEBUG: 'fastsocket', ...env } as NodeJS.ProcessEnv,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...fds],
     detached,
     ...(cwd === undefined ? {} : { cwd }),
   });

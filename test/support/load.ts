@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from './app';
 
 export interface Tally {
   /** Requests that were answered in full. */
@@ -20,6 +22,8 @@ const END = /\r\n0\r\n\r\n$|hello$/;
  */
 export class Load {
   private readonly tally: Tally = { answered: 0, refused: 0, lost: 0, cut: 0 };
+  private readonly sockets = new Set<Socket>();
+  /** One for each connection that has not ended: whether it is established and waits for an answer. */
   private readonly open = new Set<() => boolean>();
   private stopped = false;
 
@@ -44,19 +48,16 @@ export class Load {
     this.stopped = true;
   }
 
-  /** When the server has ended: whoever still has no answer gets none. */
+  /** When the server has ended: its kernel ends all that is established, and whoever has no answer then gets none. */
   async result(): Promise<Tally> {
-    this.stopped = true;
-    // what the server sent before it ended, and the resets of what it had not accepted, are in these sockets already
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    for (const waits of this.open) if (!waits()) this.tally.refused++;
-    const tally = { ...this.tally, lost: this.tally.lost + this.pending };
+    this.stop();
+    await sleep(20);
+    await until(() => this.pending === 0, '', 5_000).catch(() => {});
+    for (const waits of this.open) this.tally[waits() ? 'lost' : 'refused']++;
     this.open.clear();
     for (const socket of this.sockets) socket.destroy();
-    return tally;
+    return this.tally;
   }
-
-  private readonly sockets = new Set<Socket>();
 
   private client(): void {
     if (this.stopped) return;
@@ -89,7 +90,13 @@ export class Load {
         if (!socket.destroyed && !socket.readableEnded) ask();
       });
     });
-    socket.on('error', () => {});
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      // a SYN is answered by ECONNREFUSED or not at all: this one was established, we had not looked yet
+      if (error.code === 'ECONNRESET' && !established) {
+        established = true;
+        asked++;
+      }
+    });
     socket.on('close', () => {
       this.sockets.delete(socket);
       if (!this.open.delete(waits)) return;
