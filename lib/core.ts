@@ -34,8 +34,8 @@ export function startOrigin(preload: Preload): void {
   for (const warning of parsed.warnings) say(warning);
   const { addon, reason } = loadAddon();
   if (!addon) return startFallbackOrigin(preload, parsed.settings, reason ?? 'it could not be loaded');
-  const origin = new Origin(preload, parsed.settings, (plan, clusterLoaded) => {
-    const tree = new Tree({ plan, clusterLoaded, state, birth, markOrigin, signals: relayedSignals(preload) });
+  const origin = new Origin(preload, parsed.settings, (plan, clusterLoaded, attempts) => {
+    const tree = new Tree({ plan, clusterLoaded, state, birth, markOrigin, signals: relayedSignals(preload), attempts });
     state.workers = () => tree.liveWorkers();
     return tree;
   });

@@ -16,10 +16,10 @@ import { PackageWithoutAddon } from './support/without-addon';
 const bare = new PackageWithoutAddon();
 after(() => bare.remove());
 
-const reusePort = (process.binding('tcp_wrap') as unknown as { constants: object }).constants;
+const { constants } = (process as unknown as { binding(name: string): { constants: object } }).binding('tcp_wrap');
 /** Flags that make the app run by each of the means that this Node has. */
 const MEANS: Record<string, string[]> = {
-  ...('UV_TCP_REUSEPORT' in reusePort ? { 'a reusePort socket each': ['-r', bare.hook] } : {}),
+  ...('UV_TCP_REUSEPORT' in constants ? { 'a reusePort socket each': ['-r', bare.hook] } : {}),
   'one shared socket': ['-r', fixture('old-node.cjs'), '-r', bare.hook],
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every way to listen looks the same to the app with and without the hook, in the origin and in each worker.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { type App, fixture, freePort, startApp, until } from './support/app';
@@ -46,6 +47,8 @@ const FORMS: Record<string, Form> = {
   'after await': {},
   'inherited': {},
   'exclusive': { node: true },
+  'reusePort': { node: true },
+  'in a thread': { node: true },
   'port 0': { node: true },
   'nothing': { node: true },
   'path': { node: true },
@@ -77,24 +80,38 @@ interface Twin {
   env: Record<string, string>;
 }
 
+/** The pids of two workers, as soon as both serve. */
+async function bothReady(app: App): Promise<number[]> {
+  await until(() => {
+    assert.deepEqual([app.child.exitCode, app.child.signalCode], [null, null], app.stderr);
+    return /worker 1 is ready.*worker 2 is ready/s.test(app.stderr);
+  }, 'two workers are ready');
+  return app.workers();
+}
+
 async function run(t: TestContext, { form, kind, expected, env }: Twin, hook: boolean): Promise<Run> {
   const ledger = new Ledger(t);
   const port = await freePort();
   const socket = join(dirname(ledger.path), 'socket');
+  const held = createServer();
+  if (form === 'fd') await new Promise<void>((resolve) => held.listen({ port, exclusive: true }, resolve));
   const app = startApp(fixture('listen-forms.js'), {
     port,
     hook,
+    fds: form === 'fd' ? [(held as unknown as { _handle: { fd: number } })._handle.fd] : [],
     args: [form, kind],
     env: { LEDGER: ledger.path, SOCKET: socket, ...(expected.racy ? {} : { IMMEDIATE: '1' }), ...env },
   });
   t.after(() => app.stop());
+  held.close();
   const noted = (pattern: RegExp, pid: number) => ledger.of(pid).some((event) => pattern.test(event));
   const result = () => ({ app, origin: upToRequest(ledger.of(app.pid)), workers: app.workers().map((pid) => upToRequest(ledger.of(pid))) });
   if (expected.deaf) {
     await app.ended;
     return result();
   }
-  await until(() => noted(/^callback|^'listening'/, app.pid), `${form} listens:\n${app.stderr}`);
+  await until(() => noted(form === 'port' ? /^'listening'/ : /^callback/, app.pid), `${form} listens:\n${ledger.of(app.pid).join('\n')}\n${app.stderr}`);
+  if (!expected.racy) await until(() => noted(/^immediate/, app.pid), 'the immediate');
   const ask = () => {
     if (form === 'port 0' || form === 'nothing') return app.pid;
     const where = form.startsWith('path') ? { path: socket } : { port, host: expected.host ?? '127.0.0.1' };
@@ -103,8 +120,7 @@ async function run(t: TestContext, { form, kind, expected, env }: Twin, hook: bo
   await until(async () => (await ask()) === app.pid, 'an answer of the origin', 2_000);
   await until(() => noted(/^request/, app.pid), 'the request in the ledger');
   if (hook && !expected.node) {
-    await until(() => /worker 1 is ready.*worker 2 is ready/s.test(app.stderr), `two workers are ready:\n${app.stderr}`);
-    const silent = new Set(app.workers());
+    const silent = new Set(await bothReady(app));
     assert.equal(silent.size, 2);
     await until(async () => silent.delete(await ask()) && silent.size === 0, 'answers of both workers');
   }
@@ -123,7 +139,8 @@ async function compare(t: TestContext, form: string, kind: Kind | 'paused', expe
   assert.equal(hooked.app.stdout, '');
 }
 
-describe('a server listens', () => {
+// most of the time of each is waiting
+describe('a server listens', { concurrency: 2 }, () => {
   for (const [form, expected] of Object.entries(FORMS)) {
     test(form, (t) => compare(t, form, 'net', expected));
   }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // As process 1 of a PID namespace, like the only program of a container: the kernel does not end it by a default action.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { spawnSync } from 'node:child_process';
-import { request, until } from './support/app';
+import { childrenOf, request, until } from './support/app';
 import { exited, noneLeft, portFree } from './support/ending';
 import { noted, RELAYED, startTree, type Tree, WAYS } from './support/signals';
-import { childrenOf } from './support/app';
 
 const UNSHARE = ['unshare', '--fork', '--pid', '--mount-proc', '--kill-child'];
 const SETTLED_MS = 250;
@@ -21,7 +20,7 @@ async function startFirst(t: TestContext, env: Record<string, string>, hook = tr
   const count = hook ? 2 : 0;
   const workers = await until(() => {
     const pids = childrenOf(origin);
-    return pids.length === count && pids;
+    return pids.length === count ? pids : undefined;
   }, `${count} workers`);
   await until(() => tree.ledger.count('worker') === count, 'all have started');
   const inside = tree.ledger.entries.filter(({ event }) => event === 'worker').map(({ pid }) => pid);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { captureContext, type InContext } from '../group/drain';
 import { groupKey, ipv4Fallback } from '../group/key';
 import { hookGetServer, interceptClose, type GetServerCallback, type ServerQuery } from '../hook/node';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
@@ -23,6 +24,7 @@ interface Waiting {
   listeningId: number | undefined;
   callback: GetServerCallback;
   alone(): void;
+  inContext: InContext;
 }
 
 type SendFunction = ((message: unknown, handle: undefined, options: undefined, callback: () => void) => boolean) | undefined;
@@ -75,7 +77,7 @@ export class FallbackWorker {
     }
     const id = ++this.lastId;
     const { _listeningId: listeningId } = server as Waiting['server'];
-    this.waiting.set(id, { server, listeningId, callback, alone });
+    this.waiting.set(id, { server, listeningId, callback, alone, inContext: captureContext() });
     process.channel?.ref();
     this.tell({ kind: 'ask', id, keys });
     return true;
@@ -108,18 +110,21 @@ export class FallbackWorker {
     this.waiting.delete(id);
     if (this.waiting.size === 0) process.channel?.unref();
     if (!asked) return handle?.close();
-    const { server, listeningId, callback, alone } = asked;
+    const { server, listeningId, callback, alone, inContext } = asked;
     if (key === undefined || generation === undefined || !handle) {
-      if (server._listeningId === listeningId) alone();
+      if (server._listeningId === listeningId) inContext(alone);
       return;
     }
-    callback(0, handle);
+    inContext(() => callback(0, handle));
     if ((server as { _handle?: unknown })._handle !== handle) {
       this.tell({ kind: 'closed', key, generation });
       return;
     }
     const listening = { key, generation, server };
     this.listening.set(key, listening);
+    // the handle was made where the message arrived, not where listen() was called
+    const { onconnection } = handle;
+    handle.onconnection = (status, client) => inContext(() => onconnection.call(handle, status, client));
     interceptClose(handle, (close) => this.closing(listening, close));
     // ready is: the accept loop has run, not: listen() has returned
     setImmediate(() => {

@@ -19,6 +19,7 @@ export class ClosingGroup {
   private readonly left: Set<number>;
   private readonly timer: NodeJS.Timeout;
   private finished = false;
+  private readonly wasDrained: boolean;
   /** A group of the same address has taken the sockets over: what is queued is its affair. */
   inherited = false;
 
@@ -29,6 +30,7 @@ export class ClosingGroup {
     group.closing = true;
     // holds back 'close', as net.js does for the handles of its cluster workers (Server.prototype._emitCloseIfDrained)
     const server = group.server;
+    this.wasDrained = server?._connections === 0;
     if (server) server._connections++;
     group.stopSyns();
     group.drainSocket(0);
@@ -60,9 +62,10 @@ export class ClosingGroup {
     group.closeSiblings();
     hooks.closeHandle();
     hooks.done();
-    if (server) {
-      server._connections--;
-      server._emitCloseIfDrained();
-    }
+    if (!server) return;
+    server._connections--;
+    // net.js looks for connections when close() is called, and only later for a handle: one that listens again is told, too
+    if (this.wasDrained && server._handle) process.nextTick(() => server.emit('close'));
+    else server._emitCloseIfDrained();
   }
 }

@@ -13,6 +13,25 @@ export function interceptClose(handle: TcpHandle, intercept: (native: () => void
   Object.defineProperty(handle, 'close', { value: close, configurable: true, enumerable: false, writable: true });
 }
 
+/**
+ * Closes a server that the app has not closed. The app's own close(), when it comes, finds what it would have found: no
+ * ERR_SERVER_NOT_RUNNING, and a callback when the last connection has ended.
+ */
+export function closeUnnoticed(server: (ServerInside & { closeIdleConnections?(): void }) | undefined): void {
+  if (!server) return;
+  let closed = false;
+  server.once('close', () => { closed = true; });
+  server.close();
+  const close = function (this: ServerInside, callback?: () => void): ServerInside {
+    delete (server as Partial<ServerInside>).close;
+    if (server.listening) return server.close(callback) as ServerInside;
+    server.closeIdleConnections?.();
+    if (typeof callback === 'function') closed ? process.nextTick(callback) : server.once('close', () => callback());
+    return server;
+  };
+  Object.defineProperty(server, 'close', { value: close, configurable: true, enumerable: false, writable: true });
+}
+
 /** Lets `intercept` answer process.kill(process.pid, signal); true means it has been dealt with. */
 export function hookSelfKill(intercept: (signal: number) => boolean): void {
   replace(process, 'kill', (original) => function (this: unknown, pid: number, signal?: string | number) {

@@ -22,6 +22,7 @@ export interface TcpHandle {
 /** net.Server with the internals that lib/net.js itself uses for cluster workers (Server.prototype.close there). */
 export interface ServerInside extends Server {
   _connections: number;
+  _handle: TcpHandle | null;
   _emitCloseIfDrained(): void;
   _listen2(address: unknown, port: number, type: number, backlog: number, fd: number, flags: number): void;
 }

@@ -21,10 +21,13 @@ export interface Addon {
   /** A socket filter that drops SYNs: no new handshake begins, those under way complete. */
   dropSyn(fd: number): number;
   keepSyn(fd: number): number;
-  /** One accepted connection, non-blocking and close-on-exec: its descriptor, or -EAGAIN. */
+  /** One accepted connection, non-blocking, close-on-exec, without dropSyn's filter: its descriptor, or -EAGAIN. */
   accept(fd: number): number;
   listen(fd: number, backlog: number): number;
-  /** shutdown(SHUT_RD): a listening socket leaves LISTEN and its group, and keeps its port. */
+  /**
+   * shutdown(SHUT_RD): a listening socket leaves LISTEN and its group, and keeps its port, unless the kernel has chosen
+   * that one (net/ipv4/tcp.c, tcp_disconnect: no SOCK_BINDPORT_LOCK).
+   */
   shutdownRead(fd: number): number;
   close(fd: number): number;
   /** A duplicate, close-on-exec. */
@@ -45,17 +48,23 @@ export interface Addon {
   pair(): [number, number] | number;
   /** One message of up to 64 KiB with up to 250 descriptors; never blocks. */
   send(sock: number, text: string, fds: number[]): number;
-  /** One message, waiting up to waitMs for it; 0 when the peer has gone, -EAGAIN when nothing came. */
+  /**
+   * One message, waiting up to waitMs for it; 0 when the peer has gone, -EAGAIN when nothing came, -EMSGSIZE when there
+   * was no room for its descriptors (RLIMIT_NOFILE): none of them stays open then.
+   */
   receive(sock: number, waitMs: number): ControlMessage | number;
   /** Process at the other end when the pair was made (SO_PEERCRED). */
   peerPid(sock: number): number;
-  /** Calls back with every message, and with null once at the end. Keeps nothing alive. Returns an id for unwatch. */
+  /**
+   * Calls back with every message, and with null once at the end. Keeps nothing alive. A message for whose descriptors
+   * there was no room comes without them. Returns an id for unwatch; unwatch first, then close the socket.
+   */
   watch(sock: number, callback: (text: string | null, fds: number[]) => void): number;
   unwatch(id: number): number;
 
   /** CPUs that a thread may run on; 0: the calling thread. */
   getAffinity(thread: number): number[] | number;
-  /** Pins the calling thread; forked children get the mask back that it had before. */
+  /** Pins the calling thread; forked children get the mask back that it had before. -EBUSY: another thread is pinned. */
   pinEventLoop(cpu: number): number;
   /** Gives the calling thread the mask that the event loop had before it was pinned. */
   restoreThread(): number;
@@ -73,11 +82,15 @@ export interface Addon {
   blockedSignals(): number[] | number;
   /** 0: default, 1: ignored, 2: a handler. */
   disposition(signal: number): number;
-  /** When one of the signals ends this process: shut these sockets and kill these processes first. Replaces all before. */
+  /**
+   * When one of the signals ends this process: shut these sockets and kill these processes first (1,024 of each at most).
+   * Replaces all before. Signals that are ignored stay so, and process 1 of a PID namespace, which the default action
+   * does not end, is not guarded.
+   */
   guard(signals: number[], fds: number[], pids: number[]): number;
   /** What guard does, now. */
   shutAll(): number;
-  /** Waits for processes to end, ms at most, without running the event loop: how many are still there. */
+  /** Waits for processes to end, ms at most, without running the event loop: how many are still there. Zombies have ended. */
   waitGone(ms: number, pids: number[]): number;
 }
 

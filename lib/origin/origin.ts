@@ -7,6 +7,7 @@ import { hookGetConnections, interceptClose } from '../hook/node';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import { debug, say } from '../log';
 import type { Preload } from '../preload';
+import { Attempts } from './attempts';
 import { appForks, bindReason, callReason, processReason } from './eligible';
 import { makePlan, type Multiplied, type Plan } from './plan';
 import type { Tree } from './tree';
@@ -24,6 +25,7 @@ interface BoundHandle {
  */
 export class Origin {
   private readonly revived = new WeakMap<TcpHandle, ClosingGroup>();
+  private readonly attempts = new Attempts();
   private generation = 0;
   private plan: Plan | undefined;
   private tree: Tree | undefined;
@@ -31,7 +33,7 @@ export class Origin {
   constructor(
     private readonly preload: Preload,
     private readonly settings: Settings,
-    private readonly makeTree: (plan: Multiplied, clusterLoaded: boolean) => Tree,
+    private readonly makeTree: (plan: Multiplied, clusterLoaded: boolean, attempts: Attempts) => Tree,
   ) {}
 
   /** From now on bind() and listen() come here. */
@@ -47,6 +49,7 @@ export class Origin {
     const error = adopted ? 0 : native();
     if (adopted) this.revived.set(handle, revives);
     if (error === 0) this.preload.bound.set(handle, bind);
+    else this.attempts.failed(groupKey(bind), error);
     return error;
   }
 
@@ -69,6 +72,7 @@ export class Origin {
     const why = this.reasonAgainst(handle, bound);
     if (why !== undefined) {
       debug('listen on %s left to Node: %s', bound.key, why);
+      if (!this.tree) this.preload.state.reason = why;
       if (bound.revives) this.plan?.addon?.keepSyn(handle.fd);
       return native(backlog);
     }
@@ -120,17 +124,20 @@ export class Origin {
     } else {
       const { error, failed } = group.open(options, native);
       if (failed !== undefined) debug('%s is served by one process: %s', bound.key, failed);
+      if (error < 0) this.attempts.failed(bound.key, error);
+      else this.attempts.opened(bound.key);
       if (error < 0 || failed !== undefined) return error;
     }
     interceptClose(handle, (native) => tree.closeGroup(group, native));
-    tree.addGroup(group);
+    tree.addGroup(group, bound.revives !== undefined);
     return 0;
   }
 
   private theTree(plan: Multiplied): Tree {
     if (!this.tree) {
-      const tree = this.makeTree(plan, this.preload.clusterLoaded ?? true);
+      const tree = this.makeTree(plan, this.preload.clusterLoaded ?? true, this.attempts);
       this.tree = tree;
+      this.preload.state.reason = undefined;
       hookGetConnections((server, own, callback) => tree.countConnections(server as ServerInside, own, callback));
     }
     return this.tree;

@@ -8,9 +8,11 @@ import type { ServerInside } from '../hook/tcp';
 import { debug, say } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
 import type { State } from '../state';
-import { Lifecycle } from '../workers/lifecycle';
+import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import type { Handover, ToOrigin } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
+import { Renewal } from '../workers/renewal';
+import type { Attempts } from './attempts';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import type { Multiplied } from './plan';
@@ -24,6 +26,7 @@ export interface TreeOptions {
   /** Marks the programs that the origin starts from now on. */
   markOrigin(): void;
   signals: OriginSignals;
+  attempts: Attempts;
 }
 
 /** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
@@ -37,6 +40,7 @@ export class Tree {
   private readonly steering: Steering;
   private readonly counts = new ConnectionCount();
   private readonly unserved: UnservedQueues;
+  private readonly renewal: Renewal;
   /** When each worker was last told of a signal that usually ends a server. */
   private readonly toldAt = new Map<Worker, number>();
 
@@ -72,6 +76,11 @@ export class Tree {
     });
     this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why));
     this.unserved = new UnservedQueues(() => this.groups.values());
+    this.renewal = new Renewal({
+      needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,
+      serves: ({ index }) => this.servesAnything(index),
+      leave: (worker) => this.pool.send(worker, { kind: 'leave' }),
+    });
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
@@ -84,11 +93,19 @@ export class Tree {
     });
   }
 
-  /** A group has begun to listen in the origin. */
-  addGroup(group: ListenerGroup): void {
+  /**
+   * A group has begun to listen in the origin.
+   * @param revived its sockets are those of a group that is closing, and steered to workers that are
+   */
+  addGroup(group: ListenerGroup, revived = false): void {
     this.groups.set(group.key, group);
     debug('listener group %s: %d sockets, %s', group.key, group.sockets.length, group.hasProgram ? 'steered' : 'no steering program');
     for (const worker of this.pool.live) this.give(worker, [group]);
+    if (revived) this.resteer(group);
+    if (this.lifecycle.state === 'full') {
+      for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
+    }
+    this.renewal.look();
     this.lifecycle.groupOpened();
     this.options.signals.refreshGuard();
   }
@@ -101,6 +118,7 @@ export class Tree {
   /** close() on the origin's server, for whatever reason: the whole group closes, `closeHandle` is called when it has. */
   closeGroup(group: ListenerGroup, closeHandle: () => void): void {
     this.groups.delete(group.key);
+    this.options.attempts.closed(group.key);
     if (group.holders.size === 0) {
       group.closing = group.closed = true;
       group.closeSiblings();
@@ -122,7 +140,7 @@ export class Tree {
     for (const index of group.holders) {
       const worker = this.pool.get(index);
       if (!worker) closing.workerLeft(index);
-      else if (this.groups.size === 0 && !this.servesAnything(index) && !group.ready.has(index)) this.pool.kill(worker);
+      else if (this.groups.size === 0 && worker.servedAt === undefined) this.pool.kill(worker);
       else this.pool.send(worker, { kind: 'close', key: group.key, generation: group.generation });
     }
     if (this.groups.size === 0) this.pool.stopRestarts();
@@ -200,12 +218,18 @@ export class Tree {
       case 'gone': {
         const group = this.findGroup(message.key, message.generation);
         if (group?.ready.delete(worker.index)) this.resteer(group);
+        // from now on the sweep serves what still comes into its queue
+        for (const closing of this.closing) if (closing.group.generation === message.generation) closing.group.ready.delete(worker.index);
         return;
       }
       case 'closed':
-        return this.workerClosed(worker.index, message.key, message.generation);
+        this.workerClosed(worker.index, message.key, message.generation);
+        if (!this.servesAnything(worker.index)) this.renewal.closed(worker);
+        return;
       case 'ask':
         return this.workerAsks(worker, message.key);
+      case 'probed':
+        return this.options.attempts.closedInCopy(message.key);
       case 'arrivals':
         if (this.steering.arrived(message.cpus)) for (const group of this.groups.values()) this.resteer(group);
         return;
@@ -239,17 +263,20 @@ export class Tree {
   }
 
   private workerAsks(worker: Worker, key: string): void {
-    const answer = () => this.pool.hand(worker, { sockets: [], own: key }, []);
-    const known = () => this.groups.has(key);
-    if (known()) return;
-    if (this.lifecycle.state === 'canary') return this.lifecycle.canaryElsewhere(key, known);
-    debug('worker %d listens on %s alone', worker.index, key);
-    answer();
+    const { attempts } = this.options;
+    if (this.groups.has(key)) return;
+    const canary = this.lifecycle.state === 'canary';
+    const answer = attempts.answer(key, worker.servedAt !== undefined);
+    if (answer || !canary) this.pool.hand(worker, { sockets: [], own: key, ...answer }, []);
+    if (!answer && !canary) debug('worker %d listens on %s alone', worker.index, key);
+    if (!canary || answer?.error !== undefined) return;
+    this.lifecycle.canaryElsewhere(key, () => this.groups.has(key) || attempts.wasClosedInCopy(key));
   }
 
   private workerExited(worker: Worker, code: number | null, signal: string | null): void {
     const { index } = worker;
     debug('worker %d ended (code %s, signal %s)', index, code, signal);
+    this.renewal.exited(worker);
     this.counts.workerLeft(index);
     for (const closing of [...this.closing]) closing.workerLeft(index);
     // a canary that was ended may have a successor under its index already

@@ -32,7 +32,6 @@ export function installWorkerSignals(addon: Addon, control: number): void {
 export function deliverSignal(addon: Addon, signal: number): void {
   const name = nameOf(signal);
   if (name === undefined) return;
-  debug('%s by way of the origin', name);
   if (process.listenerCount(name) > 0) (process as NodeJS.EventEmitter).emit(name, name, signal);
   else addon.die(signal);
 }

@@ -13,13 +13,17 @@ export interface InheritedSocket {
   generation: number;
 }
 
+/** A socket of the origin's group; the worker's own affair; an address that failed, or is no longer open, in the origin. */
+export type Found = ({ kind: 'group' } & InheritedSocket) | { kind: 'own' } | { kind: 'failed'; error: number } | { kind: 'past' };
+
 /**
  * The sockets that the origin has handed down, by address. They are kept while the origin keeps the group, so that a
  * worker may close its server and listen again; every listen() uses a duplicate.
  */
 export class InheritedSockets {
   private readonly sockets = new Map<string, InheritedSocket>();
-  private readonly own = new Set<string>();
+  /** Answers of the origin about addresses that it has no socket for. */
+  private readonly answers = new Map<string, Handover>();
 
   constructor(
     private readonly addon: Addon,
@@ -43,7 +47,7 @@ export class InheritedSockets {
       for (const fd of fds) this.addon.close(fd);
       return;
     }
-    if (handover.own !== undefined) this.own.add(handover.own);
+    if (handover.own !== undefined) this.answers.set(handover.own, handover);
     handover.sockets.forEach(({ key, generation }, i) => {
       const fd = fds[i];
       if (fd === undefined) return;
@@ -56,18 +60,28 @@ export class InheritedSockets {
     return this.sockets.has(key);
   }
 
-  /** The socket for this address, or undefined when it is the worker's own affair. `ask` puts the question to the origin. */
-  find(key: string, ask: () => void): InheritedSocket | undefined {
-    if (!this.read()) return this.sockets.get(key);
+  /** What this address is; `ask` puts the question to the origin. */
+  find(key: string, ask: () => void): Found {
+    if (!this.read()) return this.found(key);
     if (!this.sockets.has(key)) {
       ask();
       const end = performance.now() + PATIENCE_MS;
-      while (!this.sockets.has(key) && !this.own.delete(key) && performance.now() < end) {
+      while (!this.sockets.has(key) && !this.answers.has(key) && performance.now() < end) {
         if (!this.read(LOOK_MS)) break;
       }
-      debug('%s is %s', key, this.sockets.has(key) ? 'the group of the origin' : 'not in a group');
     }
-    return this.sockets.get(key);
+    return this.found(key);
+  }
+
+  private found(key: string): Found {
+    const answer = this.answers.get(key);
+    this.answers.delete(key);
+    const socket = this.sockets.get(key);
+    if (socket) return { kind: 'group', ...socket };
+    const { error, past } = answer ?? {};
+    debug('%s is not in a group%s', key, error !== undefined ? `: failed in the origin (errno ${-error})` : past ? ' any more' : '');
+    if (error !== undefined) return { kind: 'failed', error };
+    return { kind: past ? 'past' : 'own' };
   }
 
   /** Closes the kept descriptor: the origin closes the group. */

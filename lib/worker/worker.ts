@@ -2,7 +2,7 @@
 import { ArrivalSampler } from '../group/arrivals';
 import { captureContext, drain, type InContext } from '../group/drain';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress } from '../group/key';
-import { hookGetServer, interceptClose } from '../hook/node';
+import { closeUnnoticed, hookGetServer, interceptClose } from '../hook/node';
 import { hookTcp, type TcpBinding, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
@@ -10,6 +10,7 @@ import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
 import { InheritedSockets } from './inherited';
 import { pinEventLoop } from './pinning';
+import { pretendBound } from './probe';
 
 /** EAFNOSUPPORT: what bind6() says where there is no IPv6; net.js then takes 0.0.0.0. */
 const NO_IPV6 = -97;
@@ -40,6 +41,8 @@ export class Worker {
   private readonly inherited: InheritedSockets;
   private readonly sampler: ArrivalSampler;
   private readonly bound = new WeakMap<TcpHandle, { key: string; generation: number; loopback: boolean }>();
+  private readonly refused = new WeakSet<TcpHandle>();
+  private readonly probes = new WeakSet<TcpHandle>();
   private readonly listening = new Map<string, Listening>();
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
@@ -67,7 +70,12 @@ export class Worker {
       listen: (handle, backlog, native) => this.listen(handle, backlog, native),
     });
     process.on('internalMessage' as never, (message: unknown) => {
-      if (isOurs<ToWorker>(message)) this.obey(message.body);
+      if (!isOurs<ToWorker>(message)) return;
+      debug('%s by way of the origin', message.body.kind);
+      // After all I/O that is there, as libuv does it with signals (src/unix/linux.c, uv__io_poll: have_signals): what
+      // has arrived is read before a handler closes the connections that it takes for idle. The first look at it was
+      // before this message was parsed, hence the second.
+      setImmediate(() => setImmediate(() => this.obey(message.body)));
     });
     // cluster.worker.disconnect(): Node's own handles know nothing of these servers
     process.once('disconnect', () => this.closeAll());
@@ -82,21 +90,42 @@ export class Worker {
     this.inherited.read();
     const fallback = ipv4Fallback(bind);
     if (!this.inherited.has(key) && fallback !== undefined && this.inherited.has(fallback)) return NO_IPV6;
-    if (this.listening.has(key)) return IN_USE;
-    const socket = this.inherited.find(key, () => this.tell({ kind: 'ask', key }));
-    if (!socket) return native();
-    const copy = this.options.addon.dup(socket.fd);
+    if (this.listening.has(key)) return this.refuse(handle, IN_USE);
+    const found = this.inherited.find(key, () => this.tell({ kind: 'ask', key }));
+    if (found.kind === 'own') return native();
+    if (found.kind === 'failed') return this.refuse(handle, found.error);
+    if (found.kind === 'past') return this.probe(handle, bind);
+    const copy = this.options.addon.dup(found.fd);
     if (copy < 0) return copy;
     const error = handle.open(copy);
     if (error < 0) {
       this.options.addon.close(copy);
       return error;
     }
-    this.bound.set(handle, { key, generation: socket.generation, loopback: isLoopbackAddress(bind.address) });
+    this.bound.set(handle, { key, generation: found.generation, loopback: isLoopbackAddress(bind.address) });
+    return 0;
+  }
+
+  /** libuv keeps EADDRINUSE back until listen() (src/unix/tcp.c, uv__tcp_bind: delayed_error), all else fails at once. */
+  private refuse(handle: TcpHandle, error: number): number {
+    if (error !== IN_USE) return error;
+    this.refused.add(handle);
+    return 0;
+  }
+
+  private probe(handle: TcpHandle, bind: BindArguments): number {
+    pretendBound(handle, bind);
+    this.probes.add(handle);
+    interceptClose(handle, (close) => {
+      this.tell({ kind: 'probed', key: groupKey(bind) });
+      close();
+    });
     return 0;
   }
 
   private listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
+    if (this.refused.has(handle)) return IN_USE;
+    if (this.probes.has(handle)) return 0;
     const bound = this.bound.get(handle);
     if (!bound) return native(backlog);
     this.pin();
@@ -167,7 +196,7 @@ export class Worker {
     const open = listening?.generation === generation;
     if (!open && !this.ending.has(generation)) return this.tell({ kind: 'closed', key, generation });
     this.leaving.add(generation);
-    if (open) listening.handle.owner?.close();
+    if (open) closeUnnoticed(listening.handle.owner);
   }
 
   private leave(): void {
@@ -181,6 +210,6 @@ export class Worker {
   }
 
   private closeAll(): void {
-    for (const { handle } of [...this.listening.values()]) handle.owner?.close();
+    for (const { handle } of [...this.listening.values()]) closeUnnoticed(handle.owner);
   }
 }

@@ -9,6 +9,8 @@ export type ToOrigin =
   | { kind: 'gone'; key: string; generation: number }
   | { kind: 'closed'; key: string; generation: number }
   | { kind: 'ask'; key: string }
+  /** A server on an address that is past in the origin has closed here too. */
+  | { kind: 'probed'; key: string }
   | { kind: 'arrivals'; cpus: [cpu: number, count: number][]; local: number; remote: number }
   | { kind: 'connections'; id: number; count: number };
 
@@ -26,6 +28,10 @@ export interface Handover {
   sockets: { key: string; generation: number }[];
   /** The answer to 'ask': this address is the worker's own affair. */
   own?: string;
+  /** With `own`: how the origin's own attempt at this address ended, a negative errno; the copy's ends the same way. */
+  error?: number;
+  /** With `own`: the origin has listened there and has closed again. */
+  past?: boolean;
 }
 
 export function isOurs<T>(message: unknown): message is { cmd: string; body: T } {

@@ -129,6 +129,12 @@ export class WorkerPool {
     return delay;
   }
 
+  /** Which of the first `count` workers neither live nor wait to be started. */
+  missing(count: number): number[] {
+    const indexes = Array.from({ length: count }, (_, i) => i + 1);
+    return indexes.filter((index) => !this.workers.has(index) && !this.timers.has(index));
+  }
+
   /** How many replacements are waiting to be started. */
   get waiting(): number {
     return this.timers.size;

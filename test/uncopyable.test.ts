@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// An app that cannot be copied ends up as plain Node, is told why, and loses nothing on the way.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { answering, type App, childrenOf, fixture, freePort, root, startApp, until } from './support/app';
+import { whoAnswers } from './support/clients';
+import { noneLeft } from './support/ending';
+import { Steady } from './support/steady';
+
+interface Api {
+  active: boolean;
+  workers: number;
+  core?: number;
+  reason?: string;
+}
+
+interface Started {
+  app: App;
+  scratch: string;
+  where: { port: number; host: string };
+}
+
+function steady(t: TestContext, where: Started['where'], clients?: number): Steady {
+  const load = new Steady('http', where, clients);
+  t.after(() => load.stop());
+  return load;
+}
+
+async function start(t: TestContext, kind: string, hook = true): Promise<Started> {
+  const scratch = mkdtempSync(join(tmpdir(), 'fastsocket-uncopyable-'));
+  t.after(() => rmSync(scratch, { recursive: true, force: true }));
+  const port = await freePort();
+  const app = startApp(fixture('uncopyable.js'), {
+    port,
+    hook,
+    args: [kind],
+    env: { SCRATCH: scratch, API: join(root, 'dist/index.cjs'), NODE_DEBUG: '' },
+  });
+  t.after(async () => {
+    const own = childrenOf(app.pid);
+    await app.stop();
+    await noneLeft(own, 5_000);
+  });
+  await answering(port, '127.0.0.1');
+  return { app, scratch, where: { port, host: '127.0.0.1' } };
+}
+
+function api(where: { port: number; host: string }): Promise<Api> {
+  return new Promise((resolve, reject) => {
+    get({ ...where, path: '/api', agent: false }, (response) => {
+      let text = '';
+      response.on('data', (data) => {
+        text += data;
+      });
+      response.on('end', () => resolve(JSON.parse(text) as Api));
+    }).on('error', reject);
+  });
+}
+
+/** Lines of ours on an app's stderr. */
+const ours = ({ stderr }: App): string[] => stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
+
+const KINDS: Record<string, RegExp> = {
+  'lock file': /the copy exited with code 1 before/,
+  // dgram's bind(..., callback) took the error for itself up to Node 22, and nothing was left to do
+  'UDP port': /the copy exited with code [01] before/,
+  'Unix socket': /the copy exited with code 1 before/,
+  'second start throws': /the copy exited with code 1 before/,
+  'second start throws after listen()': /the copy exited with code 1 before/,
+  'rejected promise': /the copy exited with code 1 before/,
+  'port by pid': /the copy listens on 127\.0\.0\.3:2\d{4}, the original does not/,
+  'leaves the port to a worker': /the copy listens on 127\.0\.0\.2:\d+, the original does not/,
+  'waits for ever': /did not listen on everything the original listens on within 1\d{4} ms/,
+  'blocks for ever': /did not listen on everything the original listens on within 1\d{4} ms/,
+  'exits with 0': /the copy exited with code 0 before/,
+  'killed': /the copy was ended by SIGKILL before/,
+};
+
+describe('an app that', { concurrency: true }, () => {
+  for (const [kind, reason] of Object.entries(KINDS)) {
+    test(kind, async (t) => {
+      const { app, where } = await start(t, kind);
+      const load = steady(t, where);
+      await until(() => ours(app).length > 0, `a line on stderr:\n${app.stderr}`, 30_000);
+      await until(async () => (await api(where)).workers === 0, 'the end of the copy');
+      assert.deepEqual(app.workers(), []);
+      const { by, failed } = await load.stop();
+      assert.deepEqual(failed, []);
+      assert.deepEqual([...by.keys()], [app.pid], 'the original has answered everything');
+      const said = await api(where);
+      assert.match(said.reason ?? '', reason);
+      assert.deepEqual(said, { active: false, workers: 0, reason: said.reason });
+      assert.deepEqual(ours(app), [`fastsocket: the app runs as plain Node: ${said.reason}`]);
+      assert.equal(app.stdout, '');
+    });
+  }
+});
+
+describe('an app that uses cluster itself', { concurrency: 2 }, () => {
+  for (const kind of ['forks', 'listens, then forks', 'listens, forks soon']) {
+    test(kind, async (t) => {
+      const { app, where } = await start(t, kind);
+      const plain = await start(t, kind, false);
+      const load = steady(t, where);
+      const own = kind === 'forks' ? 2 : 1;
+      await until(() => app.workers().length === own, `${own} workers of its own`);
+      // longer than the second that an app with cluster has for its forks, and the start of a copy
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+      assert.equal(app.workers().length, own, 'and none of ours');
+      const { by, failed } = await load.stop();
+      assert.deepEqual(failed, []);
+      const answerers = new Set(kind === 'forks' ? app.workers() : [app.pid]);
+      assert.deepEqual(new Set(by.keys()), answerers);
+      assert.equal(app.stderr, plain.app.stderr);
+      if (kind !== 'forks') assert.deepEqual(await api(where), { active: false, workers: 0, reason: 'the app forks cluster workers of its own' });
+    });
+  }
+
+  test('listens, forks late: our workers drain and go', async (t) => {
+    const { app, scratch, where } = await start(t, 'listens, forks late');
+    const workers = await until(async () => {
+      await whoAnswers('http', where);
+      return app.workers().length === 2 ? app.workers() : undefined;
+    }, 'two workers of ours');
+    await until(async () => workers.includes(await whoAnswers('http', where)), 'an answer of a worker');
+    const load = steady(t, where, 4);
+    await until(() => workers.every((pid) => load.by.has(pid)), 'answers of both');
+    writeFileSync(join(scratch, 'now'), '');
+    await until(() => !workers.some((pid) => app.workers().includes(pid)), 'the end of our workers');
+    await until(() => load.by.has(app.pid), 'an answer of the original');
+    const { failed } = await load.stop();
+    assert.deepEqual(failed, []);
+    assert.equal(app.workers().length, 1, 'its own worker');
+    assert.equal(await whoAnswers('http', where), app.pid);
+    assert.equal(app.stderr, '');
+    await until(async () => (await api(where)).workers === 0, 'none of ours counted');
+    assert.deepEqual(await api(where), { active: false, workers: 0, reason: 'the app forks cluster workers of its own' });
+  });
+});
