@@ -35,7 +35,15 @@ export function startOrigin(preload: Preload): void {
   const { addon, reason } = loadAddon();
   if (!addon) return startFallbackOrigin(preload, parsed.settings, reason ?? 'it could not be loaded');
   const origin = new Origin(preload, parsed.settings, (plan, clusterLoaded, attempts) => {
-    const tree = new Tree({ plan, clusterLoaded, state, birth, markOrigin, signals: relayedSignals(preload), attempts });
+    const tree = new Tree({
+      plan,
+      clusterLoaded,
+      state,
+      birth,
+      markOrigin,
+      signals: relayedSignals(preload),
+      attempts,
+    });
     state.workers = () => tree.liveWorkers();
     return tree;
   });
@@ -44,8 +52,9 @@ export function startOrigin(preload: Preload): void {
 
 function startFallbackOrigin(preload: Preload, settings: Settings, missing: string): void {
   const { state, birth } = preload;
-  const origin = new FallbackOrigin(preload, settings, missing, (plan, clusterLoaded) => {
-    const tree = new FallbackTree({ plan, clusterLoaded, state, birth, markOrigin, signals: relayedSignals(preload) });
+  const origin = new FallbackOrigin(preload, settings, missing, (plan, clusterLoaded, attempts) => {
+    const signals = relayedSignals(preload);
+    const tree = new FallbackTree({ plan, clusterLoaded, state, birth, markOrigin, signals, attempts });
     state.workers = () => tree.liveWorkers();
     return tree;
   });
@@ -75,7 +84,9 @@ export function startWorker(state: State, mark: string): boolean {
   setMarker(core);
   const tcp = loadTcp();
   const wanted = core === 'none' ? undefined : Number(core);
-  const pinned = (cpu: number) => { state.core = cpu; };
+  const pinned = (cpu: number) => {
+    state.core = cpu;
+  };
   new Worker({ addon, tcp, control, core: wanted, pinned }).install();
   state.role = 'worker';
   state.active = true;

@@ -5,7 +5,16 @@ import { type Birth, rememberBirth } from './birth';
 import { marker, snapshotEnvironment, switchedOff, underTestRunner } from './config/environment';
 import type { BindArguments } from './group/key';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
-import { builtinLoaded, hookTcp, type ListenCall, loadTcp, onListenCall, type TcpBinding, type TcpHandle, type TcpHooks } from './hook/tcp';
+import {
+  builtinLoaded,
+  hookTcp,
+  type ListenCall,
+  loadTcp,
+  onListenCall,
+  type TcpBinding,
+  type TcpHandle,
+  type TcpHooks,
+} from './hook/tcp';
 import { debug, say } from './log';
 import { programReason } from './origin/program-reason';
 import { RELAYED, RELAYED_NAMES } from './signals/relayed';
@@ -69,7 +78,11 @@ function begin(state: State): string | undefined {
   if (mark !== undefined && STARTING.test(mark) && core().startWorker(state, mark)) return undefined;
   if (mark !== undefined) return startDescendant(mark);
   if (inThread()) return 'a worker thread';
-  const why = programReason({ argv: process.argv, execArgv: process.execArgv, underTestRunner: underTestRunner() });
+  const why = programReason({
+    argv: process.argv,
+    execArgv: process.execArgv,
+    underTestRunner: underTestRunner(),
+  });
   return why ?? startOrigin(state);
 }
 

@@ -29,6 +29,11 @@ export function currentState(): State | undefined {
 export function claimState(): State | undefined {
   if (currentState()) return undefined;
   const state: State = { role: 'none', active: false, core: undefined, workers: () => 0, reason: undefined };
-  Object.defineProperty(process, KEY, { value: state, enumerable: false, configurable: false, writable: false });
+  Object.defineProperty(process, KEY, {
+    value: state,
+    enumerable: false,
+    configurable: false,
+    writable: false,
+  });
   return state;
 }

@@ -94,6 +94,10 @@ napi_value jsWaitGone(napi_env env, napi_callback_info info) {
   const int ms = args.integer(0);
   const Buffer<int> pids = args.integers(1);
   if (!args.ok()) return nullptr;
+  for (size_t i = 0; i < pids.size(); i++) {
+    // kill(2) takes 0 and negative numbers for groups, and those never end
+    if (pids[i] <= 0) return number(env, -EINVAL);
+  }
   return number(env, waitGone(ms, pids));
 }
 

@@ -2,29 +2,112 @@
 // The addon: `build` for this machine, `prebuild` for every platform that is shipped, `check` for style, `asan-test` for
 // its tests under the sanitizers.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const native = join(root, 'native');
-const sources = readdirSync(native).filter((name) => /\.(cc|h|gyp)$/.test(name)).map((name) => join(native, name));
+const sources = readdirSync(native)
+  .filter((name) => /\.(cc|h|gyp)$/.test(name))
+  .map((name) => join(native, name));
 const units = sources.filter((name) => name.endsWith('.cc'));
 
 const FLAGS = [
-  '-std=c++17', '-O2', '-fPIC', '-shared', '-fno-exceptions', '-fno-rtti', '-fno-threadsafe-statics',
-  '-fvisibility=hidden', '-Wall', '-Wextra', '-Werror', '-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=fastsocket',
-  '-DBUILDING_NODE_EXTENSION', '-Wl,-z,nodelete', '-Wl,-z,relro,-z,now', '-Wl,--as-needed', '-s',
+  '-std=c++17',
+  '-O2',
+  '-fPIC',
+  '-shared',
+  '-fno-exceptions',
+  '-fno-rtti',
+  '-fno-threadsafe-statics',
+  '-fvisibility=hidden',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-DNAPI_VERSION=8',
+  '-DNODE_GYP_MODULE_NAME=fastsocket',
+  '-DBUILDING_NODE_EXTENSION',
+  '-Wl,-z,nodelete',
+  '-Wl,-z,relro,-z,now',
+  '-Wl,--as-needed',
+  '-s',
 ];
-/** Platforms of the package. musl's compiler is a wrapper for C: the sources need no C++ library, so it serves. */
+/** Where musl's headers and libc.so for arm64 are: installed, or unpacked by `dpkg -x` (Debian: musl-dev:arm64, musl:arm64). */
+const ARM64_MUSL = [join(root, 'build/musl-arm64'), '/'];
+const ownCompiler = (arch, triple) => (process.arch === arch ? 'g++' : `${triple}-g++`);
+/**
+ * Platforms of the package. musl's compiler is a wrapper for C of this machine's kind, and there is none for another: the
+ * sources need no C++ library, so that C's headers and library are enough.
+ */
 const TARGETS = [
-  { name: 'linux-x64-glibc', compiler: ['g++'], arch: 'x64', debian: 'g++' },
-  { name: 'linux-arm64-glibc', compiler: ['aarch64-linux-gnu-g++'], arch: 'arm64', debian: 'g++-aarch64-linux-gnu' },
-  { name: 'linux-x64-musl', compiler: ['musl-gcc', '-x', 'c++', '-nostdinc++', '-idirafter', '/usr/include', '-idirafter', '/usr/include/x86_64-linux-gnu'], arch: 'x64', debian: 'musl-tools' },
+  {
+    name: 'linux-x64-glibc',
+    machine: 'X86-64',
+    compiler: ownCompiler('x64', 'x86_64-linux-gnu'),
+    debian: 'g++-x86-64-linux-gnu',
+  },
+  {
+    name: 'linux-arm64-glibc',
+    machine: 'AArch64',
+    compiler: ownCompiler('arm64', 'aarch64-linux-gnu'),
+    debian: 'g++-aarch64-linux-gnu',
+  },
+  {
+    name: 'linux-x64-musl',
+    machine: 'X86-64',
+    compiler: process.arch === 'x64' ? 'musl-gcc' : 'x86_64-linux-musl-gcc',
+    debian: 'musl-tools',
+    words: () => [
+      '-x',
+      'c++',
+      '-nostdinc++',
+      '-idirafter',
+      '/usr/include',
+      '-idirafter',
+      '/usr/include/x86_64-linux-gnu',
+    ],
+  },
+  {
+    name: 'linux-arm64-musl',
+    machine: 'AArch64',
+    compiler: ownCompiler('arm64', 'aarch64-linux-gnu'),
+    debian: 'g++-aarch64-linux-gnu',
+    folder: () => ARM64_MUSL.find((folder) => existsSync(join(folder, 'usr/include/aarch64-linux-musl'))),
+    words: (folder, compiler) => [
+      '-nostdinc',
+      '-nostdinc++',
+      '-isystem',
+      join(folder, 'usr/include/aarch64-linux-musl'),
+      '-isystem',
+      output(compiler, ['-print-file-name=include']).trim(),
+      '-idirafter',
+      '/usr/aarch64-linux-gnu/include',
+      // without it libgcc's helpers want glibc's __getauxval
+      '-mno-outline-atomics',
+    ],
+    // by file name: -lc would take libc.a where only that one is in reach
+    libraries: (folder) => [
+      '-nostdlib',
+      `-L${join(folder, 'lib/aarch64-linux-musl')}`,
+      '-l:libc.so',
+      '-lgcc',
+    ],
+  },
 ];
 /** The oldest glibc that the package promises to run on. */
 const OLDEST_GLIBC = [2, 28];
-const LIBRARIES = /^(libc\.so\.6|libc\.so|libpthread\.so\.0|libdl\.so\.2|ld-linux.*|libc\.musl-.*)$/;
+const LIBRARIES = /^(libc\.so\.6|libc\.so|libpthread\.so\.0|ld-linux.*|libc\.musl-.*)$/;
+const EXPORTS = /^(napi_register_module_v1|node_api_module_get_api_version_v1|_init|_fini)$/;
 
 function fail(message) {
   console.error(`native: ${message}`);
@@ -32,7 +115,11 @@ function fail(message) {
 }
 
 function run(command, args, options = {}) {
-  const { status, error } = spawnSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'], cwd: root, ...options });
+  const { status, error } = spawnSync(command, args, {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    cwd: root,
+    ...options,
+  });
   if (error) fail(`${command}: ${error.message}`);
   if (status !== 0) fail(`${command} ended with status ${status}`);
 }
@@ -60,54 +147,101 @@ function host() {
   return `linux-${process.arch}-${musl ? 'musl' : 'glibc'}`;
 }
 
-/** What the binary may need: only libc, and no symbol newer than the oldest glibc promised. */
-function checkSymbols(file, { musl = false, readelf = 'readelf' } = {}) {
-  const dynamic = output(readelf, ['-d', '-W', file]);
-  for (const [, library] of dynamic.matchAll(/\(NEEDED\).*\[(.+)\]/g)) {
-    if (!LIBRARIES.test(library)) fail(`${file} needs ${library}`);
-  }
+/**
+ * What the binary may need: libc and nothing else, and no symbol newer than the oldest glibc promised. And what it must
+ * be: kept in memory, read-only after relocation, with no names of its own in sight.
+ */
+function checkBinary(file, { musl = false, machine } = {}) {
+  const header = output('readelf', ['-h', '-W', file]);
+  if (machine && !header.includes(machine)) fail(`${file} is not for ${machine}`);
+  const dynamic = output('readelf', ['-d', '-W', file]);
+  const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, library]) => library);
+  for (const library of needed) if (!LIBRARIES.test(library)) fail(`${file} needs ${library}`);
+  if (needed.length === 0) fail(`${file} needs no library: libc is linked into it`);
   if (!/FLAGS_1.*NODELETE/.test(dynamic)) fail(`${file} is not linked -z nodelete`);
+  if (!/FLAGS_1.*NOW/.test(dynamic)) fail(`${file} is not linked -z now`);
+  if (!/GNU_RELRO/.test(output('readelf', ['-l', '-W', file]))) fail(`${file} is not linked -z relro`);
+  const symbols = output('readelf', ['--dyn-syms', '-W', file])
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/));
+  for (const [, , , , binding, , section, name] of symbols) {
+    const own = binding === 'GLOBAL' && section !== 'UND';
+    if (own && !EXPORTS.test(name)) fail(`${file} exports ${name}`);
+  }
   if (musl) return;
-  for (const [, major, minor] of output(readelf, ['-V', '-W', file]).matchAll(/GLIBC_(\d+)\.(\d+)/g)) {
+  for (const [, major, minor] of output('readelf', ['-V', '-W', file]).matchAll(/GLIBC_(\d+)\.(\d+)/g)) {
     const tooNew = Number(major) > OLDEST_GLIBC[0] || Number(minor) > OLDEST_GLIBC[1];
     if (tooNew) fail(`${file} needs GLIBC_${major}.${minor}, newer than ${OLDEST_GLIBC.join('.')}`);
   }
 }
 
-function gyp(target, extra = []) {
-  const folder = headers();
-  const nodeGyp = join(root, 'node_modules/node-gyp/bin/node-gyp.js');
-  const nodedir = folder ? [`--nodedir=${folder}`] : [];
-  run(process.execPath, [nodeGyp, 'rebuild', '--silent', ...nodedir, ...extra], { cwd: native });
+/** In one step, and as a new file: a running program may have the old one mapped. */
+function install(made, target) {
   mkdirSync(dirname(target), { recursive: true });
-  // a running program may have the old file mapped: a new inode, not new contents
-  rmSync(target, { force: true });
-  copyFileSync(join(native, 'build/Release/fastsocket.node'), target);
+  const beside = `${target}.${process.pid}`;
+  copyFileSync(made, beside);
+  renameSync(beside, target);
 }
 
-function build(debugAsan) {
-  const target = debugAsan ? join(root, 'build/asan/fastsocket.node') : join(root, 'prebuilds', host(), 'fastsocket.node');
+/** node-gyp of this package, or the one that npm brings along. */
+function nodeGyp() {
+  const script = 'node_modules/node-gyp/bin/node-gyp.js';
+  const own = join(root, script);
+  if (existsSync(own)) return own;
+  return join(output('npm', ['root', '-g']).trim(), 'npm', script);
+}
+
+function build(sanitize) {
+  const target = sanitize
+    ? join(root, 'build/asan/fastsocket.node')
+    : join(root, 'prebuilds', host(), 'fastsocket.node');
   if (newer(target)) return target;
-  gyp(target, debugAsan ? ['--', '-Dasan=1'] : []);
-  if (!debugAsan) checkSymbols(target, { musl: target.includes('musl') });
+  const folder = headers();
+  const nodedir = folder ? [`--nodedir=${folder}`] : [];
+  // not `asan`: Node's own config.gypi sets that one, and it wins
+  const extra = sanitize ? ['--', '-Dsanitize=1'] : [];
+  // a copy of its own: node-gyp writes beside binding.gyp, and two builds there would tread on each other
+  mkdirSync(join(root, 'build'), { recursive: true });
+  const scratch = mkdtempSync(join(root, 'build/gyp-'));
+  process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
+  for (const source of sources) copyFileSync(source, join(scratch, basename(source)));
+  run(process.execPath, [nodeGyp(), 'rebuild', '--silent', ...nodedir, ...extra], { cwd: scratch });
+  const made = join(scratch, 'build/Release/fastsocket.node');
+  if (!sanitize) checkBinary(made, { musl: target.includes('musl') });
+  else if (!/libasan/.test(output('readelf', ['-d', made]))) fail(`${made} is not instrumented`);
+  install(made, target);
   return target;
 }
 
 function prebuild() {
-  const folder = headers();
-  if (!folder) fail('no Node headers found (npm config nodedir)');
-  for (const { name, compiler, debian } of TARGETS) {
-    if (!has(compiler[0])) {
-      console.error(`native: ${name} left out: no ${compiler[0]} (Debian package ${debian})`);
+  const headersFolder = headers();
+  if (!headersFolder) fail('no Node headers found (npm config nodedir)');
+  const scratch = join(root, 'build/prebuild');
+  mkdirSync(scratch, { recursive: true });
+  for (const { name, machine, compiler, debian, folder, words, libraries } of TARGETS) {
+    const library = folder?.();
+    const missing = !has(compiler)
+      ? `no ${compiler} (Debian package ${debian})`
+      : folder && !library
+        ? `no libc in ${ARM64_MUSL.join(' or ')}`
+        : '';
+    if (missing) {
+      console.error(`native: ${name} left out: ${missing}`);
       continue;
     }
-    const file = join(root, 'prebuilds', name, 'fastsocket.node');
-    mkdirSync(dirname(file), { recursive: true });
-    rmSync(file, { force: true });
-    const [command, ...words] = compiler;
-    run(command, [...words, ...FLAGS, `-I${join(folder, 'include/node')}`, ...units, '-o', file]);
-    checkSymbols(file, { musl: name.endsWith('musl') });
-    console.error(`native: ${name} ${statSync(file).size} bytes`);
+    const made = join(scratch, `${name}.node`);
+    run(compiler, [
+      ...(words?.(library, compiler) ?? []),
+      ...FLAGS,
+      `-I${join(headersFolder, 'include/node')}`,
+      ...units,
+      '-o',
+      made,
+      ...(libraries?.(library) ?? []),
+    ]);
+    checkBinary(made, { musl: name.endsWith('musl'), machine });
+    install(made, join(root, 'prebuilds', name, 'fastsocket.node'));
+    console.error(`native: ${name} ${statSync(made).size} bytes`);
   }
 }
 
@@ -116,7 +250,16 @@ function check() {
   const files = sources.filter((name) => !name.endsWith('.gyp'));
   for (const tool of ['clang-format', 'clang-tidy']) if (!has(tool)) fail(`no ${tool}`);
   run('clang-format', ['--dry-run', '-Werror', ...files]);
-  run('clang-tidy', ['--quiet', '--warnings-as-errors=*', ...units, '--', '-std=c++17', '-fno-exceptions', '-DNAPI_VERSION=8', `-I${join(folder, 'include/node')}`]);
+  run('clang-tidy', [
+    '--quiet',
+    '--warnings-as-errors=*',
+    ...units,
+    '--',
+    '-std=c++17',
+    '-fno-exceptions',
+    '-DNAPI_VERSION=8',
+    `-I${join(folder, 'include/node')}`,
+  ]);
 }
 
 /** The addon's own tests with the sanitizers in a stock Node: their run-time library comes first by LD_PRELOAD. */

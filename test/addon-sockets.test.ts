@@ -6,9 +6,10 @@ import { constants } from 'node:os';
 import { describe, type TestContext, test } from 'node:test';
 import { encode, generate } from '../lib/steering/program';
 import { testAddon } from './support/addon';
+import { freePort } from './support/app';
 
 const addon = testAddon();
-const { EAGAIN, EINVAL, ENOTSOCK, EBADF } = constants.errno;
+const { EAGAIN, EINVAL, ENOENT, ENOTSOCK, EBADF } = constants.errno;
 
 /** Descriptor of a listening server; Node closes it. */
 async function listening(t: TestContext, host = '127.0.0.1'): Promise<{ fd: number; port: number }> {
@@ -37,7 +38,8 @@ async function group(t: TestContext, size: number, host = '127.0.0.1'): Promise<
   return { port: first.port, sockets };
 }
 
-const only = (index: number) => encode(generate({ sockets: [{ index, weight: 1 }], own: new Map(), loopbackEven: false }));
+const only = (index: number) =>
+  encode(generate({ sockets: [{ index, weight: 1 }], own: new Map(), loopbackEven: false }));
 
 async function dial(t: TestContext, port: number, count: number, host = '127.0.0.1'): Promise<Socket[]> {
   const clients = Array.from({ length: count }, () => connect(port, host));
@@ -65,12 +67,71 @@ describe('listener groups', () => {
         assert.equal(addon.attachProgram(sockets[0] as number, only(index)), 0);
         await dial(t, port, 5, host);
         const accepted = sockets.map(acceptAll);
-        assert.equal(accepted.reduce((a, b) => a + b), 5);
+        assert.equal(
+          accepted.reduce((a, b) => a + b),
+          5,
+        );
         assert.equal(Math.max(...accepted), 5, `program ${index}: ${accepted}`);
       }
       assert.equal(addon.detachProgram(sockets[0] as number), 0);
     });
   }
+
+  test('a group made around an exclusive bind refuses everyone else', async (t) => {
+    const { port } = await group(t, 2);
+    const stranger = createServer().listen({ port, host: '127.0.0.1', exclusive: true });
+    const [error] = await once(stranger, 'error');
+    assert.equal((error as NodeJS.ErrnoException).code, 'EADDRINUSE');
+  });
+
+  test('siblings of a dual-stack socket are dual-stack, of an IPv6-only one they are not', async (t) => {
+    for (const ipv6Only of [false, true]) {
+      const server = createServer({ pauseOnConnect: true });
+      t.after(() => server.close());
+      server.listen({ port: 0, host: '::', ipv6Only });
+      await once(server, 'listening');
+      const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+      addon.reusePort(fd);
+      const sibling = addon.sibling(fd, 16);
+      assert.ok(sibling >= 0, String(sibling));
+      t.after(() => addon.close(sibling));
+      addon.shutdownRead(fd);
+      const client = connect((server.address() as { port: number }).port, '127.0.0.1');
+      t.after(() => client.destroy());
+      const outcome = await Promise.race([
+        once(client, 'connect').then(() => 'connected'),
+        once(client, 'error').then(() => 'refused'),
+      ]).catch(() => 'refused');
+      assert.equal(outcome, ipv6Only ? 'refused' : 'connected');
+      assert.equal(addon.isCloseOnExec(sibling), 1);
+    }
+  });
+
+  test("a listener of libuv's stands by without spinning, and serves again", async (t) => {
+    const server = createServer((socket) => void socket.end('hello'));
+    t.after(() => server.close());
+    // not port 0: shutdown() gives up a port that the kernel has chosen (net/ipv4/tcp.c, tcp_disconnect)
+    const port = await freePort('127.0.0.1');
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+    const hello = async () => {
+      const client = connect(port, '127.0.0.1');
+      t.after(() => client.destroy());
+      return String((await once(client, 'data'))[0]);
+    };
+    assert.equal(await hello(), 'hello');
+    addon.shutdownRead(fd);
+    assert.equal(addon.pollDelete(fd), 0);
+    assert.equal(addon.pollDelete(fd), -ENOENT);
+    const before = process.cpuUsage();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 100_000, `${user + system} us of CPU in 200 ms`);
+    assert.equal(addon.listen(fd, 64), 0);
+    assert.equal(addon.pollAdd(fd), 0);
+    assert.equal(await hello(), 'hello');
+  });
 
   test('accept on an empty queue is EAGAIN, the queue has a length', async (t) => {
     const { port, sockets } = await group(t, 1);
@@ -91,7 +152,7 @@ describe('listener groups', () => {
     assert.equal(addon.listen(first, 64), 0);
     await dial(t, port, 60);
     const served = [acceptAll(first), acceptAll(second)];
-    assert.equal(served[0] as number + (served[1] as number), 60);
+    assert.equal((served[0] as number) + (served[1] as number), 60);
     assert.ok((served[0] as number) > 0, `${served}`);
   });
 
@@ -103,10 +164,13 @@ describe('listener groups', () => {
     const late = connect(port, '127.0.0.1');
     t.after(() => late.destroy());
     let connected = false;
-    late.on('connect', () => { connected = true; });
+    late.on('connect', () => {
+      connected = true;
+    });
     await new Promise((resolve) => setTimeout(resolve, 100));
     assert.equal(connected, false);
-    assert.equal(acceptAll(socket), 4);
+    assert.equal(acceptAll(socket), 4, 'drained');
+    assert.equal(addon.accept(socket), -EAGAIN);
     assert.equal(addon.keepSyn(socket), 0);
     assert.equal(addon.keepSyn(socket), 0, 'twice is no error');
     await once(late, 'connect');
@@ -125,7 +189,14 @@ describe('listener groups', () => {
 
 describe('errors are numbers', () => {
   test('for descriptors that are none, or no sockets', () => {
-    for (const call of [addon.reusePort, addon.accept, addon.dropSyn, addon.incomingCpu, addon.shutdownRead, addon.dup]) {
+    for (const call of [
+      addon.reusePort,
+      addon.accept,
+      addon.dropSyn,
+      addon.incomingCpu,
+      addon.shutdownRead,
+      addon.dup,
+    ]) {
       assert.equal(call(1_000_000), -EBADF, call.name);
     }
     const nothing = addon.openFds();
@@ -150,6 +221,7 @@ describe('errors are numbers', () => {
 
   test('a program that is no whole number of instructions is refused', async (t) => {
     const { sockets } = await group(t, 1);
-    for (const length of [0, 7, 9]) assert.ok(addon.attachProgram(sockets[0] as number, new Uint8Array(length)) < 0);
+    for (const length of [0, 7, 9])
+      assert.ok(addon.attachProgram(sockets[0] as number, new Uint8Array(length)) < 0);
   });
 });

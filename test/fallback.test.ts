@@ -52,7 +52,7 @@ describe('the addon is missing', () => {
       assert.equal(app.stdout, '');
       const [notice, ...others] = notices(app);
       assert.deepEqual(others, []);
-      assert.match(notice ?? '', new RegExp(`the native addon is missing \\(.+\\); 2 workers (with|on) ${means}`));
+      assert.match(notice ?? '', new RegExp(`the addon could not be loaded \\(.+\\); 2 workers (with|on) ${means}`));
       assert.match(notice ?? '', /pinned by taskset as a whole, their thread pools and started programs too/);
     });
   }
@@ -72,7 +72,7 @@ describe('the addon is missing', () => {
   test('node --no-addons', async (t) => {
     const { app, workers } = await start(t, { hook: ['-r', hook], execArgv: ['--no-addons'] });
     await answersFrom(app, workers);
-    assert.match(notices(app).join(), /the native addon is missing \(.*(disabled|no-addons)/i);
+    assert.match(notices(app).join(), /the addon could not be loaded \(.*(disabled|no-addons)/i);
   });
 
   test('no taskset: unpinned, and the line says why', async (t) => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { markerName } from './environment';
 import { parseCpuList } from './cpulist';
+import { markerName } from './environment';
 import { nearest, quote } from './text';
 
 export type WorkersSetting =
@@ -58,13 +58,16 @@ const SETTING_NAMES = [
  * What Kubernetes puts into every container of a namespace that has a service named `fastsocket` or
  * `fastsocket-...` (its "service environment variables"): not ours, and no typos.
  */
-const SERVICE_LINK = /_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/;
+const SERVICE_LINK =
+  /_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/;
 
 /** Thrown inside this file only: carries the one line. */
 class BadValue extends Error {}
 
 function bad(name: string, value: string, allowed: string): BadValue {
-  return new BadValue(`fastsocket: ${name}=${quote(value)} is not allowed (${allowed}); the app runs as plain Node`);
+  return new BadValue(
+    `fastsocket: ${name}=${quote(value)} is not allowed (${allowed}); the app runs as plain Node`,
+  );
 }
 
 /** Trimmed value; undefined where the variable is unset or blank, which always mean the same. */
@@ -113,7 +116,11 @@ function parseWorkers(env: Environment): WorkersSetting {
   }
   const n = positiveInteger(value, MAX_WORKERS);
   if (n !== undefined) return { kind: 'count', n };
-  throw bad('FASTSOCKET_WORKERS', value, `auto, a number from 1 to ${MAX_WORKERS}, or a percentage from 1% to 100%`);
+  throw bad(
+    'FASTSOCKET_WORKERS',
+    value,
+    `auto, a number from 1 to ${MAX_WORKERS}, or a percentage from 1% to 100%`,
+  );
 }
 
 function parsePin(env: Environment): PinSetting {
@@ -151,7 +158,9 @@ function unknownNames(env: Environment): string[] {
   for (const name of Object.keys(env)) {
     if (!name.startsWith('FASTSOCKET_') || known.includes(name) || SERVICE_LINK.test(name)) continue;
     const suggestion = nearest(name, SETTING_NAMES);
-    const hint = suggestion ? `; did you mean ${suggestion}?` : ` (there are: FASTSOCKET, ${SETTING_NAMES.join(', ')})`;
+    const hint = suggestion
+      ? `; did you mean ${suggestion}?`
+      : ` (there are: FASTSOCKET, ${SETTING_NAMES.join(', ')})`;
     warnings.push(`fastsocket: ${quote(name).replaceAll("'", '')} is not a setting and has no effect${hint}`);
   }
   return warnings;

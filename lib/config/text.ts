@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-const SHORT_ESCAPES: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\\': '\\\\', "'": "\\'" };
+const SHORT_ESCAPES: Record<string, string> = {
+  '\n': '\\n',
+  '\r': '\\r',
+  '\t': '\\t',
+  '\\': '\\\\',
+  "'": "\\'",
+};
 
 function escapeOne(character: string): string {
   const short = SHORT_ESCAPES[character];

@@ -83,7 +83,9 @@ function below(root: string, path: string): string | undefined {
  */
 export function groupDirectories(group: GroupPath, mounts: readonly GroupMount[]): string[] {
   const candidates = mounts.filter((mount) =>
-    group.unified ? mount.unified : !mount.unified && group.controllers.some((c) => mount.controllers.includes(c)),
+    group.unified
+      ? mount.unified
+      : !mount.unified && group.controllers.some((c) => mount.controllers.includes(c)),
   );
   const directories = new Set<string>();
   for (const mount of candidates) {

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { type GroupMount, type GroupPath, groupDirectories, parseGroupMounts, parseGroupPaths } from './cgroup-paths';
+import {
+  type GroupMount,
+  type GroupPath,
+  groupDirectories,
+  parseGroupMounts,
+  parseGroupPaths,
+} from './cgroup-paths';
 import type { ReadText } from './read';
 
 export interface Limits {
@@ -102,8 +108,20 @@ function smallest(
 export function readLimits(read: ReadText): Limits {
   const groups = parseGroupPaths(read('/proc/self/cgroup') ?? '');
   const mounts = parseGroupMounts(read('/proc/self/mountinfo') ?? '');
-  const cpu = smallest(groups, mounts, 'cpu', (d) => quotaV1(read, d), (d) => quotaV2(read, d));
-  const memory = smallest(groups, mounts, 'memory', (d) => memoryV1(read, d), (d) => memoryV2(read, d));
+  const cpu = smallest(
+    groups,
+    mounts,
+    'cpu',
+    (d) => quotaV1(read, d),
+    (d) => quotaV2(read, d),
+  );
+  const memory = smallest(
+    groups,
+    mounts,
+    'memory',
+    (d) => memoryV1(read, d),
+    (d) => memoryV2(read, d),
+  );
   const parts = [
     cpu ? `quota ${cpu.value} CPUs (${cpu.file})` : 'no CPU quota',
     memory ? `memory limit ${memory.value} bytes (${memory.file})` : 'no memory limit',

@@ -69,7 +69,9 @@ function autoCount(input: CountInput, pool: Pool): { count: number; text: string
   if (memoryBytes !== undefined && originRssBytes) {
     const fit = memoryBound(memoryBytes, originRssBytes);
     bounds.push(fit);
-    texts.push(`memory (${mib(memoryBytes)} - ${mib(originRssBytes)}) / (${COPY_WEIGHT} x ${mib(originRssBytes)}) = ${fit}`);
+    texts.push(
+      `memory (${mib(memoryBytes)} - ${mib(originRssBytes)}) / (${COPY_WEIGHT} x ${mib(originRssBytes)}) = ${fit}`,
+    );
   }
   const count = Math.max(1, Math.min(...bounds));
   return { count, text: `auto: least of ${texts.join(', ')} = ${count}` };
@@ -93,7 +95,8 @@ function wantedCount(input: CountInput, pool: Pool): { count: number; text: stri
 function whyUnpinned(count: number, pool: Pool, quotaCpus: number | undefined): string | undefined {
   if (pool.unpinned) return pool.unpinned;
   if (count > pool.cpus.length) return `${count} workers on ${pool.cpus.length} CPUs`;
-  if (quotaCpus !== undefined && quotaCpus < count) return `a quota of ${quotaCpus} CPUs does not cover ${count} workers`;
+  if (quotaCpus !== undefined && quotaCpus < count)
+    return `a quota of ${quotaCpus} CPUs does not cover ${count} workers`;
   return undefined;
 }
 

@@ -9,7 +9,9 @@ const DEPTH = 32;
 /** The marker in a process's first environment (proc(5): /proc/PID/environ is what execve was given); undefined: none. */
 export function markerOf(pid: number, read: ReadText): string | undefined {
   const prefix = `${markerName}=`;
-  const entry = read(`/proc/${pid}/environ`)?.split('\0').find((word) => word.startsWith(prefix));
+  const entry = read(`/proc/${pid}/environ`)
+    ?.split('\0')
+    .find((word) => word.startsWith(prefix));
   return entry?.slice(prefix.length);
 }
 

@@ -24,7 +24,8 @@ function readNodes(read: ReadText): Map<number, number> {
   const nodeOf = new Map<number, number>();
   for (const node of parseCpuList(read('/sys/devices/system/node/online') ?? '') ?? []) {
     // A node that has memory only has an empty list.
-    for (const cpu of parseCpuList(read(`/sys/devices/system/node/node${node}/cpulist`) ?? '') ?? []) nodeOf.set(cpu, node);
+    for (const cpu of parseCpuList(read(`/sys/devices/system/node/node${node}/cpulist`) ?? '') ?? [])
+      nodeOf.set(cpu, node);
   }
   return nodeOf;
 }

@@ -14,6 +14,7 @@ export interface FallbackClosingHooks {
 export class FallbackClosing {
   private readonly left: Set<number>;
   private finished = false;
+  private readonly wasDrained: boolean;
 
   constructor(
     readonly group: FallbackGroup,
@@ -21,6 +22,7 @@ export class FallbackClosing {
   ) {
     // holds back 'close', as net.js does for the handles of its cluster workers (Server.prototype._emitCloseIfDrained)
     const { server } = group;
+    this.wasDrained = server?._connections === 0;
     if (server) server._connections++;
     group.serveAll();
     this.left = new Set(group.holders);
@@ -43,6 +45,8 @@ export class FallbackClosing {
     hooks.done();
     if (!server) return;
     server._connections--;
-    server._emitCloseIfDrained();
+    // net.js looks for connections when close() is called, and only later for a handle: one that listens again is told, too
+    if (this.wasDrained && server._handle) process.nextTick(() => server.emit('close'));
+    else server._emitCloseIfDrained();
   }
 }

@@ -103,7 +103,8 @@ export class FallbackGroup {
 
   /** Closes every socket but the app's own handle. */
   closeSiblings(): void {
-    for (const { socket, retired } of this.slots.values()) for (const handle of [socket, ...retired]) handle.close();
+    for (const { socket, retired } of this.slots.values())
+      for (const handle of [socket, ...retired]) handle.close();
     this.slots.clear();
   }
 }

@@ -9,13 +9,18 @@ export type ToOrigin =
   | { kind: 'gone'; key: string; generation: number }
   /** The origin's 'close' has been obeyed, or there was nothing to close. */
   | { kind: 'closed'; key: string; generation: number }
+  /** A server on an address that is past in the origin has closed here too. */
+  | { kind: 'probed'; key: string }
   | { kind: 'signal'; signal: number }
   | { kind: 'connections'; id: number; count: number };
 
 /** The origin's word to a worker. */
 export type ToWorker =
-  /** With a listening handle beside it; without `key` the address is the worker's own affair. */
-  | { kind: 'answer'; id: number; key?: string; generation?: number }
+  /**
+   * With `key`: a listening handle comes with it. With `past`: the origin has listened there and has closed again, the
+   * copy only believes that it does. Else the address is the worker's own affair.
+   */
+  | { kind: 'answer'; id: number; key?: string; generation?: number; past?: string }
   | { kind: 'signal'; signal: number }
   | { kind: 'close'; key: string; generation: number }
   | { kind: 'count'; key: string; id: number }

@@ -3,7 +3,8 @@ import type { Settings } from '../config/settings';
 import { type BindArguments, groupKey, REUSE_PORT } from '../group/key';
 import { hookGetConnections, interceptClose } from '../hook/node';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
-import { debug, say } from '../log';
+import { debug } from '../log';
+import { Attempts } from '../origin/attempts';
 import { appForks, bindReason, callReason, processReason } from '../origin/eligible';
 import type { Single } from '../origin/plan';
 import type { Preload } from '../preload';
@@ -13,6 +14,7 @@ import type { FallbackTree } from './tree';
 
 /** The process the user started, where the addon cannot be loaded: the same shape as origin/origin, in Node's own means. */
 export class FallbackOrigin {
+  private readonly attempts = new Attempts();
   private generation = 0;
   private plan: FallbackPlan | Single | undefined;
   private tree: FallbackTree | undefined;
@@ -26,7 +28,11 @@ export class FallbackOrigin {
     private readonly settings: Settings,
     /** Why there is no addon. */
     private readonly missing: string,
-    private readonly makeTree: (plan: FallbackPlan, clusterLoaded: boolean) => FallbackTree,
+    private readonly makeTree: (
+      plan: FallbackPlan,
+      clusterLoaded: boolean,
+      attempts: Attempts,
+    ) => FallbackTree,
   ) {}
 
   install(): void {
@@ -39,6 +45,7 @@ export class FallbackOrigin {
     if (this.own.has(handle)) return native();
     const error = this.bindPartitioned(handle, bind) ? 0 : native();
     if (error === 0) this.preload.bound.set(handle, bind);
+    else this.attempts.failed(groupKey(bind), error);
     return error;
   }
 
@@ -49,7 +56,8 @@ export class FallbackOrigin {
    */
   private bindPartitioned(handle: TcpHandle, bind: BindArguments): boolean {
     const options = this.preload.asked.get(bind.port);
-    if (!options || callReason(options) !== undefined || bindReason(bind) !== undefined || appForks()) return false;
+    if (!options || callReason(options) !== undefined || bindReason(bind) !== undefined || appForks())
+      return false;
     const plan = this.thePlan();
     if (plan.reason !== undefined || plan.means !== 'reuseport' || this.tree?.off !== undefined) return false;
     if (!this.tree?.isClosing(groupKey(bind)) && !this.isFree(bind)) return false;
@@ -92,8 +100,13 @@ export class FallbackOrigin {
     const plan = why === undefined ? this.thePlan() : undefined;
     if (!plan || plan.reason !== undefined) return native(backlog);
     const error = native(backlog);
-    if (error === 0) this.openGroup(plan, handle, bind, backlog);
-    return error;
+    if (error < 0) {
+      this.attempts.failed(groupKey(bind), error);
+      return error;
+    }
+    this.attempts.opened(groupKey(bind));
+    this.openGroup(plan, handle, bind, backlog);
+    return 0;
   }
 
   private reasonAgainst(handle: TcpHandle, bind: BindArguments): string | undefined {
@@ -113,9 +126,8 @@ export class FallbackOrigin {
       why === undefined
         ? makeFallbackPlan(this.settings, birth, tcp, this.missing)
         : { reason: why, quiet: true };
-    state.reason = plan.reason ?? plan.notice;
-    if (plan.reason === undefined) say(plan.notice);
-    else debug('one process: %s', plan.reason);
+    state.reason = plan.reason;
+    if (plan.reason !== undefined) debug('one process: %s', plan.reason);
     this.plan = plan;
     return plan;
   }
@@ -131,9 +143,11 @@ export class FallbackOrigin {
 
   private theTree(plan: FallbackPlan): FallbackTree {
     if (!this.tree) {
-      const tree = this.makeTree(plan, this.preload.clusterLoaded ?? true);
+      const tree = this.makeTree(plan, this.preload.clusterLoaded ?? true, this.attempts);
       this.tree = tree;
-      hookGetConnections((server, own, callback) => tree.countConnections(server as ServerInside, own, callback));
+      hookGetConnections((server, own, callback) =>
+        tree.countConnections(server as ServerInside, own, callback),
+      );
     }
     return this.tree;
   }

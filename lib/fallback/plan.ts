@@ -18,7 +18,7 @@ export interface FallbackPlan {
   cores: (number | undefined)[];
   /** The program that pins; undefined where nothing does. */
   taskset: string | undefined;
-  /** The one line on stderr. */
+  /** The one line on stderr, when there are workers. */
   notice: string;
   exitWaitMs: number;
   originStartMs: number;
@@ -30,7 +30,7 @@ export function meansOf({ constants }: TcpBinding): Means {
 }
 
 export interface NoticeFacts {
-  /** Why there is no addon. */
+  /** Why there is no addon, as the loader says it. */
   missing: string;
   means: Means;
   workers: number;
@@ -50,7 +50,7 @@ export function describe({ missing, means, workers, nodeVersion, unpinned }: Not
       ? 'pinned by taskset as a whole, their thread pools and started programs too'
       : `not pinned: ${unpinned}`;
   return (
-    `the native addon is missing (${missing.split('\n')[0]}); ${workers} workers ${sockets}, ${pinned}. ` +
+    `${missing.split('\n')[0]}; ${workers} workers ${sockets}, ${pinned}. ` +
     'Lost: steering by CPU, the origin serves beside its workers, a blocked worker can outlive it'
   );
 }

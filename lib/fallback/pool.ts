@@ -115,6 +115,12 @@ export class FallbackPool {
     return delay;
   }
 
+  /** Which of the first `count` workers neither live nor wait to be started. */
+  missing(count: number): number[] {
+    const indexes = Array.from({ length: count }, (_, i) => i + 1);
+    return indexes.filter((index) => !this.workers.has(index) && !this.timers.has(index));
+  }
+
   private cancel(index: number): void {
     clearTimeout(this.timers.get(index));
     this.timers.delete(index);

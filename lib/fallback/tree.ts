@@ -3,12 +3,14 @@ import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
 import type { ServerInside } from '../hook/tcp';
 import { debug, say } from '../log';
+import type { Attempts } from '../origin/attempts';
 import { ConnectionCount } from '../origin/connection-count';
 import { appForks, onClusterFork } from '../origin/eligible';
 import type { OriginSignals } from '../signals/origin-signals';
 import { RELAYED } from '../signals/relayed';
 import type { State } from '../state';
-import { Lifecycle } from '../workers/lifecycle';
+import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
+import { Renewal } from '../workers/renewal';
 import { FallbackClosing } from './closing';
 import type { FallbackGroup } from './group';
 import type { ToOrigin } from './messages';
@@ -25,6 +27,7 @@ export interface FallbackTreeOptions {
   /** Marks the programs that the origin starts from now on. */
   markOrigin(): void;
   signals: OriginSignals;
+  attempts: Attempts;
 }
 
 interface Question {
@@ -44,8 +47,7 @@ export class FallbackTree {
   private readonly counts = new ConnectionCount();
   /** Questions of the canary that wait for a listen() of the origin. */
   private readonly questions = new Set<Question>();
-  /** Workers that ended while the app listened nowhere. */
-  private readonly resting = new Set<number>();
+  private readonly renewal: Renewal<FallbackWorker>;
 
   constructor(private readonly options: FallbackTreeOptions) {
     const { plan, birth, clusterLoaded, signals } = options;
@@ -77,6 +79,11 @@ export class FallbackTree {
         appForks,
       },
     });
+    this.renewal = new Renewal({
+      needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,
+      serves: ({ index }) => this.servesAnything(index),
+      leave: (worker) => this.pool.send(worker, { kind: 'leave' }),
+    });
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: signalFace(),
@@ -92,10 +99,16 @@ export class FallbackTree {
   /** A group has begun to listen in the origin. */
   addGroup(group: FallbackGroup): void {
     this.groups.set(group.key, group);
-    debug('listener group %s: %s', group.key, group.partitioned ? 'a socket for each worker' : 'one shared socket');
+    debug(
+      'listener group %s: %s',
+      group.key,
+      group.partitioned ? 'a socket for each worker' : 'one shared socket',
+    );
     for (const question of [...this.questions]) if (this.answer(question)) this.questions.delete(question);
-    for (const index of this.resting) this.startWorker(index);
-    this.resting.clear();
+    if (this.lifecycle.state === 'full') {
+      for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
+    }
+    this.renewal.look();
     this.lifecycle.groupOpened();
   }
 
@@ -107,6 +120,7 @@ export class FallbackTree {
   /** close() on the origin's server, for whatever reason: the whole group closes. */
   closeGroup(group: FallbackGroup, closeHandle: () => void): void {
     this.groups.delete(group.key);
+    this.options.attempts.closed(group.key);
     if (group.holders.size === 0) {
       group.closeSiblings();
       closeHandle();
@@ -124,7 +138,11 @@ export class FallbackTree {
     this.lifecycle.groupClosed();
   }
 
-  countConnections(server: ServerInside, own: number, callback: (error: null, count: number) => void): boolean {
+  countConnections(
+    server: ServerInside,
+    own: number,
+    callback: (error: null, count: number) => void,
+  ): boolean {
     for (const group of this.groups.values()) {
       if (group.server !== server || group.ready.size === 0) continue;
       const ask = (index: number, id: number) => {
@@ -160,13 +178,10 @@ export class FallbackTree {
         return this.workerReady(worker, message.key, message.generation);
       case 'gone':
         return this.findGroup(message.key, message.generation)?.takeOver(worker.index);
-      case 'closed': {
-        const { key, generation } = message;
-        for (const closing of [...this.closing]) {
-          if (closing.group.key === key && closing.group.generation === generation) closing.workerLeft(worker.index);
-        }
-        return this.findGroup(key, generation)?.takeOver(worker.index);
-      }
+      case 'closed':
+        return this.workerClosed(worker, message.key, message.generation);
+      case 'probed':
+        return this.options.attempts.closedInCopy(message.key);
       case 'signal':
         return this.options.signals.reported(message.signal);
       case 'connections':
@@ -179,12 +194,31 @@ export class FallbackTree {
     return group?.generation === generation ? group : undefined;
   }
 
+  private workerClosed(worker: FallbackWorker, key: string, generation: number): void {
+    this.findGroup(key, generation)?.takeOver(worker.index);
+    for (const closing of [...this.closing]) {
+      if (closing.group.generation === generation) closing.workerLeft(worker.index);
+    }
+    if (!this.servesAnything(worker.index)) this.renewal.closed(worker);
+  }
+
+  private servesAnything(index: number): boolean {
+    return [...this.groups.values()].some((group) => group.ready.has(index));
+  }
+
   private workerAsks(question: Question): void {
     if (this.answer(question)) return;
-    if (this.lifecycle.state !== 'canary') return this.leaveAlone(question);
-    this.questions.add(question);
-    const { keys } = question;
-    this.lifecycle.canaryElsewhere(keys[0] as string, () => keys.some((key) => this.groups.has(key)));
+    const { worker, id, keys } = question;
+    const { attempts } = this.options;
+    const history = keys.map((key) => ({ key, ...attempts.answer(key, worker.servedAt !== undefined) }));
+    const past = history.find((entry) => entry.past)?.key;
+    if (past !== undefined) this.pool.send(worker, { kind: 'answer', id, past });
+    else if (this.lifecycle.state !== 'canary' || history.some(({ error }) => error !== undefined))
+      this.leaveAlone(question);
+    else this.questions.add(question);
+    if (this.lifecycle.state !== 'canary' || (past === undefined && !this.questions.has(question))) return;
+    const settled = (key: string) => this.groups.has(key) || attempts.wasClosedInCopy(key);
+    this.lifecycle.canaryElsewhere(keys[0] as string, () => keys.some(settled));
   }
 
   private answer({ worker, id, keys }: Question): boolean {
@@ -212,25 +246,24 @@ export class FallbackTree {
   private workerExited(worker: FallbackWorker, code: number | null, signal: NodeJS.Signals | null): void {
     const { index } = worker;
     debug('worker %d ended (code %s, signal %s)', index, code, signal);
+    this.renewal.exited(worker);
     this.counts.workerLeft(index);
     for (const closing of [...this.closing]) closing.workerLeft(index);
     if (!this.pool.get(index)) for (const group of this.groups.values()) group.takeOver(index);
-    for (const question of [...this.questions]) if (question.worker === worker) this.questions.delete(question);
+    for (const question of [...this.questions])
+      if (question.worker === worker) this.questions.delete(question);
     // without a handler, a signal that reaches a worker directly ends it before it can report it
     const direct = this.pool.graceMs(worker) === 0 ? RELAYED.get(signal ?? '') : undefined;
     if (direct !== undefined) this.options.signals.reported(direct);
     if (this.lifecycle.canaryExited(code, signal)) return;
-    if (this.lifecycle.state !== 'full') return;
-    if (this.groups.size === 0) {
-      this.resting.add(index);
-      return;
-    }
+    if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     const delay = this.pool.restart(index, this.pool.graceMs(worker));
     debug('worker %d is started again in %d ms', index, delay);
   }
 
   private startFailed(index: number, error: Error): void {
-    if (this.lifecycle.state === 'canary') return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
+    if (this.lifecycle.state === 'canary')
+      return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     debug('worker %d could not be started: %s', index, error.message);
     this.pool.restart(index, 0);
@@ -239,6 +272,8 @@ export class FallbackTree {
   private multiply(): void {
     const { plan, state } = this.options;
     state.active = true;
+    state.reason = plan.notice;
+    say(plan.notice);
     debug('the copy serves; %d workers in all', plan.workers);
     for (const question of this.questions) this.leaveAlone(question);
     this.questions.clear();

@@ -13,7 +13,8 @@ import { nameOf, RELAYED, RELAYED_NAMES } from '../signals/relayed';
 export function installFallbackSignals(report: (signal: number) => boolean): void {
   const hooked = hookSignalStart(RELAYED_NAMES, (name, node) => {
     withProcessEmit(
-      (original, args) => report(RELAYED.get(name) as number) || Reflect.apply(original, process, args as never[]),
+      (original, args) =>
+        report(RELAYED.get(name) as number) || Reflect.apply(original, process, args as never[]),
       () => node(name),
     );
   });

@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 import { captureContext, type InContext } from '../group/drain';
 import { groupKey, ipv4Fallback } from '../group/key';
-import { hookGetServer, interceptClose, type GetServerCallback, type ServerQuery } from '../hook/node';
+import {
+  closeUnnoticed,
+  type GetServerCallback,
+  hookGetServer,
+  interceptClose,
+  type ServerQuery,
+} from '../hook/node';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import { COMMAND, isOurs } from '../workers/messages';
 import type { ToOrigin, ToWorker } from './messages';
+import { pretendedHandle } from './pretended';
 import { affinityOf } from './processes';
 import { deliverSignal, installFallbackSignals } from './worker-signals';
 
-/** EADDRINUSE: two servers of one process on one address, which duplicates of one socket would allow. */
-const IN_USE = -98;
+type Answer = Extract<ToWorker, { kind: 'answer' }>;
 
 interface Listening {
   key: string;
@@ -27,7 +33,9 @@ interface Waiting {
   inContext: InContext;
 }
 
-type SendFunction = ((message: unknown, handle: undefined, options: undefined, callback: () => void) => boolean) | undefined;
+type SendFunction =
+  | ((message: unknown, handle: undefined, options: undefined, callback: () => void) => boolean)
+  | undefined;
 
 /** A copy of the app without the addon: its listening sockets come from the origin over the IPC channel, as cluster's do. */
 export class FallbackWorker {
@@ -53,7 +61,11 @@ export class FallbackWorker {
     installFallbackSignals((signal) => this.tell({ kind: 'signal', signal }));
     hookGetServer((server, query, callback, alone) => this.take(server, query, callback, alone));
     process.on('internalMessage' as never, (message: unknown, handle: TcpHandle | undefined) => {
-      if (isOurs<ToWorker>(message)) this.obey(message.body, handle);
+      if (!isOurs<ToWorker>(message)) return;
+      const { body } = message;
+      if (body.kind === 'answer') return this.answered(body, handle);
+      // after what has arrived on connections is read, see worker/worker
+      setImmediate(() => setImmediate(() => this.obey(body)));
     });
     // cluster.worker.disconnect(): Node's own handles know nothing of these servers. Where the origin has died instead,
     // Node ends this process (lib/internal/cluster/child.js).
@@ -67,14 +79,18 @@ export class FallbackWorker {
   }
 
   /** One listen(): TCP on a fixed port is asked for, everything else is this process's own affair. */
-  private take(server: ServerInside, query: ServerQuery, callback: GetServerCallback, alone: () => void): boolean {
+  private take(
+    server: ServerInside,
+    query: ServerQuery,
+    callback: GetServerCallback,
+    alone: () => void,
+  ): boolean {
     const { port, addressType, fd } = query;
-    if (!(port > 0) || (addressType !== 4 && addressType !== 6) || (fd ?? -1) >= 0 || !process.connected) return false;
+    if (!(port > 0) || (addressType !== 4 && addressType !== 6) || (fd ?? -1) >= 0 || !process.connected)
+      return false;
     const keys = keysOf(query);
-    if (keys.some((key) => this.listening.has(key))) {
-      process.nextTick(callback, IN_USE, null);
-      return true;
-    }
+    // the second server of a process on one address: alone it gets EADDRINUSE as in plain Node
+    if (keys.some((key) => this.listening.has(key))) return false;
     const id = ++this.lastId;
     const { _listeningId: listeningId } = server as Waiting['server'];
     this.waiting.set(id, { server, listeningId, callback, alone, inContext: captureContext() });
@@ -83,10 +99,8 @@ export class FallbackWorker {
     return true;
   }
 
-  private obey(message: ToWorker, handle: TcpHandle | undefined): void {
+  private obey(message: Exclude<ToWorker, Answer>): void {
     switch (message.kind) {
-      case 'answer':
-        return this.answered(message, handle);
       case 'signal':
         return deliverSignal(message.signal);
       case 'close':
@@ -105,12 +119,21 @@ export class FallbackWorker {
     }
   }
 
-  private answered({ id, key, generation }: Extract<ToWorker, { kind: 'answer' }>, handle: TcpHandle | undefined): void {
+  private answered({ id, key, generation, past }: Answer, handle: TcpHandle | undefined): void {
     const asked = this.waiting.get(id);
     this.waiting.delete(id);
     if (this.waiting.size === 0) process.channel?.unref();
     if (!asked) return handle?.close();
     const { server, listeningId, callback, alone, inContext } = asked;
+    if (past !== undefined) {
+      inContext(() =>
+        callback(
+          0,
+          pretendedHandle(past, () => this.tell({ kind: 'probed', key: past })),
+        ),
+      );
+      return;
+    }
     if (key === undefined || generation === undefined || !handle) {
       if (server._listeningId === listeningId) inContext(alone);
       return;
@@ -147,7 +170,7 @@ export class FallbackWorker {
 
   private closeGroup(key: string, generation: number): void {
     const listening = this.listening.get(key);
-    if (listening?.generation === generation) listening.server.close();
+    if (listening?.generation === generation) closeUnnoticed(listening.server);
     this.tell({ kind: 'closed', key, generation });
   }
 
@@ -156,7 +179,7 @@ export class FallbackWorker {
   }
 
   private closeAll(): void {
-    for (const { server } of [...this.listening.values()]) server.close();
+    for (const { server } of [...this.listening.values()]) closeUnnoticed(server);
   }
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isLoopbackAddress, type BindArguments } from './key';
-import { captureContext, drain, type InContext } from './drain';
+
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import type { Addon } from '../native/addon';
+import { captureContext, drain, type InContext } from './drain';
+import { type BindArguments, isLoopbackAddress } from './key';
 
 export interface GroupOptions {
   key: string;
@@ -66,7 +67,8 @@ export class ListenerGroup {
     const { addon, handle } = this;
     const fd = handle.fd;
     const shared = addon.reusePort(fd);
-    if (shared < 0) return { error: listen(options.backlog), failed: `SO_REUSEPORT was refused (errno ${-shared})` };
+    if (shared < 0)
+      return { error: listen(options.backlog), failed: `SO_REUSEPORT was refused (errno ${-shared})` };
     this.sockets.push(fd);
     this.hasProgram = addon.attachProgram(fd, options.originOnly) === 0;
     const error = listen(options.backlog);

@@ -36,7 +36,10 @@ export class Steering {
       this.fresh += count;
     }
     for (const count of this.arrivals) total += count;
-    if (total > 2 * HALF_LIFE) this.arrivals.forEach((count, cpu) => { this.arrivals[cpu] = count / 2; });
+    if (total > 2 * HALF_LIFE)
+      this.arrivals.forEach((count, cpu) => {
+        this.arrivals[cpu] = count / 2;
+      });
     if (this.fresh < STEP) return false;
     this.fresh = 0;
     return true;
@@ -51,7 +54,13 @@ export class Steering {
       return { index, live: live.includes(index), ...(cpu === undefined ? {} : { cpu }) };
     });
     const previous = this.decisions.get(group);
-    const decision = decide({ mode: this.mode, workers, arrivals: this.arrivals, seats: group.sockets.length, ...(previous ? { previous } : {}) });
+    const decision = decide({
+      mode: this.mode,
+      workers,
+      arrivals: this.arrivals,
+      seats: group.sockets.length,
+      ...(previous ? { previous } : {}),
+    });
     if (previous && !decision.changed) return;
     this.decisions.set(group, decision);
     this.explain(`${group.key}: ${decision.note}`);
@@ -64,7 +73,8 @@ export class Steering {
     for (const { program, step } of programs(table)) {
       error = group.steer(encode(program));
       if (error === ENOMEM) continue;
-      if (error === 0 && step > 0) this.explain(`${group.key}: the whole program is too large for the kernel, coarser by ${step}`);
+      if (error === 0 && step > 0)
+        this.explain(`${group.key}: the whole program is too large for the kernel, coarser by ${step}`);
       break;
     }
     if (error === 0) return;

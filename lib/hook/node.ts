@@ -10,7 +10,12 @@ export function interceptClose(handle: TcpHandle, intercept: (native: () => void
     delete (handle as Partial<TcpHandle>).close;
     intercept(() => handle.close(callback));
   };
-  Object.defineProperty(handle, 'close', { value: close, configurable: true, enumerable: false, writable: true });
+  Object.defineProperty(handle, 'close', {
+    value: close,
+    configurable: true,
+    enumerable: false,
+    writable: true,
+  });
 }
 
 /**
@@ -20,27 +25,40 @@ export function interceptClose(handle: TcpHandle, intercept: (native: () => void
 export function closeUnnoticed(server: (ServerInside & { closeIdleConnections?(): void }) | undefined): void {
   if (!server) return;
   let closed = false;
-  server.once('close', () => { closed = true; });
+  server.once('close', () => {
+    closed = true;
+  });
   server.close();
   const close = function (this: ServerInside, callback?: () => void): ServerInside {
     delete (server as Partial<ServerInside>).close;
     if (server.listening) return server.close(callback) as ServerInside;
     server.closeIdleConnections?.();
-    if (typeof callback === 'function') closed ? process.nextTick(callback) : server.once('close', () => callback());
+    if (typeof callback === 'function')
+      closed ? process.nextTick(callback) : server.once('close', () => callback());
     return server;
   };
-  Object.defineProperty(server, 'close', { value: close, configurable: true, enumerable: false, writable: true });
+  Object.defineProperty(server, 'close', {
+    value: close,
+    configurable: true,
+    enumerable: false,
+    writable: true,
+  });
 }
 
 /** Lets `intercept` answer process.kill(process.pid, signal); true means it has been dealt with. */
 export function hookSelfKill(intercept: (signal: number) => boolean): void {
-  replace(process, 'kill', (original) => function (this: unknown, pid: number, signal?: string | number) {
-    if (pid === process.pid) {
-      const number = signalNumber(signal ?? 'SIGTERM');
-      if (number !== undefined && number > 0 && intercept(number)) return true;
-    }
-    return Reflect.apply(original, process, [pid, signal]) as true;
-  });
+  replace(
+    process,
+    'kill',
+    (original) =>
+      function (this: unknown, pid: number, signal?: string | number) {
+        if (pid === process.pid) {
+          const number = signalNumber(signal ?? 'SIGTERM');
+          if (number !== undefined && number > 0 && intercept(number)) return true;
+        }
+        return Reflect.apply(original, process, [pid, signal]) as true;
+      },
+  );
 }
 
 export function signalNumber(signal: string | number): number | undefined {
@@ -54,16 +72,25 @@ export function hookCredentials(after: () => void): void {
   for (const name of ['setuid', 'setgid', 'seteuid', 'setegid', 'setgroups', 'initgroups'] as const) {
     const target = process as unknown as Record<string, AnyFunction>;
     if (typeof target[name] !== 'function') continue;
-    replace(target, name, (original) => function (this: unknown, ...args: never[]) {
-      const result = Reflect.apply(original as AnyFunction, process, args);
-      after();
-      return result;
-    });
+    replace(
+      target,
+      name,
+      (original) =>
+        function (this: unknown, ...args: never[]) {
+          const result = Reflect.apply(original as AnyFunction, process, args);
+          after();
+          return result;
+        },
+    );
   }
 }
 
 /** The cluster module's way to a listening handle in a worker (lib/internal/cluster/child.js). */
-type GetServer = (server: ServerInside & { type?: string }, query: ServerQuery, callback: GetServerCallback) => void;
+type GetServer = (
+  server: ServerInside & { type?: string },
+  query: ServerQuery,
+  callback: GetServerCallback,
+) => void;
 export type GetServerCallback = (error: number | null, handle: unknown) => void;
 export interface ServerQuery {
   address: unknown;
@@ -75,7 +102,12 @@ export interface ServerQuery {
 }
 
 /** Decides about one listen() of a worker; false leaves it alone, which `alone` does too, later. */
-export type TakeServer = (server: ServerInside, query: ServerQuery, callback: GetServerCallback, alone: () => void) => boolean;
+export type TakeServer = (
+  server: ServerInside,
+  query: ServerQuery,
+  callback: GetServerCallback,
+  alone: () => void,
+) => boolean;
 
 /**
  * In a worker every listen() takes the way it takes in a primary, unless `take` has it: net.js calls _listen2 there
@@ -84,7 +116,7 @@ export type TakeServer = (server: ServerInside, query: ServerQuery, callback: Ge
  */
 export function hookGetServer(take: TakeServer = () => false): void {
   const cluster = require('node:cluster') as unknown as { _getServer: GetServer };
-  replace(cluster, '_getServer', () => function (server, query, callback) {
+  replace(cluster, '_getServer', () => (server, query, callback) => {
     if (typeof server._listen2 !== 'function') return callback(...bindUdp(query));
     const { address, port, addressType, backlog, fd, flags } = query;
     const alone = () => server._listen2(address, port, addressType as number, backlog, fd as number, flags);
@@ -93,7 +125,9 @@ export function hookGetServer(take: TakeServer = () => false): void {
 }
 
 function bindUdp(query: ServerQuery): [error: number | null, handle: unknown] {
-  const { UDP } = (process as unknown as { binding(name: string): { UDP: new () => UdpHandle } }).binding('udp_wrap');
+  const { UDP } = (process as unknown as { binding(name: string): { UDP: new () => UdpHandle } }).binding(
+    'udp_wrap',
+  );
   const handle = new UDP();
   const bind = query.addressType === 'udp6' ? handle.bind6 : handle.bind;
   const error = bind.call(handle, query.address as string, query.port || 0, query.flags);
@@ -110,18 +144,24 @@ interface UdpHandle {
 /** Answers os.availableParallelism() with `count`: libuv asks the calling thread's mask (src/unix/core.c), which is one CPU when pinned. */
 export function fixAvailableParallelism(count: number): void {
   const os = require('node:os') as { availableParallelism: () => number };
-  replace(os, 'availableParallelism', () => function () {
-    return count;
-  });
+  replace(os, 'availableParallelism', () => () => count);
   const { syncBuiltinESMExports } = require('node:module') as typeof import('node:module');
   syncBuiltinESMExports();
 }
 
 /** Lets `count` answer server.getConnections() for servers that it knows; undefined leaves it to Node. */
-export function hookGetConnections(count: (server: Server, own: number, callback: (error: null, count: number) => void) => boolean): void {
+export function hookGetConnections(
+  count: (server: Server, own: number, callback: (error: null, count: number) => void) => boolean,
+): void {
   const { Server } = require('node:net') as typeof import('node:net');
-  replace(Server.prototype, 'getConnections', (original) => function (this: ServerInside, callback: (error: Error | null, n: number) => void) {
-    if (!count(this, this._connections, callback)) return Reflect.apply(original, this, [callback]) as Server;
-    return this;
-  });
+  replace(
+    Server.prototype,
+    'getConnections',
+    (original) =>
+      function (this: ServerInside, callback: (error: Error | null, n: number) => void) {
+        if (!count(this, this._connections, callback))
+          return Reflect.apply(original, this, [callback]) as Server;
+        return this;
+      },
+  );
 }

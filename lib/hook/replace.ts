@@ -5,7 +5,11 @@
 export type AnyFunction = (this: unknown, ...args: never[]) => unknown;
 
 /** Puts `make(original)` in the place of target[name]. */
-export function replace<T extends object, K extends keyof T>(target: T, name: K, make: (original: T[K]) => T[K]): void {
+export function replace<T extends object, K extends keyof T>(
+  target: T,
+  name: K,
+  make: (original: T[K]) => T[K],
+): void {
   const original = target[name];
   const replacement = make(original);
   for (const property of ['name', 'length'] as const) {

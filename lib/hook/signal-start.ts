@@ -8,10 +8,13 @@ import type { AnyFunction } from './replace';
  * is out of reach (process.binding('signal_wrap') is refused from Node 24 on).
  * @returns false where Node's listener is not found
  */
-export function hookSignalStart(signals: ReadonlySet<string>, start: (signal: string, node: (signal: string) => void) => void): boolean {
-  const node = (process as NodeJS.EventEmitter).listeners('newListener').find((f) => f.name === 'startListeningIfSignal') as
-    | ((type: string | symbol) => void)
-    | undefined;
+export function hookSignalStart(
+  signals: ReadonlySet<string>,
+  start: (signal: string, node: (signal: string) => void) => void,
+): boolean {
+  const node = (process as NodeJS.EventEmitter)
+    .listeners('newListener')
+    .find((f) => f.name === 'startListeningIfSignal') as ((type: string | symbol) => void) | undefined;
   if (!node) return false;
   process.removeListener('newListener', node);
   process.on('newListener', function startListeningIfSignal(type: string | symbol) {
@@ -29,7 +32,10 @@ export function hookSignalStart(signals: ReadonlySet<string>, start: (signal: st
 }
 
 /** Runs `start` while process.emit is `emit`: what Node binds to the signal handle is then ours, and the app sees no change. */
-export function withProcessEmit(emit: (original: AnyFunction, args: unknown[]) => unknown, start: () => void): void {
+export function withProcessEmit(
+  emit: (original: AnyFunction, args: unknown[]) => unknown,
+  start: () => void,
+): void {
   const own = Object.getOwnPropertyDescriptor(process, 'emit');
   const original = process.emit as AnyFunction;
   Object.defineProperty(process, 'emit', {

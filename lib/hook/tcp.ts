@@ -53,7 +53,8 @@ export function loadTcp(): TcpBinding {
     if (had) Object.defineProperty(process, 'noDeprecation', had);
     else delete (process as { noDeprecation?: boolean }).noDeprecation;
   }
-  if (typeof tcp?.TCP?.prototype?.listen !== 'function') throw new Error('tcp_wrap has no TCP.prototype.listen');
+  if (typeof tcp?.TCP?.prototype?.listen !== 'function')
+    throw new Error('tcp_wrap has no TCP.prototype.listen');
   return tcp;
 }
 
@@ -81,23 +82,45 @@ export interface TcpHooks {
  */
 export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
   const prototype = binding.TCP.prototype;
-  for (const [name, family] of [['bind', 4], ['bind6', 6]] as const) {
-    replace(prototype, name, (original) => function (this: TcpHandle, ...args: [string, number, number?]) {
-      const native = () => Reflect.apply(original, this, args) as number;
-      const [address, port, flags] = args;
-      if (!port) return native();
-      return hooks.bind(this, { family, address, port, flags: flags ?? 0 }, native);
-    });
+  for (const [name, family] of [
+    ['bind', 4],
+    ['bind6', 6],
+  ] as const) {
+    replace(
+      prototype,
+      name,
+      (original) =>
+        function (this: TcpHandle, ...args: [string, number, number?]) {
+          const native = () => Reflect.apply(original, this, args) as number;
+          const [address, port, flags] = args;
+          if (!port) return native();
+          return hooks.bind(this, { family, address, port, flags: flags ?? 0 }, native);
+        },
+    );
   }
-  replace(prototype, 'listen', (original) => function (this: TcpHandle, backlog: number) {
-    return hooks.listen(this, backlog, (n) => Reflect.apply(original, this, [n]) as number);
-  });
+  replace(
+    prototype,
+    'listen',
+    (original) =>
+      function (this: TcpHandle, backlog: number) {
+        return hooks.listen(this, backlog, (n) => Reflect.apply(original, this, [n]) as number);
+      },
+  );
 }
 
 /** What `server.listen(options)` was asked for, before anything has been set up. */
 export interface ListenCall {
   server: Server;
-  options: { port?: unknown; exclusive?: boolean; reusePort?: boolean; fd?: number; handle?: unknown; _handle?: unknown } | undefined;
+  options:
+    | {
+        port?: unknown;
+        exclusive?: boolean;
+        reusePort?: boolean;
+        fd?: number;
+        handle?: unknown;
+        _handle?: unknown;
+      }
+    | undefined;
 }
 
 /**

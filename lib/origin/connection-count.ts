@@ -20,7 +20,12 @@ export class ConnectionCount {
    * @param workers indexes of those that serve the group
    * @param ask sends the question with its id to one worker
    */
-  ask(own: number, workers: readonly number[], ask: (index: number, id: number) => void, callback: (error: null, count: number) => void): void {
+  ask(
+    own: number,
+    workers: readonly number[],
+    ask: (index: number, id: number) => void,
+    callback: (error: null, count: number) => void,
+  ): void {
     const id = ++this.lastId;
     const timer = setTimeout(() => this.finish(id), ANSWER_MS);
     this.questions.set(id, { waiting: new Set(workers), sum: own, timer, callback });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type BindArguments, REUSE_PORT } from '../group/key';
+
 import type { Cluster } from 'node:cluster';
+import { type BindArguments, REUSE_PORT } from '../group/key';
 import { builtinLoaded, type ListenCall } from '../hook/tcp';
 
 /** What one listen() call asked for that keeps it from being multiplied; undefined where nothing does. */

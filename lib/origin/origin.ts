@@ -9,7 +9,7 @@ import { debug, say } from '../log';
 import type { Preload } from '../preload';
 import { Attempts } from './attempts';
 import { appForks, bindReason, callReason, processReason } from './eligible';
-import { makePlan, type Multiplied, type Plan } from './plan';
+import { type Multiplied, makePlan, type Plan } from './plan';
 import type { Tree } from './tree';
 
 interface BoundHandle {
@@ -93,7 +93,8 @@ export class Origin {
   private reasonOfProcess(): string | undefined {
     if (!this.plan) {
       const why = processReason();
-      this.plan = why === undefined ? makePlan(this.settings, this.preload.birth) : { reason: why, quiet: true };
+      this.plan =
+        why === undefined ? makePlan(this.settings, this.preload.birth) : { reason: why, quiet: true };
       if (this.plan.reason !== undefined) {
         this.preload.state.reason = this.plan.reason;
         debug('one process: %s', this.plan.reason);
@@ -103,7 +104,12 @@ export class Origin {
     return this.plan.reason;
   }
 
-  private openGroup(handle: TcpHandle, bound: BoundHandle, backlog: number, native: (backlog: number) => number): number {
+  private openGroup(
+    handle: TcpHandle,
+    bound: BoundHandle,
+    backlog: number,
+    native: (backlog: number) => number,
+  ): number {
     const { plan } = this;
     if (!plan || plan.reason !== undefined) return native(backlog);
     const tree = this.theTree(plan);
@@ -138,7 +144,9 @@ export class Origin {
       const tree = this.makeTree(plan, this.preload.clusterLoaded ?? true, this.attempts);
       this.tree = tree;
       this.preload.state.reason = undefined;
-      hookGetConnections((server, own, callback) => tree.countConnections(server as ServerInside, own, callback));
+      hookGetConnections((server, own, callback) =>
+        tree.countConnections(server as ServerInside, own, callback),
+      );
     }
     return this.tree;
   }

@@ -7,9 +7,9 @@ import { insideTree, takenCores } from '../cpu/neighbours';
 import { coreOrder } from '../cpu/order';
 import { readText } from '../cpu/read';
 import { readTopology } from '../cpu/topology';
+import { originOnlyProgram } from '../group/steering';
 import { debug } from '../log';
 import { type Addon, loadAddon } from '../native/addon';
-import { originOnlyProgram } from '../group/steering';
 import { singleProcessFlag } from '../workers/inspect';
 
 /** How the app is to be multiplied. */
@@ -41,7 +41,12 @@ function otherApps(settings: Settings, { count, cpus }: WorkerCount): Set<number
   if (count >= cpus.length || settings.pin.kind !== 'auto') return new Set();
   const { readdirSync } = require('node:fs') as typeof import('node:fs');
   try {
-    return takenCores(readdirSync('/proc').map(Number).filter((pid) => pid > 0), readText);
+    return takenCores(
+      readdirSync('/proc')
+        .map(Number)
+        .filter((pid) => pid > 0),
+      readText,
+    );
   } catch {
     return new Set();
   }
@@ -50,7 +55,8 @@ function otherApps(settings: Settings, { count, cpus }: WorkerCount): Set<number
 /** Reasons to stay one process that do not depend on the addon. */
 export function singleReason(settings: Settings, birth: Birth): string | undefined {
   const flag = singleProcessFlag(birth.execArgv, birth.env['NODE_OPTIONS']);
-  if (flag !== undefined && !settings.workersSet) return `${flag} means one process unless FASTSOCKET_WORKERS is set`;
+  if (flag !== undefined && !settings.workersSet)
+    return `${flag} means one process unless FASTSOCKET_WORKERS is set`;
   if (insideTree(process.pid, readText)) return 'started by a program that fastsocket has multiplied already';
   return undefined;
 }

@@ -40,7 +40,7 @@ export class Tree {
   private readonly steering: Steering;
   private readonly counts = new ConnectionCount();
   private readonly unserved: UnservedQueues;
-  private readonly renewal: Renewal;
+  private readonly renewal: Renewal<Worker>;
   /** When each worker was last told of a signal that usually ends a server. */
   private readonly toldAt = new Map<Worker, number>();
 
@@ -54,7 +54,9 @@ export class Tree {
       events: {
         message: (worker, message) => this.message(worker, message),
         signal: (_worker, signal) => signals.reported(signal),
-        clusterQuery: (_worker, act) => this.lifecycle.state === 'canary' && this.lifecycle.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`),
+        clusterQuery: (_worker, act) =>
+          this.lifecycle.state === 'canary' &&
+          this.lifecycle.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
         sockets: (index) => this.handoverFor(index),
@@ -99,7 +101,12 @@ export class Tree {
    */
   addGroup(group: ListenerGroup, revived = false): void {
     this.groups.set(group.key, group);
-    debug('listener group %s: %d sockets, %s', group.key, group.sockets.length, group.hasProgram ? 'steered' : 'no steering program');
+    debug(
+      'listener group %s: %d sockets, %s',
+      group.key,
+      group.sockets.length,
+      group.hasProgram ? 'steered' : 'no steering program',
+    );
     for (const worker of this.pool.live) this.give(worker, [group]);
     if (revived) this.resteer(group);
     if (this.lifecycle.state === 'full') {
@@ -153,14 +160,23 @@ export class Tree {
     return false;
   }
 
-  countConnections(server: ServerInside, own: number, callback: (error: null, count: number) => void): boolean {
+  countConnections(
+    server: ServerInside,
+    own: number,
+    callback: (error: null, count: number) => void,
+  ): boolean {
     for (const group of this.groups.values()) {
       if (group.server !== server || group.ready.size === 0) continue;
-      this.counts.ask(own, [...group.ready], (index, id) => {
-        const worker = this.pool.get(index);
-        if (worker) this.pool.send(worker, { kind: 'count', key: group.key, id });
-        else this.counts.answered(id, index, 0);
-      }, callback);
+      this.counts.ask(
+        own,
+        [...group.ready],
+        (index, id) => {
+          const worker = this.pool.get(index);
+          if (worker) this.pool.send(worker, { kind: 'count', key: group.key, id });
+          else this.counts.answered(id, index, 0);
+        },
+        callback,
+      );
       return true;
     }
     return false;
@@ -183,9 +199,15 @@ export class Tree {
   }
 
   private told(): { pids: number[]; leftMs: number } {
-    const left = (worker: Worker) => (this.toldAt.get(worker) ?? Number.NEGATIVE_INFINITY) + this.options.plan.exitWaitMs - performance.now();
+    const left = (worker: Worker) =>
+      (this.toldAt.get(worker) ?? Number.NEGATIVE_INFINITY) +
+      this.options.plan.exitWaitMs -
+      performance.now();
     const told = this.pool.live.filter((worker) => left(worker) > 0);
-    return { pids: this.pool.pids((worker) => told.includes(worker)), leftMs: Math.ceil(Math.max(0, ...told.map(left))) };
+    return {
+      pids: this.pool.pids((worker) => told.includes(worker)),
+      leftMs: Math.ceil(Math.max(0, ...told.map(left))),
+    };
   }
 
   private startWorker(index: number): void {
@@ -219,7 +241,8 @@ export class Tree {
         const group = this.findGroup(message.key, message.generation);
         if (group?.ready.delete(worker.index)) this.resteer(group);
         // from now on the sweep serves what still comes into its queue
-        for (const closing of this.closing) if (closing.group.generation === message.generation) closing.group.ready.delete(worker.index);
+        for (const closing of this.closing)
+          if (closing.group.generation === message.generation) closing.group.ready.delete(worker.index);
         return;
       }
       case 'closed':
@@ -231,7 +254,8 @@ export class Tree {
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
       case 'arrivals':
-        if (this.steering.arrived(message.cpus)) for (const group of this.groups.values()) this.resteer(group);
+        if (this.steering.arrived(message.cpus))
+          for (const group of this.groups.values()) this.resteer(group);
         return;
       case 'connections':
         return this.counts.answered(message.id, worker.index, message.count);
@@ -299,7 +323,8 @@ export class Tree {
   }
 
   private startFailed(index: number, error: Error): void {
-    if (this.lifecycle.state === 'canary') return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
+    if (this.lifecycle.state === 'canary')
+      return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     debug('worker %d could not be started: %s', index, error.message);
     this.pool.restart(index, 0);

@@ -87,7 +87,11 @@ export class OriginSignals {
     if (!tree || !this.watching || this.exiting) return;
     const { addon } = tree;
     const signals = RELAYED_NUMBERS.filter((signal) => {
-      return process.pid !== 1 && process.listenerCount(nameOf(signal) as string) === 0 && addon.disposition(signal) !== 1;
+      return (
+        process.pid !== 1 &&
+        process.listenerCount(nameOf(signal) as string) === 0 &&
+        addon.disposition(signal) !== 1
+      );
     });
     addon.guard(signals, tree.sockets(), tree.pids());
   }

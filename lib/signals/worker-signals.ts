@@ -17,7 +17,8 @@ export function installWorkerSignals(addon: Addon, control: number): void {
   arm();
   hookCredentials(arm);
   addon.reportSignals(control, [...RELAYED_NUMBERS]);
-  if (!hookSignalStart(RELAYED_NAMES, () => {})) debug('startListeningIfSignal not found: signals may act twice');
+  if (!hookSignalStart(RELAYED_NAMES, () => {}))
+    debug('startListeningIfSignal not found: signals may act twice');
   // process.kill(process.pid, sig): signal-exit and others end themselves that way
   hookSelfKill((signal) => {
     const name = nameOf(signal);

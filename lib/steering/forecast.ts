@@ -24,7 +24,8 @@ export function forecast(
 ): Forecast {
   const total = table.sockets.reduce((sum, { weight }) => sum + weight, 0);
   const part = new Map<number, number>();
-  for (const { index, weight } of table.sockets) part.set(index, total > 0 ? weight / total : 1 / table.sockets.length);
+  for (const { index, weight } of table.sockets)
+    part.set(index, total > 0 ? weight / total : 1 / table.sockets.length);
 
   const share = new Map([...part.keys()].map((index) => [index, 0]));
   let pooled = 0;
@@ -47,10 +48,13 @@ export function forecast(
 
 /** Whether two tables make the same program. */
 export function sameTable(a: SteeringTable, b: SteeringTable): boolean {
-  if (a.loopbackEven !== b.loopbackEven || a.own.size !== b.own.size || a.sockets.length !== b.sockets.length) return false;
+  if (a.loopbackEven !== b.loopbackEven || a.own.size !== b.own.size || a.sockets.length !== b.sockets.length)
+    return false;
   for (const [cpu, { index, keep }] of a.own) {
     const other = b.own.get(cpu);
     if (other?.index !== index || other.keep !== keep) return false;
   }
-  return a.sockets.every(({ index, weight }, i) => b.sockets[i]?.index === index && b.sockets[i]?.weight === weight);
+  return a.sockets.every(
+    ({ index, weight }, i) => b.sockets[i]?.index === index && b.sockets[i]?.weight === weight,
+  );
 }

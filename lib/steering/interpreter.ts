@@ -90,7 +90,9 @@ export function run(program: Program, facts: PacketFacts): Outcome {
       case RET_A:
         return { result: a, steps };
       default:
-        throw new RangeError(`instruction ${at - 1}: code 0x${code.toString(16)} is not one of the generator's`);
+        throw new RangeError(
+          `instruction ${at - 1}: code 0x${code.toString(16)} is not one of the generator's`,
+        );
     }
   }
 }

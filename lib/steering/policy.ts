@@ -183,7 +183,12 @@ function draftOf(input: PolicyInput, live: readonly Live[]): Draft {
   if (live.length === 0) {
     const table = { sockets: [{ index: 0, weight: 1 }], own: new Map(), loopbackEven: false };
     // The picture of the arrivals outlives the workers: their successors start from it.
-    return { table, kind: 'origin', note: 'all to the origin: no live worker', shares: input.previous?.shares };
+    return {
+      table,
+      kind: 'origin',
+      note: 'all to the origin: no live worker',
+      shares: input.previous?.shares,
+    };
   }
   if (input.mode === 'hash') return evenly(live, 'FASTSOCKET_STEER=hash');
   if (live.every(({ cpu }) => cpu === undefined)) return evenly(live, 'no worker is pinned');

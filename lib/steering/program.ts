@@ -55,7 +55,10 @@ interface Slice {
 }
 
 /** Binary decision tree over stretches: the longest path grows with the logarithm of their number. */
-function tree<T extends { readonly from: number }>(items: readonly T[], leaf: (item: T) => Program): Instruction[] {
+function tree<T extends { readonly from: number }>(
+  items: readonly T[],
+  leaf: (item: T) => Program,
+): Instruction[] {
   if (items.length === 1) return [...leaf(items[0] as T)];
   const middle = items.length >> 1;
   const bound = (items[middle] as T).from;
@@ -86,7 +89,8 @@ function runs(indexes: readonly number[]): Run[] {
   const result: Run[] = [];
   indexes.forEach((index, at) => {
     const last = result[result.length - 1];
-    if (last && index === last.first + last.length) result[result.length - 1] = { ...last, length: last.length + 1 };
+    if (last && index === last.first + last.length)
+      result[result.length - 1] = { ...last, length: last.length + 1 };
     else result.push({ from: at, first: index, length: 1 });
   });
   return result;
@@ -98,7 +102,8 @@ function runs(indexes: readonly number[]): Run[] {
  */
 function even(indexes: readonly number[]): Instruction[] {
   if (indexes.length === 1) return [giveConstant(indexes[0] as number)];
-  const leaf = ({ from, first, length }: Run): Program => (length === 1 ? [giveConstant(first)] : [add(first - from), giveA()]);
+  const leaf = ({ from, first, length }: Run): Program =>
+    length === 1 ? [giveConstant(first)] : [add(first - from), giveA()];
   return [loadAbsolute(AD_RANDOM), modulo(indexes.length), ...tree(runs(indexes), leaf)];
 }
 
@@ -113,7 +118,9 @@ function pool(sockets: SteeringTable['sockets']): Instruction[] {
   const inPool = sockets.filter(({ weight }) => weight > 0);
   const list = inPool.length > 0 ? inPool : sockets;
   const weight = list[0]?.weight;
-  return list.every((socket) => socket.weight === weight) ? even(list.map(({ index }) => index)) : weighted(list);
+  return list.every((socket) => socket.weight === weight)
+    ? even(list.map(({ index }) => index))
+    : weighted(list);
 }
 
 /** What to do on a CPU: give its own socket, or draw, or go to the pool. */
@@ -126,7 +133,12 @@ function stretchOf(cpu: number, own: { index: number; keep: number } | undefined
     const shift = own.index - cpu;
     return { from: cpu, code: [add(shift), giveA()], key: `shift ${shift}` };
   }
-  const draw = [loadAbsolute(AD_RANDOM), { code: JGE, jt: 1, jf: 0, k: threshold }, giveConstant(own.index), POOL];
+  const draw = [
+    loadAbsolute(AD_RANDOM),
+    { code: JGE, jt: 1, jf: 0, k: threshold },
+    giveConstant(own.index),
+    POOL,
+  ];
   return { from: cpu, code: draw, key: `draw ${cpu}` };
 }
 
@@ -160,7 +172,8 @@ function perCpu(table: SteeringTable): Instruction[] {
 function checkTable(table: SteeringTable): void {
   if (table.sockets.length === 0) throw new RangeError('a steering table without a live socket');
   for (const { index, weight } of table.sockets) {
-    if (!Number.isInteger(index) || index < 0 || index > 0xffff) throw new RangeError(`socket index ${index}`);
+    if (!Number.isInteger(index) || index < 0 || index > 0xffff)
+      throw new RangeError(`socket index ${index}`);
     if (!(weight >= 0 && weight < Infinity)) throw new RangeError(`weight ${weight} of socket ${index}`);
   }
   for (const [cpu, { keep }] of table.own) {
@@ -222,7 +235,9 @@ export function smallerProgram(table: SteeringTable, step = 1): Instruction[] | 
   const indexes = table.sockets.map(({ index }) => index).sort((a, b) => a - b);
   switch (step) {
     case 1: {
-      const own = new Map([...table.own].map(([cpu, { index, keep }]) => [cpu, { index, keep: keep >= 0.5 ? 1 : 0 }]));
+      const own = new Map(
+        [...table.own].map(([cpu, { index, keep }]) => [cpu, { index, keep: keep >= 0.5 ? 1 : 0 }]),
+      );
       const sockets = indexes.map((index) => ({ index, weight: 1 }));
       return generate({ sockets, own, loopbackEven: table.loopbackEven });
     }
@@ -241,7 +256,9 @@ export function smallerProgram(table: SteeringTable, step = 1): Instruction[] | 
  * The program of a table, then the smaller ones, for as long as the kernel says ENOMEM. Never empty,
  * never a program that the kernel would refuse for its form.
  */
-export function* programs(table: SteeringTable): Generator<{ readonly program: Program; readonly step: number }> {
+export function* programs(
+  table: SteeringTable,
+): Generator<{ readonly program: Program; readonly step: number }> {
   checkTable(table);
   for (let step = 0; ; step++) {
     try {

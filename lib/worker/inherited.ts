@@ -14,7 +14,11 @@ export interface InheritedSocket {
 }
 
 /** A socket of the origin's group; the worker's own affair; an address that failed, or is no longer open, in the origin. */
-export type Found = ({ kind: 'group' } & InheritedSocket) | { kind: 'own' } | { kind: 'failed'; error: number } | { kind: 'past' };
+export type Found =
+  | ({ kind: 'group' } & InheritedSocket)
+  | { kind: 'own' }
+  | { kind: 'failed'; error: number }
+  | { kind: 'past' };
 
 /**
  * The sockets that the origin has handed down, by address. They are kept while the origin keeps the group, so that a
@@ -79,7 +83,11 @@ export class InheritedSockets {
     const socket = this.sockets.get(key);
     if (socket) return { kind: 'group', ...socket };
     const { error, past } = answer ?? {};
-    debug('%s is not in a group%s', key, error !== undefined ? `: failed in the origin (errno ${-error})` : past ? ' any more' : '');
+    debug(
+      '%s is not in a group%s',
+      key,
+      error !== undefined ? `: failed in the origin (errno ${-error})` : past ? ' any more' : '',
+    );
     if (error !== undefined) return { kind: 'failed', error };
     return { kind: past ? 'past' : 'own' };
   }
@@ -92,4 +100,3 @@ export class InheritedSockets {
     this.addon.close(socket.fd);
   }
 }
-

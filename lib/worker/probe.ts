@@ -12,5 +12,10 @@ export function pretendBound(handle: TcpHandle, { family, address, port }: BindA
     Object.assign(out, { address, family: `IPv${family}`, port });
     return 0;
   };
-  Object.defineProperty(handle, 'getsockname', { value: getsockname, configurable: true, enumerable: false, writable: true });
+  Object.defineProperty(handle, 'getsockname', {
+    value: getsockname,
+    configurable: true,
+    enumerable: false,
+    writable: true,
+  });
 }

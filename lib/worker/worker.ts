@@ -27,7 +27,9 @@ export interface WorkerOptions {
   pinned(core: number): void;
 }
 
-type SendFunction = ((message: unknown, handle: undefined, options: undefined, callback: () => void) => boolean) | undefined;
+type SendFunction =
+  | ((message: unknown, handle: undefined, options: undefined, callback: () => void) => boolean)
+  | undefined;
 
 interface Listening {
   key: string;
@@ -54,7 +56,11 @@ export class Worker {
   constructor(private readonly options: WorkerOptions) {
     const { addon, control } = options;
     this.inherited = new InheritedSockets(addon, control);
-    this.sampler = new ArrivalSampler(addon, () => this.core, (report) => this.tell({ kind: 'arrivals', ...report }));
+    this.sampler = new ArrivalSampler(
+      addon,
+      () => this.core,
+      (report) => this.tell({ kind: 'arrivals', ...report }),
+    );
   }
 
   install(): void {
@@ -71,18 +77,22 @@ export class Worker {
     });
     process.on('internalMessage' as never, (message: unknown) => {
       if (!isOurs<ToWorker>(message)) return;
-      debug('%s by way of the origin', message.body.kind);
+      const { body } = message;
+      debug('%s by way of the origin', body.kind);
+      if (body.kind === 'close') this.letNobodyIn(this.listening.get(body.key), body.generation);
+      if (body.kind === 'leave') for (const listening of this.listening.values()) this.letNobodyIn(listening);
       // After all I/O that is there, as libuv does it with signals (src/unix/linux.c, uv__io_poll: have_signals): what
       // has arrived is read before a handler closes the connections that it takes for idle. The first look at it was
       // before this message was parsed, hence the second.
-      setImmediate(() => setImmediate(() => this.obey(message.body)));
+      setImmediate(() => setImmediate(() => this.obey(body)));
     });
     // cluster.worker.disconnect(): Node's own handles know nothing of these servers
     process.once('disconnect', () => this.closeAll());
   }
 
   private tell(body: ToOrigin): void {
-    if (process.connected) (this.send as SendFunction)?.call(process, { cmd: COMMAND, body }, undefined, undefined, () => {});
+    if (process.connected)
+      (this.send as SendFunction)?.call(process, { cmd: COMMAND, body }, undefined, undefined, () => {});
   }
 
   private bind(handle: TcpHandle, bind: BindArguments, native: () => number): number {
@@ -150,6 +160,17 @@ export class Worker {
     if (!pinEventLoop(addon, core)) return;
     this.core = core;
     pinned(core);
+  }
+
+  /**
+   * Before the origin closes a server here: what has been accepted by now is read until then. Node 26 counts a connection
+   * that has sent nothing yet as idle, and http's close() ends it.
+   */
+  private letNobodyIn(listening: Listening | undefined, generation = listening?.generation): void {
+    if (!listening || listening.generation !== generation) return;
+    const { handle, inContext } = listening;
+    drain(this.options.addon, handle, handle.fd, inContext);
+    this.options.addon.pollDelete(handle.fd);
   }
 
   /** The app closes its server, or the origin the group: steering goes first, then what is queued is served, then the socket. */

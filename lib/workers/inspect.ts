@@ -4,7 +4,10 @@ const INSPECT = /^--inspect(-brk|-wait|-port)?(?:=(.*))?$/;
 const DEFAULT_PORT = 9229;
 
 /** Flags that make sense for one process only, unless the user has asked for workers by number. */
-export function singleProcessFlag(execArgv: readonly string[], nodeOptions: string | undefined): string | undefined {
+export function singleProcessFlag(
+  execArgv: readonly string[],
+  nodeOptions: string | undefined,
+): string | undefined {
   const words = [...execArgv, ...(nodeOptions?.split(/\s+/) ?? [])];
   return words.find((word) => /^--(inspect(-brk|-wait)?|cpu-prof|heap-prof|prof)(=|$)/.test(word));
 }

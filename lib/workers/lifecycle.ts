@@ -88,7 +88,9 @@ export class Lifecycle {
     this.state = 'canary';
     const patience = Math.max(CANARY_MIN_MS, CANARY_STARTS * originStartMs);
     this.deadline = setTimeout(() => {
-      this.fail(`the copy did not listen on everything the original listens on within ${Math.round(patience)} ms`);
+      this.fail(
+        `the copy did not listen on everything the original listens on within ${Math.round(patience)} ms`,
+      );
     }, patience);
     this.deadline.unref();
     debug('a first copy is started');

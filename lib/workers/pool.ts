@@ -58,7 +58,10 @@ export class WorkerPool {
   }
 
   pids(which: (worker: Worker) => boolean = () => true): number[] {
-    return this.live.filter(which).map((worker) => worker.process.pid ?? 0).filter((pid) => pid > 0);
+    return this.live
+      .filter(which)
+      .map((worker) => worker.process.pid ?? 0)
+      .filter((pid) => pid > 0);
   }
 
   /** Forks worker `index`; its sockets are in its control socket before the process exists. */
@@ -66,7 +69,8 @@ export class WorkerPool {
     const { addon, birth, markName, mark, events } = this.options;
     this.cancel(index);
     const pair = addon.pair();
-    if (typeof pair === 'number') return events.failed(index, new Error(`socketpair failed (errno ${-pair})`));
+    if (typeof pair === 'number')
+      return events.failed(index, new Error(`socketpair failed (errno ${-pair})`));
     const [control, theirs] = pair;
     const { fds, handover } = events.sockets(index);
     addon.send(control, JSON.stringify(handover), fds);
@@ -97,7 +101,8 @@ export class WorkerPool {
       if (isOurs<ToOrigin>(message)) return events.message(worker, message.body);
       if (message.cmd !== 'NODE_CLUSTER') return;
       // the origin answers what a cluster primary would (lib/internal/cluster/primary.js, exitedAfterDisconnect)
-      if (message.act === 'exitedAfterDisconnect') child.send({ cmd: 'NODE_CLUSTER', ack: message.seq } as never, () => {});
+      if (message.act === 'exitedAfterDisconnect')
+        child.send({ cmd: 'NODE_CLUSTER', ack: message.seq } as never, () => {});
       else if (message.act === 'queryServer') events.clusterQuery(worker, message.act);
     });
     worker.watch = addon.watch(worker.control, (text) => {

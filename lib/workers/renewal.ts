@@ -1,35 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 import { debug } from '../log';
-import type { Worker } from './pool';
 
 /** How long a copy whose servers have been closed may take to listen again by itself. */
 export const RENEW_AFTER_MS = 1_000;
 
-export interface RenewalHooks {
+export interface RenewalHooks<W> {
   /** The origin listens on something. */
   needed(): boolean;
-  serves(worker: Worker): boolean;
+  serves(worker: W): boolean;
   /** Asks a worker to end; another one is started in its place. */
-  leave(worker: Worker): void;
+  leave(worker: W): void;
 }
 
 /**
  * Copies whose servers the origin has closed. When the app listens again in the origin, nobody tells it to do the same
  * in them: those that serve nothing a while later make way for new ones, which begin at the app's first line.
  */
-export class Renewal {
-  private readonly emptied = new Set<Worker>();
+export class Renewal<W extends { readonly index: number }> {
+  private readonly emptied = new Set<W>();
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly hooks: RenewalHooks) {}
+  constructor(private readonly hooks: RenewalHooks<W>) {}
 
   /** The last server of this worker has closed because the origin's has. */
-  closed(worker: Worker): void {
+  closed(worker: W): void {
     this.emptied.add(worker);
     this.look();
   }
 
-  exited(worker: Worker): void {
+  exited(worker: W): void {
     this.emptied.delete(worker);
   }
 
