@@ -33,8 +33,14 @@ async function end(child: ChildProcess): Promise<void> {
 function writableRoot(unified: boolean, controller: string): string | undefined {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return undefined;
   const mounts = parseGroupMounts(readText('/proc/self/mountinfo') ?? '');
-  const fits = mounts.filter((mount) => mount.unified === unified && mount.root === '/' && (unified || mount.controllers.includes(controller)));
-  const active = fits.filter(({ mountPoint }) => !unified || (readText(`${mountPoint}/cgroup.subtree_control`) ?? '').split(/\s+/).includes(controller));
+  const fits = mounts.filter(
+    (mount) =>
+      mount.unified === unified && mount.root === '/' && (unified || mount.controllers.includes(controller)),
+  );
+  const active = fits.filter(
+    ({ mountPoint }) =>
+      !unified || (readText(`${mountPoint}/cgroup.subtree_control`) ?? '').split(/\s+/).includes(controller),
+  );
   return active.find(({ mountPoint }) => existsSync(`${mountPoint}/cgroup.procs`))?.mountPoint;
 }
 
@@ -64,7 +70,9 @@ const V1_CPU = writableRoot(false, 'cpu');
 const V1_MEMORY = writableRoot(false, 'memory');
 const V2 = writableRoot(true, 'cpu');
 
-test('v1: a quota on the parent binds the child', { skip: !V1_CPU && 'needs root and a v1 cpu hierarchy' }, async () => {
+test('v1: a quota on the parent binds the child', {
+  skip: !V1_CPU && 'needs root and a v1 cpu hierarchy',
+}, async () => {
   const root = V1_CPU as string;
   const found = await inGroup(root, (outer) => {
     writeFileSync(`${outer}/cpu.cfs_period_us`, '50000');
@@ -74,18 +82,26 @@ test('v1: a quota on the parent binds the child', { skip: !V1_CPU && 'needs root
   assert.ok(found.detail.includes(`${root}/${NAME}/cpu.cfs_quota_us`), found.detail);
 });
 
-test('v1: a memory limit on the parent binds the child', { skip: !V1_MEMORY && 'needs root and a v1 memory hierarchy' }, async () => {
+test('v1: a memory limit on the parent binds the child', {
+  skip: !V1_MEMORY && 'needs root and a v1 memory hierarchy',
+}, async () => {
   const before = limitsOf(process.pid).memoryBytes ?? Infinity;
-  const found = await inGroup(V1_MEMORY as string, (outer) => writeFileSync(`${outer}/memory.limit_in_bytes`, String(64 * 1024 * 1024)));
+  const found = await inGroup(V1_MEMORY as string, (outer) =>
+    writeFileSync(`${outer}/memory.limit_in_bytes`, String(64 * 1024 * 1024)),
+  );
   assert.equal(found.memoryBytes, Math.min(before, 64 * 1024 * 1024));
 });
 
-test('v2: a quota on the parent binds the child', { skip: !V2 && 'needs root and a v2 tree with the cpu controller' }, async () => {
+test('v2: a quota on the parent binds the child', {
+  skip: !V2 && 'needs root and a v2 tree with the cpu controller',
+}, async () => {
   const found = await inGroup(V2 as string, (outer) => writeFileSync(`${outer}/cpu.max`, '150000 100000'));
   assert.equal(found.cpus, 1.5);
 });
 
-test('this process: whatever it finds are positive numbers', { skip: process.platform !== 'linux' && 'no cgroups' }, () => {
+test('this process: whatever it finds are positive numbers', {
+  skip: process.platform !== 'linux' && 'no cgroups',
+}, () => {
   const { cpus = 1, memoryBytes = 1, detail } = readLimits(readText);
   assert.ok(cpus > 0 && memoryBytes > 0, detail);
 });

@@ -5,18 +5,27 @@ import { type Limits, readLimits } from '../lib/cpu/cgroup';
 
 type Files = Record<string, string>;
 
-const V2_MOUNT = '30 23 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate';
+const V2_MOUNT =
+  '30 23 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate';
 const V1_CPU = '33 24 0:30 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:10 - cgroup cgroup rw,cpu,cpuacct';
 const V1_MEMORY = '34 24 0:31 / /sys/fs/cgroup/memory rw,nosuid shared:11 - cgroup cgroup rw,memory';
-const OTHERS = ['22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw', '24 23 0:25 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755'];
+const OTHERS = [
+  '22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw',
+  '24 23 0:25 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755',
+];
 const UNLIMITED_V1 = '9223372036854771712\n';
 
 function limits(groups: string, mounts: string[], files: Files): Limits {
-  const all: Files = { '/proc/self/cgroup': groups, '/proc/self/mountinfo': `${[...OTHERS, ...mounts].join('\n')}\n`, ...files };
+  const all: Files = {
+    '/proc/self/cgroup': groups,
+    '/proc/self/mountinfo': `${[...OTHERS, ...mounts].join('\n')}\n`,
+    ...files,
+  };
   return readLimits((path) => all[path]);
 }
 
-const V1_GROUPS = '11:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n2:freezer:/\n1:name=systemd:/docker/abc\n';
+const V1_GROUPS =
+  '11:cpu,cpuacct:/docker/abc\n9:memory:/docker/abc\n2:freezer:/\n1:name=systemd:/docker/abc\n';
 
 test('v2: quota and limit of the own group', () => {
   const found = limits('0::/app\n', [V2_MOUNT], {
@@ -25,7 +34,10 @@ test('v2: quota and limit of the own group', () => {
   });
   assert.equal(found.cpus, 1.5);
   assert.equal(found.memoryBytes, 512 * 1024 * 1024);
-  assert.match(found.detail, /quota 1.5 CPUs \(\/sys\/fs\/cgroup\/app\/cpu.max\), memory limit 536870912 bytes/);
+  assert.match(
+    found.detail,
+    /quota 1.5 CPUs \(\/sys\/fs\/cgroup\/app\/cpu.max\), memory limit 536870912 bytes/,
+  );
 });
 
 test('v2: the smallest on the path from the own group to the root of the mount', () => {
@@ -52,7 +64,11 @@ test('v2 in a container with its own cgroup namespace: the group is /', () => {
 });
 
 test('v2: max, and memory.high is no bound', () => {
-  const files = { '/sys/fs/cgroup/cpu.max': 'max 100000', '/sys/fs/cgroup/memory.max': 'max', '/sys/fs/cgroup/memory.high': '1000' };
+  const files = {
+    '/sys/fs/cgroup/cpu.max': 'max 100000',
+    '/sys/fs/cgroup/memory.max': 'max',
+    '/sys/fs/cgroup/memory.high': '1000',
+  };
   const found = limits('0::/\n', [V2_MOUNT], files);
   assert.deepEqual(found, { detail: 'no CPU quota, no memory limit' });
 });
@@ -80,9 +96,19 @@ test('v1: quota over period, memory limit; container that sees the path of the h
 
 test("v1: a group below the mount's root", () => {
   const mounts = ['33 24 0:30 /docker/abc /cg ro - cgroup cgroup rw,cpu,cpuacct'];
-  const files = { '/cg/inner/cpu.cfs_quota_us': '300000', '/cg/inner/cpu.cfs_period_us': '100000', '/cg/cpu.cfs_quota_us': '-1', '/cg/ef/cpu.cfs_quota_us': '1000', '/cg/ef/cpu.cfs_period_us': '1000' };
+  const files = {
+    '/cg/inner/cpu.cfs_quota_us': '300000',
+    '/cg/inner/cpu.cfs_period_us': '100000',
+    '/cg/cpu.cfs_quota_us': '-1',
+    '/cg/ef/cpu.cfs_quota_us': '1000',
+    '/cg/ef/cpu.cfs_period_us': '1000',
+  };
   assert.equal(limits('4:cpu,cpuacct:/docker/abc/inner\n', mounts, files).cpus, 3);
-  assert.equal(limits('4:cpu,cpuacct:/docker/abcdef\n', mounts, files).cpus, undefined, 'a name that only begins alike');
+  assert.equal(
+    limits('4:cpu,cpuacct:/docker/abcdef\n', mounts, files).cpus,
+    undefined,
+    'a name that only begins alike',
+  );
 });
 
 test('v1: -1, 0 and huge values mean none', () => {
@@ -98,7 +124,11 @@ test('v1: -1, 0 and huge values mean none', () => {
   const noPeriod = { [`${base}/cpu.cfs_quota_us`]: '100000', [`${base}/cpu.cfs_period_us`]: '0' };
   assert.equal(limits(V1_GROUPS, [V1_CPU], noPeriod).cpus, undefined);
   // Pages of 64 KiB: 0x7fffffffffff0000.
-  assert.equal(limits(V1_GROUPS, [V1_MEMORY], { [`${memory}/memory.limit_in_bytes`]: '9223372036854710272' }).memoryBytes, undefined);
+  assert.equal(
+    limits(V1_GROUPS, [V1_MEMORY], { [`${memory}/memory.limit_in_bytes`]: '9223372036854710272' })
+      .memoryBytes,
+    undefined,
+  );
 });
 
 test('v1: parents bind too, and memory.stat tells of those above the mount', () => {
@@ -108,7 +138,8 @@ test('v1: parents bind too, and memory.stat tells of those above the mount', () 
     '/sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_quota_us': '400000',
     '/sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_period_us': '100000',
     '/sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes': '5000',
-    '/sys/fs/cgroup/memory/docker/abc/memory.stat': 'rss 1\nhierarchical_memory_limit 4000\nhierarchical_memsw_limit 100\n',
+    '/sys/fs/cgroup/memory/docker/abc/memory.stat':
+      'rss 1\nhierarchical_memory_limit 4000\nhierarchical_memsw_limit 100\n',
   });
   assert.equal(found.cpus, 0.5);
   assert.equal(found.memoryBytes, 4000);
@@ -135,7 +166,10 @@ test('hybrid: one controller in v1, the other in v2', () => {
 });
 
 test('only the hierarchy that holds the controller counts: cpuset and cpuacct are not cpu', () => {
-  const mounts = ['33 24 0:30 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset', '34 24 0:31 / /sys/fs/cgroup/cpuacct rw - cgroup cgroup rw,cpuacct'];
+  const mounts = [
+    '33 24 0:30 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset',
+    '34 24 0:31 / /sys/fs/cgroup/cpuacct rw - cgroup cgroup rw,cpuacct',
+  ];
   const files: Files = {};
   for (const name of ['cpuset', 'cpuacct']) {
     files[`/sys/fs/cgroup/${name}/cpu.cfs_quota_us`] = '1000';
@@ -146,12 +180,23 @@ test('only the hierarchy that holds the controller counts: cpuset and cpuacct ar
 
 test('cgroup namespace without a new mount: root /.. , group / or /../sibling', () => {
   const mount = '30 23 0:26 /.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw';
-  const files = { '/sys/fs/cgroup/sibling/cpu.max': '300000 100000', '/sys/fs/cgroup/cpu.max': '800000 100000' };
+  const files = {
+    '/sys/fs/cgroup/sibling/cpu.max': '300000 100000',
+    '/sys/fs/cgroup/cpu.max': '800000 100000',
+  };
   assert.equal(limits('0::/../sibling\n', [mount], files).cpus, 3);
-  assert.equal(limits('0::/\n', [mount], files).cpus, 8, 'which directory is ours cannot be told: the root of the mount');
+  assert.equal(
+    limits('0::/\n', [mount], files).cpus,
+    8,
+    'which directory is ours cannot be told: the root of the mount',
+  );
   // A group outside of the namespace whose mount begins at the namespace's root.
   assert.equal(limits('0::/../sibling\n', [V2_MOUNT], files).cpus, 8);
-  assert.equal(limits('0::/..odd\n', [V2_MOUNT], { '/sys/fs/cgroup/..odd/cpu.max': '100000 100000' }).cpus, 1, 'a name, not the parent');
+  assert.equal(
+    limits('0::/..odd\n', [V2_MOUNT], { '/sys/fs/cgroup/..odd/cpu.max': '100000 100000' }).cpus,
+    1,
+    'a name, not the parent',
+  );
 });
 
 test('a path of the host that is not mounted here: the root of the mount', () => {
@@ -168,23 +213,49 @@ test('two mounts of the hierarchy: the smallest of both', () => {
 
 test('odd names: colons and spaces in paths, escapes in mountinfo, a removed group', () => {
   const mount = '30 23 0:26 / /mnt/c\\040group\\134x rw shared:1 master:2 propagate_from:3 - cgroup2 none rw';
-  const files = { '/mnt/c group\\x/a:b c/cpu.max': '100000 100000', '/mnt/c group\\x/cpu.max': '300000 100000' };
+  const files = {
+    '/mnt/c group\\x/a:b c/cpu.max': '100000 100000',
+    '/mnt/c group\\x/cpu.max': '300000 100000',
+  };
   assert.equal(limits('0::/a:b c\n', [mount], files).cpus, 1);
   assert.equal(limits('0::/a:b c (deleted)\n', [mount], files).cpus, 1);
-  assert.equal(limits('0::/a:/b\n', [mount], { '/mnt/c group\\x/a:/b/cpu.max': '200000 100000', '/mnt/c group\\x/b/cpu.max': '100000 100000' }).cpus, 2);
+  assert.equal(
+    limits('0::/a:/b\n', [mount], {
+      '/mnt/c group\\x/a:/b/cpu.max': '200000 100000',
+      '/mnt/c group\\x/b/cpu.max': '100000 100000',
+    }).cpus,
+    2,
+  );
   assert.equal(limits('0::/gone (deleted)\n', [mount], files).cpus, 3, 'its parent still counts');
 });
 
 test('a mount point with a hyphen and a file system type that only resembles', () => {
-  const mounts = ['30 23 0:26 / /sys/fs/cgroup rw - cgroup2fs cgroup2 rw', '31 23 0:27 / - rw - cgroup2 cgroup2 rw'];
-  assert.equal(limits('0::/x\n', mounts, { '/sys/fs/cgroup/x/cpu.max': '100000 100000', '-/x/cpu.max': '200000 100000' }).cpus, 2);
+  const mounts = [
+    '30 23 0:26 / /sys/fs/cgroup rw - cgroup2fs cgroup2 rw',
+    '31 23 0:27 / - rw - cgroup2 cgroup2 rw',
+  ];
+  assert.equal(
+    limits('0::/x\n', mounts, { '/sys/fs/cgroup/x/cpu.max': '100000 100000', '-/x/cpu.max': '200000 100000' })
+      .cpus,
+    2,
+  );
 });
 
 test('nothing readable, or garbage, is no limit', () => {
-  assert.deepEqual(readLimits(() => undefined), { detail: 'no CPU quota, no memory limit' });
-  assert.deepEqual(readLimits(() => ''), { detail: 'no CPU quota, no memory limit' });
+  assert.deepEqual(
+    readLimits(() => undefined),
+    { detail: 'no CPU quota, no memory limit' },
+  );
+  assert.deepEqual(
+    readLimits(() => ''),
+    { detail: 'no CPU quota, no memory limit' },
+  );
   for (const junk of ['x y z', '- - -', '0::', '0::/\n::\n9:memory', '1 2 3 4 5 6 - cgroup2', '\0']) {
-    assert.deepEqual(readLimits(() => junk), { detail: 'no CPU quota, no memory limit' }, junk);
+    assert.deepEqual(
+      readLimits(() => junk),
+      { detail: 'no CPU quota, no memory limit' },
+      junk,
+    );
   }
   const files = { '/sys/fs/cgroup/cpu.max': 'lots', '/sys/fs/cgroup/memory.max': '-5' };
   assert.deepEqual(limits('0::/\n', [V2_MOUNT], files), { detail: 'no CPU quota, no memory limit' });

@@ -3,7 +3,16 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
-import { type App, type AppOptions, fixture, freePort, lives, multiplied, startApp, until } from './support/app';
+import {
+  type App,
+  type AppOptions,
+  fixture,
+  freePort,
+  lives,
+  multiplied,
+  startApp,
+  until,
+} from './support/app';
 import { whoAnswers } from './support/clients';
 import { exited, noneLeft, untilPortFree } from './support/ending';
 import { Ledger } from './support/ledger';
@@ -18,10 +27,19 @@ interface Started {
   ledger: Ledger;
 }
 
-function start(t: TestContext, addresses: Address[], env: Record<string, string> = {}, options: AppOptions = {}): Started {
+function start(
+  t: TestContext,
+  addresses: Address[],
+  env: Record<string, string> = {},
+  options: AppOptions = {},
+): Started {
   const ledger = new Ledger(t);
   const port = addresses[0]?.port as number;
-  const app = startApp(fixture('listeners.js'), { port, ...options, env: { LEDGER: ledger.path, ADDRESSES: JSON.stringify(addresses), ...env } });
+  const app = startApp(fixture('listeners.js'), {
+    port,
+    ...options,
+    env: { LEDGER: ledger.path, ADDRESSES: JSON.stringify(addresses), ...env },
+  });
   t.after(() => app.stop());
   return { app, ledger };
 }
@@ -31,11 +49,14 @@ const loopback = async (): Promise<Address> => ({ port: await freePort('::'), ho
 /** Until each of these processes has answered on this address. */
 async function allAnswer(address: Address, pids: number[]): Promise<void> {
   const silent = new Set(pids);
-  await until(async () => {
-    const pid = await whoAnswers('http', address);
-    silent.delete(pid);
-    return silent.size === 0;
-  }, `answers of ${[...silent]} on ${address.host}:${address.port}`);
+  await until(
+    async () => {
+      const pid = await whoAnswers('http', address);
+      silent.delete(pid);
+      return silent.size === 0;
+    },
+    `answers of ${[...silent]} on ${address.host}:${address.port}`,
+  );
 }
 
 /** Asks without a pause until stopped; keeps what went wrong. */
@@ -45,7 +66,10 @@ function steady(address: Address): { stop(): Promise<{ answered: number; failed:
   const failed: string[] = [];
   const loop = (async () => {
     while (going) {
-      await whoAnswers('http', address).then(() => answered++, (error: Error) => failed.push(error.message));
+      await whoAnswers('http', address).then(
+        () => answered++,
+        (error: Error) => failed.push(error.message),
+      );
     }
   })();
   return {
@@ -69,19 +93,28 @@ describe('several listeners', () => {
 
   test('one port on two addresses', async (t) => {
     const port = await freePort('::');
-    const addresses = [{ port, host: '127.0.0.1' }, { port, host: '::1' }];
+    const addresses = [
+      { port, host: '127.0.0.1' },
+      { port, host: '::1' },
+    ];
     const { app } = start(t, addresses);
     const workers = await multiplied(app, 2, '127.0.0.1');
     for (const address of addresses) await allAnswer(address, workers);
   });
 
-  for (const [when, ms] of [['while the copy starts', 180], ['long after the workers have come', 1_500]] as const) {
+  for (const [when, ms] of [
+    ['while the copy starts', 180],
+    ['long after the workers have come', 1_500],
+  ] as const) {
     test(`one more, ${when}`, async (t) => {
       const [first, later] = [await loopback(), await loopback()];
       const { app } = start(t, [first], { LATER: JSON.stringify([later]), LATER_MS: String(ms) });
       const workers = await multiplied(app, 2, '127.0.0.1');
       await allAnswer(first, workers);
-      await until(() => app.stderr.match(new RegExp(`is ready on 4\\|127.0.0.1\\|${later.port}`, 'g'))?.length === 2, 'two workers on the second port');
+      await until(
+        () => app.stderr.match(new RegExp(`is ready on 4\\|127.0.0.1\\|${later.port}`, 'g'))?.length === 2,
+        'two workers on the second port',
+      );
       await allAnswer(later, workers);
       assert.deepEqual(app.workers(), workers);
     });
@@ -95,7 +128,8 @@ describe('several listeners', () => {
     process.kill(app.pid, 'SIGUSR1');
     await until(() => ledger.count('closed', app.pid) === 1, 'closed');
     await untilPortFree(addresses[0].port);
-    for (const pid of [app.pid, ...workers]) assert.equal(ledger.count('close', pid), 1, 'each process has closed its own');
+    for (const pid of [app.pid, ...workers])
+      assert.equal(ledger.count('close', pid), 1, 'each process has closed its own');
     await allAnswer(addresses[1], workers);
     const { answered, failed } = await load.stop();
     assert.deepEqual(failed, []);
@@ -106,19 +140,30 @@ describe('several listeners', () => {
 
 // most of the time of each is waiting
 describe('a listener comes back in the origin', { concurrency: 2 }, () => {
-  for (const action of ['close and listen', 'listen when closed', 'another server', 'another server when closed']) {
+  for (const action of [
+    'close and listen',
+    'listen when closed',
+    'another server',
+    'another server when closed',
+  ]) {
     for (const keep of ['', '1']) {
       test(`${action}${keep && ', workers that have something else to do'}`, async (t) => {
         const address = await loopback();
         const { app, ledger } = start(t, [address], { ON_USR1: action, KEEP: keep });
         const before = await multiplied(app, 2, '127.0.0.1');
         process.kill(app.pid, 'SIGUSR1');
-        await until(() => ledger.count('closed', app.pid) === 1 && ledger.count('listening', app.pid) === 2, 'closed, and listening again');
+        await until(
+          () => ledger.count('closed', app.pid) === 1 && ledger.count('listening', app.pid) === 2,
+          'closed, and listening again',
+        );
         await whoAnswers('http', address);
-        for (const pid of before) await until(() => ledger.count('close', pid) === 1, 'the workers have closed');
+        for (const pid of before)
+          await until(() => ledger.count('close', pid) === 1, 'the workers have closed');
         // a copy serves what a fresh start of the app serves: the old ones are of no use
         const after = await until(() => {
-          const workers = app.workers().filter((pid) => ledger.count('listening', pid) > ledger.count('close', pid));
+          const workers = app
+            .workers()
+            .filter((pid) => ledger.count('listening', pid) > ledger.count('close', pid));
           return workers.length === 2 ? workers : undefined;
         }, `two workers that serve again:\n${app.stderr}`);
         await allAnswer(address, after);
@@ -144,7 +189,12 @@ test('a listener comes back when all workers have gone', async (t) => {
 });
 
 describe('before there is a worker', () => {
-  for (const action of ['close and listen', 'listen when closed', 'another server', 'another server when closed']) {
+  for (const action of [
+    'close and listen',
+    'listen when closed',
+    'another server',
+    'another server when closed',
+  ]) {
     test(`${action} while the copy starts`, async (t) => {
       const address = await loopback();
       const { app, ledger } = start(t, [address], { ON_COPY: action });

@@ -13,7 +13,25 @@ test('lists as the kernel prints them are read', () => {
 });
 
 test('what is not a list of at least one CPU is refused', () => {
-  for (const text of ['', ' ', ',', '1,', ',1', '3-1', '-1', '1-', '1--2', 'a', '0x3', '1.5', '0-31:2/8', '1 2', '8192', '0-99999', '99999999999']) {
+  for (const text of [
+    '',
+    ' ',
+    ',',
+    '1,',
+    ',1',
+    '3-1',
+    '-1',
+    '1-',
+    '1--2',
+    'a',
+    '0x3',
+    '1.5',
+    '0-31:2/8',
+    '1 2',
+    '8192',
+    '0-99999',
+    '99999999999',
+  ]) {
     assert.equal(parseCpuList(text), undefined, JSON.stringify(text));
   }
 });
@@ -23,5 +41,6 @@ test('format is the shortest list and parse undoes it', () => {
   assert.equal(formatCpuList([0]), '0');
   assert.equal(formatCpuList([0, 1]), '0-1');
   assert.equal(formatCpuList([8, 3, 1, 2, 0, 8]), '0-3,8');
-  for (const list of ['0', '0-127', '0,2,4,6', '0-3,8,10-11']) assert.equal(formatCpuList(parseCpuList(list) ?? []), list);
+  for (const list of ['0', '0-127', '0,2,4,6', '0-3,8,10-11'])
+    assert.equal(formatCpuList(parseCpuList(list) ?? []), list);
 });

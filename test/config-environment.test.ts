@@ -2,7 +2,14 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { afterEach, test } from 'node:test';
-import { debugEnabled, debugListed, marker, setMarker, snapshotEnvironment, switchedOff } from '../lib/config/environment';
+import {
+  debugEnabled,
+  debugListed,
+  marker,
+  setMarker,
+  snapshotEnvironment,
+  switchedOff,
+} from '../lib/config/environment';
 import { parseSettings } from '../lib/config/settings';
 
 const before = { ...process.env };
@@ -23,14 +30,31 @@ test('the kill switch', () => {
 });
 
 test('the kill switch agrees with the settings', () => {
-  for (const value of ['off', 'OFF', ' Off ', '0', 'false', 'no', '', ' ', 'on', '1', 'true', 'yes', 'offf', '00', 'n']) {
+  for (const value of [
+    'off',
+    'OFF',
+    ' Off ',
+    '0',
+    'false',
+    'no',
+    '',
+    ' ',
+    'on',
+    '1',
+    'true',
+    'yes',
+    'offf',
+    '00',
+    'n',
+  ]) {
     process.env['FASTSOCKET'] = value;
     assert.equal(switchedOff(), parseSettings(process.env).settings?.off === true, value);
   }
 });
 
 test('the marker is set, seen by programs started later, and removed', () => {
-  const inChild = () => spawnSync(process.execPath, ['-p', 'String(process.env.FASTSOCKET_CORE)']).stdout.toString().trim();
+  const inChild = () =>
+    spawnSync(process.execPath, ['-p', 'String(process.env.FASTSOCKET_CORE)']).stdout.toString().trim();
   setMarker('3');
   assert.equal(marker(), '3');
   assert.equal(inChild(), '3');
@@ -48,7 +72,25 @@ test('the snapshot stays as it was', () => {
   assert.equal(process.env['SECRET'], undefined);
 });
 
-const LISTS = ['fastsocket', 'FASTSOCKET', 'net,fastsocket', 'fastsocket,net', 'fast*', '*', 'fast.ocket', 'fastsocketx', 'xfastsocket', 'net', ',', 'net,', ' fastsocket', 'fast|fastsocket', 'f*t', '(fastsocket)', ''];
+const LISTS = [
+  'fastsocket',
+  'FASTSOCKET',
+  'net,fastsocket',
+  'fastsocket,net',
+  'fast*',
+  '*',
+  'fast.ocket',
+  'fastsocketx',
+  'xfastsocket',
+  'net',
+  ',',
+  'net,',
+  ' fastsocket',
+  'fast|fastsocket',
+  'f*t',
+  '(fastsocket)',
+  '',
+];
 
 test("NODE_DEBUG follows Node's own rule, list by list", () => {
   const script = "process.stdout.write(String(require('node:util').debuglog('fastsocket').enabled))";

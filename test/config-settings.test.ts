@@ -18,14 +18,22 @@ function errorOf(env: Environment): string {
 
 test('an empty environment gives the defaults, and blank means unset', () => {
   assert.deepEqual(settingsOf({}), DEFAULT_SETTINGS);
-  const blank = { FASTSOCKET: ' ', FASTSOCKET_WORKERS: '', FASTSOCKET_PIN: ' ', FASTSOCKET_STEER: '', FASTSOCKET_EXIT_WAIT_MS: '' };
+  const blank = {
+    FASTSOCKET: ' ',
+    FASTSOCKET_WORKERS: '',
+    FASTSOCKET_PIN: ' ',
+    FASTSOCKET_STEER: '',
+    FASTSOCKET_EXIT_WAIT_MS: '',
+  };
   assert.deepEqual(settingsOf(blank), DEFAULT_SETTINGS);
   assert.equal(DEFAULT_SETTINGS.exitWaitMs, 10_000);
 });
 
 test('FASTSOCKET is a switch in any of its spellings', () => {
-  for (const value of ['off', '0', 'false', 'no', 'OFF', ' Off ']) assert.equal(settingsOf({ FASTSOCKET: value }).off, true, value);
-  for (const value of ['on', '1', 'true', 'yes', 'On', '']) assert.equal(settingsOf({ FASTSOCKET: value }).off, false, value);
+  for (const value of ['off', '0', 'false', 'no', 'OFF', ' Off '])
+    assert.equal(settingsOf({ FASTSOCKET: value }).off, true, value);
+  for (const value of ['on', '1', 'true', 'yes', 'On', ''])
+    assert.equal(settingsOf({ FASTSOCKET: value }).off, false, value);
 });
 
 test('switched off, nothing else is looked at', () => {
@@ -50,9 +58,17 @@ test('workersSet is about FASTSOCKET_WORKERS alone', () => {
 
 test('WEB_CONCURRENCY is honoured when FASTSOCKET_WORKERS is unset or blank, and never an error', () => {
   assert.deepEqual(settingsOf({ WEB_CONCURRENCY: '4' }).workers, { kind: 'count', n: 4 });
-  assert.deepEqual(settingsOf({ WEB_CONCURRENCY: '4', FASTSOCKET_WORKERS: '' }).workers, { kind: 'count', n: 4 });
-  assert.deepEqual(settingsOf({ WEB_CONCURRENCY: '4', FASTSOCKET_WORKERS: '2' }).workers, { kind: 'count', n: 2 });
-  assert.deepEqual(settingsOf({ WEB_CONCURRENCY: '4', FASTSOCKET_WORKERS: 'auto' }).workers, { kind: 'auto' });
+  assert.deepEqual(settingsOf({ WEB_CONCURRENCY: '4', FASTSOCKET_WORKERS: '' }).workers, {
+    kind: 'count',
+    n: 4,
+  });
+  assert.deepEqual(settingsOf({ WEB_CONCURRENCY: '4', FASTSOCKET_WORKERS: '2' }).workers, {
+    kind: 'count',
+    n: 2,
+  });
+  assert.deepEqual(settingsOf({ WEB_CONCURRENCY: '4', FASTSOCKET_WORKERS: 'auto' }).workers, {
+    kind: 'auto',
+  });
   for (const value of ['0', '-1', 'auto', '2.5', '1e2', '50%', '99999', '']) {
     assert.deepEqual(settingsOf({ WEB_CONCURRENCY: value }).workers, { kind: 'auto' }, value);
   }
@@ -68,14 +84,19 @@ test('FASTSOCKET_PIN: auto, on, off, a list', () => {
 });
 
 test('FASTSOCKET_STEER and FASTSOCKET_EXIT_WAIT_MS', () => {
-  for (const steer of ['auto', 'cpu', 'hash']) assert.equal(settingsOf({ FASTSOCKET_STEER: steer.toUpperCase() }).steer, steer);
+  for (const steer of ['auto', 'cpu', 'hash'])
+    assert.equal(settingsOf({ FASTSOCKET_STEER: steer.toUpperCase() }).steer, steer);
   assert.equal(settingsOf({ FASTSOCKET_EXIT_WAIT_MS: '0' }).exitWaitMs, 0);
   assert.equal(settingsOf({ FASTSOCKET_EXIT_WAIT_MS: '600000' }).exitWaitMs, 600_000);
 });
 
 const BAD: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['FASTSOCKET', ['maybe', '2', 'offf'], /on, 1, true, yes, off, 0, false or no/],
-  ['FASTSOCKET_WORKERS', ['0', '-1', '1025', '1.5', '0x10', '0%', '101%', '%', 'max', '1e3', '4 workers'], /auto, a number from 1 to 1024, or a percentage/],
+  [
+    'FASTSOCKET_WORKERS',
+    ['0', '-1', '1025', '1.5', '0x10', '0%', '101%', '%', 'max', '1e3', '4 workers'],
+    /auto, a number from 1 to 1024, or a percentage/,
+  ],
   ['FASTSOCKET_PIN', ['yes', '3-1', '0-3,', '9999999'], /auto, on, off, or a list of CPUs such as 0-3,8/],
   ['FASTSOCKET_STEER', ['rss', 'off', '1'], /auto, cpu or hash/],
   ['FASTSOCKET_EXIT_WAIT_MS', ['-1', '10s', '600001', 'Infinity', '1.5'], /milliseconds from 0 to 600000/],
@@ -98,7 +119,8 @@ test('the value shown is escaped and cut', () => {
   assert.ok(hostile.includes("='a\\nb\\r\\t\\x1b[31m\\x9b\\\\\\'\\u{202e}\\u{1f600}\\x00z' is"), hostile);
   assert.match(hostile, /^[\x20-\x7e]+$/);
 
-  const shown = (value: string): string => /='(.*)'\.\.\. is/.exec(errorOf({ FASTSOCKET_PIN: value }))?.[1] ?? assert.fail();
+  const shown = (value: string): string =>
+    /='(.*)'\.\.\. is/.exec(errorOf({ FASTSOCKET_PIN: value }))?.[1] ?? assert.fail();
   assert.equal(shown('x'.repeat(61)), 'x'.repeat(60));
   assert.equal(shown(`${'x'.repeat(58)}\n\n`.padEnd(70, 'y')), `${'x'.repeat(58)}\\n`);
   assert.equal(shown(`${'x'.repeat(59)}\ny`), 'x'.repeat(59), 'an escape is not split');
@@ -111,18 +133,39 @@ test('the first of several bad values is named', () => {
 
 test('unknown names are warnings, with a suggestion when it looks like a slip', () => {
   const warn = (name: string) => parseSettings({ [name]: '1' }).warnings;
-  assert.match(warn('FASTSOCKET_WORKER')[0] ?? '', /FASTSOCKET_WORKER is not a setting.*did you mean FASTSOCKET_WORKERS\?/);
+  assert.match(
+    warn('FASTSOCKET_WORKER')[0] ?? '',
+    /FASTSOCKET_WORKER is not a setting.*did you mean FASTSOCKET_WORKERS\?/,
+  );
   assert.match(warn('FASTSOCKET_WROKERS')[0] ?? '', /did you mean FASTSOCKET_WORKERS\?/);
   assert.match(warn('FASTSOCKET_STEERING')[0] ?? '', /not a setting/);
   assert.match(warn('FASTSOCKET_PINN')[0] ?? '', /did you mean FASTSOCKET_PIN\?/);
   assert.match(warn('FASTSOCKET_COLOUR')[0] ?? '', /there are: FASTSOCKET, FASTSOCKET_WORKERS/);
   assert.match(warn('FASTSOCKET_A\nB')[0] ?? '', /^fastsocket: FASTSOCKET_A\\nB is not/);
-  for (const later of ['FASTSOCKET_SEAM', 'FASTSOCKET_CONNECT', 'FASTSOCKET_DEFER_ACCEPT']) assert.equal(warn(later).length, 1, later);
+  for (const later of ['FASTSOCKET_SEAM', 'FASTSOCKET_CONNECT', 'FASTSOCKET_DEFER_ACCEPT'])
+    assert.equal(warn(later).length, 1, later);
 });
 
 test('known and foreign names are no warnings', () => {
-  const known = { FASTSOCKET_CORE: 'origin', FASTSOCKET_PIN: 'off', FASTSOCKETS: '1', PATH: '/', MY_FASTSOCKET_X: '1' };
+  const known = {
+    FASTSOCKET_CORE: 'origin',
+    FASTSOCKET_PIN: 'off',
+    FASTSOCKETS: '1',
+    PATH: '/',
+    MY_FASTSOCKET_X: '1',
+  };
   assert.deepEqual(parseSettings(known).warnings, []);
-  const serviceLinks = ['SERVICE_HOST', 'SERVICE_PORT', 'SERVICE_PORT_HTTP', 'PORT', 'PORT_80_TCP', 'PORT_80_TCP_PROTO', 'PORT_80_TCP_ADDR', 'API_SERVICE_HOST', 'API_PORT'];
-  for (const suffix of serviceLinks) assert.deepEqual(parseSettings({ [`FASTSOCKET_${suffix}`]: 'x' }).warnings, [], suffix);
+  const serviceLinks = [
+    'SERVICE_HOST',
+    'SERVICE_PORT',
+    'SERVICE_PORT_HTTP',
+    'PORT',
+    'PORT_80_TCP',
+    'PORT_80_TCP_PROTO',
+    'PORT_80_TCP_ADDR',
+    'API_SERVICE_HOST',
+    'API_PORT',
+  ];
+  for (const suffix of serviceLinks)
+    assert.deepEqual(parseSettings({ [`FASTSOCKET_${suffix}`]: 'x' }).warnings, [], suffix);
 });

@@ -23,7 +23,15 @@ test('auto: the mask, if nothing else binds', () => {
 });
 
 test('auto: the quota, rounded up; pinned only if it covers the workers', () => {
-  const cases: [number, number, boolean][] = [[0.5, 1, false], [1, 1, true], [1.5, 2, false], [2, 2, true], [7.99, 8, false], [8, 8, true], [64, 8, true]];
+  const cases: [number, number, boolean][] = [
+    [0.5, 1, false],
+    [1, 1, true],
+    [1.5, 2, false],
+    [2, 2, true],
+    [7.99, 8, false],
+    [8, 8, true],
+    [64, 8, true],
+  ];
   for (const [quotaCpus, count, pinned] of cases) {
     const result = auto({ quotaCpus });
     assert.equal(result.count, count, `quota ${quotaCpus}`);
@@ -60,7 +68,8 @@ test('a number is taken as asked for; limits only forbid pinning', () => {
 });
 
 test('a percentage of the mask, rounded, at least one', () => {
-  const share = (percent: number, cpus: number) => counted(`${percent}%`, 'auto', { mask: range(cpus), quotaCpus: 1 }).count;
+  const share = (percent: number, cpus: number) =>
+    counted(`${percent}%`, 'auto', { mask: range(cpus), quotaCpus: 1 }).count;
   assert.equal(share(50, 8), 4);
   assert.equal(share(50, 5), 3);
   assert.equal(share(1, 8), 1);
@@ -99,16 +108,27 @@ test('the arithmetic is in one line', () => {
     why,
     'workers auto: least of 8 CPUs in the mask (0-7), quota 2.5 rounded up = 3, memory (512 MiB - 100 MiB) / (1.5 x 100 MiB) = 2 = 2; pinned',
   );
-  assert.match(counted('50%', 'off', {}).why, /^workers 50 % of 8 CPUs in the mask = 4; not pinned: FASTSOCKET_PIN=off$/);
-  assert.match(counted('2', '1,5', {}).why, /^workers 2 as asked for; 2 CPUs in FASTSOCKET_PIN \(1,5\); pinned$/);
+  assert.match(
+    counted('50%', 'off', {}).why,
+    /^workers 50 % of 8 CPUs in the mask = 4; not pinned: FASTSOCKET_PIN=off$/,
+  );
+  assert.match(
+    counted('2', '1,5', {}).why,
+    /^workers 2 as asked for; 2 CPUs in FASTSOCKET_PIN \(1,5\); pinned$/,
+  );
 });
 
 test('assign: worker i gets the i-th CPU of the order', () => {
-  assert.deepEqual(assign({ count: 3 }, [4, 0, 2, 1]), [{ index: 1, cpu: 4 }, { index: 2, cpu: 0 }, { index: 3, cpu: 2 }]);
+  assert.deepEqual(assign({ count: 3 }, [4, 0, 2, 1]), [
+    { index: 1, cpu: 4 },
+    { index: 2, cpu: 0 },
+    { index: 3, cpu: 2 },
+  ]);
 });
 
 test('assign: CPUs of other apps come last', () => {
-  const cpus = (n: number, avoid: number[]) => assign({ count: n }, [0, 1, 2, 3], new Set(avoid)).map(({ cpu }) => cpu);
+  const cpus = (n: number, avoid: number[]) =>
+    assign({ count: n }, [0, 1, 2, 3], new Set(avoid)).map(({ cpu }) => cpu);
   assert.deepEqual(cpus(2, [0, 1]), [2, 3]);
   assert.deepEqual(cpus(3, [0, 1]), [2, 3, 0]);
   assert.deepEqual(cpus(4, [0, 1, 2, 3]), [0, 1, 2, 3]);
@@ -116,6 +136,12 @@ test('assign: CPUs of other apps come last', () => {
 });
 
 test('assign: no CPU, with the reason', () => {
-  assert.deepEqual(assign({ count: 2, unpinned: 'because' }, [0, 1]), [{ index: 1, unpinned: 'because' }, { index: 2, unpinned: 'because' }]);
-  assert.deepEqual(assign({ count: 2 }, [5]), [{ index: 1, cpu: 5 }, { index: 2, unpinned: 'no CPU left for worker 2' }]);
+  assert.deepEqual(assign({ count: 2, unpinned: 'because' }, [0, 1]), [
+    { index: 1, unpinned: 'because' },
+    { index: 2, unpinned: 'because' },
+  ]);
+  assert.deepEqual(assign({ count: 2 }, [5]), [
+    { index: 1, cpu: 5 },
+    { index: 2, unpinned: 'no CPU left for worker 2' },
+  ]);
 });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The origin's end takes everything with it: status and output of plain Node, a free port, no orphan.
 import assert from 'node:assert/strict';
-import { describe, type TestContext, test } from 'node:test';
 import { connect } from 'node:net';
+import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lives, until } from './support/app';
 import { exited, noneLeft, portFree, untilPortFree } from './support/ending';
@@ -10,7 +10,9 @@ import { noted, startTree, type Tree } from './support/signals';
 
 /** Blocks the loop of one worker for ever; resolves to its pid. */
 async function blockOne({ app, ledger }: Tree): Promise<number> {
-  const socket = connect(app.port, '127.0.0.1', () => socket.write('GET /block HTTP/1.1\r\nHost: test\r\n\r\n'));
+  const socket = connect(app.port, '127.0.0.1', () =>
+    socket.write('GET /block HTTP/1.1\r\nHost: test\r\n\r\n'),
+  );
   socket.on('error', () => {});
   return until(() => ledger.entries.find(({ event }) => event === 'blocked')?.pid, 'a blocked worker');
 }
@@ -34,15 +36,23 @@ describe('process.exit() in the origin', () => {
 
   test('does not wait for workers that handled a signal long ago and went on', async (t) => {
     const waitMs = 3_000;
-    const tree = await startTree(t, { HANDLER: 'note', TRIGGER: 'exit', FASTSOCKET_EXIT_WAIT_MS: String(waitMs) });
+    const tree = await startTree(t, {
+      HANDLER: 'note',
+      TRIGGER: 'exit',
+      FASTSOCKET_EXIT_WAIT_MS: String(waitMs),
+    });
     process.kill(tree.origin, 'SIGHUP');
-    await until(() => tree.all.every((pid) => tree.ledger.count(noted('SIGHUP'), pid) === 1), 'SIGHUP handled everywhere');
+    await until(
+      () => tree.all.every((pid) => tree.ledger.count(noted('SIGHUP'), pid) === 1),
+      'SIGHUP handled everywhere',
+    );
     await sleep(waitMs);
     process.kill(tree.origin, 'SIGUSR1');
     const start = performance.now();
     assert.deepEqual(await exited(tree.app), { code: 7, signal: null });
     assert.ok(performance.now() - start < waitMs);
-    for (const pid of tree.workers) assert.deepEqual(tree.ledger.of(pid).slice(1), [noted('SIGHUP'), 'exit 7']);
+    for (const pid of tree.workers)
+      assert.deepEqual(tree.ledger.of(pid).slice(1), [noted('SIGHUP'), 'exit 7']);
   });
 
   test('ends a worker whose loop is blocked, too', async (t) => {
@@ -72,7 +82,10 @@ test('an uncaught exception in the origin looks and ends like that of plain Node
 describe('FASTSOCKET_EXIT_WAIT_MS', () => {
   for (const handler of ['stuck', 'late']) {
     test(`${handler === 'stuck' ? 'bounds the wait for' : 'does not prolong the end of'} workers that were told of a signal`, async (t) => {
-      const tree = await startTree(t, { HANDLER: handler, FASTSOCKET_EXIT_WAIT_MS: handler === 'stuck' ? '500' : '60000' });
+      const tree = await startTree(t, {
+        HANDLER: handler,
+        FASTSOCKET_EXIT_WAIT_MS: handler === 'stuck' ? '500' : '60000',
+      });
       const start = performance.now();
       process.kill(tree.origin, 'SIGTERM');
       const { code } = await exited(tree.app);
@@ -117,7 +130,8 @@ describe('the origin is ended', () => {
         const tree = await start(t);
         process.kill(tree.origin, signal);
         assert.deepEqual(await exited(tree.app), { code: null, signal });
-        if (signal === 'SIGTERM') assert.ok(await portFree(tree.app.port), 'the port is free when the end can be seen');
+        if (signal === 'SIGTERM')
+          assert.ok(await portFree(tree.app.port), 'the port is free when the end can be seen');
         else t.diagnostic(`the port was free after ${Math.round(await untilPortFree(tree.app.port))} ms`);
         await noneLeft(tree.workers);
         assert.ok(!tree.workers.some(lives));

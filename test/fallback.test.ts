@@ -6,7 +6,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { answering, type App, type AppOptions, census, fixture, freePort, hook, lives, multiplied, request, startApp, until } from './support/app';
+import {
+  type App,
+  type AppOptions,
+  answering,
+  census,
+  fixture,
+  freePort,
+  hook,
+  lives,
+  multiplied,
+  request,
+  startApp,
+  until,
+} from './support/app';
 import { exited, noneLeft, portFree, untilPortFree } from './support/ending';
 import { Load } from './support/load';
 import { queuedOn } from './support/queues';
@@ -16,19 +29,33 @@ import { PackageWithoutAddon } from './support/without-addon';
 const bare = new PackageWithoutAddon();
 after(() => bare.remove());
 
-const { constants } = (process as unknown as { binding(name: string): { constants: object } }).binding('tcp_wrap');
+const { constants } = (process as unknown as { binding(name: string): { constants: object } }).binding(
+  'tcp_wrap',
+);
 /** Flags that make the app run by each of the means that this Node has. */
 const MEANS: Record<string, string[]> = {
   ...('UV_TCP_REUSEPORT' in constants ? { 'a reusePort socket each': ['-r', bare.hook] } : {}),
   'one shared socket': ['-r', fixture('old-node.cjs'), '-r', bare.hook],
 };
 
-const cpusOf = (file: string): string => /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync(file, 'utf8'))?.[1] as string;
-const masks = (pid: number): string[] => readdirSync(`/proc/${pid}/task`).map((tid) => cpusOf(`/proc/${pid}/task/${tid}/status`));
-const notices = (app: App): string[] => app.stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
-const skipOnOneCpu = { skip: cpusOf('/proc/self/status').includes('-') || cpusOf('/proc/self/status').includes(',') ? false : 'needs two CPUs' };
+const cpusOf = (file: string): string =>
+  /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync(file, 'utf8'))?.[1] as string;
+const masks = (pid: number): string[] =>
+  readdirSync(`/proc/${pid}/task`).map((tid) => cpusOf(`/proc/${pid}/task/${tid}/status`));
+const notices = (app: App): string[] =>
+  app.stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
+const skipOnOneCpu = {
+  skip:
+    cpusOf('/proc/self/status').includes('-') || cpusOf('/proc/self/status').includes(',')
+      ? false
+      : 'needs two CPUs',
+};
 
-async function start(t: TestContext, options: AppOptions, script = 'http-app.js'): Promise<{ app: App; workers: number[] }> {
+async function start(
+  t: TestContext,
+  options: AppOptions,
+  script = 'http-app.js',
+): Promise<{ app: App; workers: number[] }> {
   const port = await freePort();
   const app = startApp(fixture(script), { port, ...options, env: { HOST: '127.0.0.1', ...options.env } });
   t.after(() => app.stop());
@@ -52,7 +79,10 @@ describe('the addon is missing', () => {
       assert.equal(app.stdout, '');
       const [notice, ...others] = notices(app);
       assert.deepEqual(others, []);
-      assert.match(notice ?? '', new RegExp(`the addon could not be loaded \\(.+\\); 2 workers (with|on) ${means}`));
+      assert.match(
+        notice ?? '',
+        new RegExp(`the addon could not be loaded \\(.+\\); 2 workers (with|on) ${means}`),
+      );
       assert.match(notice ?? '', /pinned by taskset as a whole, their thread pools and started programs too/);
     });
   }
@@ -65,8 +95,15 @@ describe('the addon is missing', () => {
       return core;
     });
     assert.equal(new Set(cores).size, 2);
-    assert.ok(cores.every((core) => /^\d+$/.test(core as string)), `one CPU each: ${cores}`);
-    assert.deepEqual(new Set(masks(app.pid)), new Set([cpusOf('/proc/self/status')]), 'the origin keeps its mask');
+    assert.ok(
+      cores.every((core) => /^\d+$/.test(core as string)),
+      `one CPU each: ${cores}`,
+    );
+    assert.deepEqual(
+      new Set(masks(app.pid)),
+      new Set([cpusOf('/proc/self/status')]),
+      'the origin keeps its mask',
+    );
   });
 
   test('node --no-addons', async (t) => {
@@ -84,9 +121,15 @@ describe('the addon is missing', () => {
   test('taskset fails: unpinned, and the line says why', skipOnOneCpu, async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'fastsocket-taskset-'));
     t.after(() => rmSync(folder, { recursive: true, force: true }));
-    writeFileSync(join(folder, 'taskset'), '#!/bin/sh\necho "taskset: Operation not permitted" >&2\nexit 1\n');
+    writeFileSync(
+      join(folder, 'taskset'),
+      '#!/bin/sh\necho "taskset: Operation not permitted" >&2\nexit 1\n',
+    );
     chmodSync(join(folder, 'taskset'), 0o755);
-    const { app } = await start(t, { hook: ['-r', bare.hook], env: { PATH: `${folder}:${process.env['PATH']}` } });
+    const { app } = await start(t, {
+      hook: ['-r', bare.hook],
+      env: { PATH: `${folder}:${process.env['PATH']}` },
+    });
     assert.match(notices(app).join(), /not pinned: taskset failed \(taskset: Operation not permitted\)/);
   });
 
@@ -98,7 +141,11 @@ describe('the addon is missing', () => {
 
   test('one worker: plain Node, and nothing is said', async (t) => {
     const port = await freePort();
-    const app = startApp(fixture('http-app.js'), { port, hook: ['-r', bare.hook], env: { FASTSOCKET_WORKERS: '1' } });
+    const app = startApp(fixture('http-app.js'), {
+      port,
+      hook: ['-r', bare.hook],
+      env: { FASTSOCKET_WORKERS: '1' },
+    });
     t.after(() => app.stop());
     await app.said(/one worker is no gain/);
     await answering(port);
@@ -161,7 +208,8 @@ for (const [means, flags] of Object.entries(MEANS)) {
       process.kill(tree.origin, 'SIGTERM');
       assert.deepEqual(await exited(tree.app), { code: 5, signal: null });
       assert.deepEqual(tree.ledger.of(tree.origin), ['origin', noted('SIGTERM'), 'exit 5']);
-      for (const pid of tree.workers) assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
+      for (const pid of tree.workers)
+        assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
       assert.ok(await portFree(tree.app.port), 'the port is free when the end can be seen');
     });
 
@@ -214,16 +262,21 @@ for (const [means, flags] of Object.entries(MEANS)) {
       process.kill(victim, 'SIGSTOP');
       const clients = 60;
       let answered = 0;
-      const all = Array.from({ length: clients }, () => request(app.port).then((text) => {
-        assert.match(text, /hello$/);
-        answered++;
-      }));
+      const all = Array.from({ length: clients }, () =>
+        request(app.port).then((text) => {
+          assert.match(text, /hello$/);
+          answered++;
+        }),
+      );
       await until(() => answered + queuedOn(app.port) === clients, 'every connection is answered or queued');
       const queued = queuedOn(app.port);
       t.diagnostic(`${queued} of ${clients} connections were queued on the killed worker`);
       process.kill(victim, 'SIGKILL');
       await Promise.all(all);
-      const successor = await until(() => app.workers().find((pid) => pid !== victim && pid !== other), 'a successor');
+      const successor = await until(
+        () => app.workers().find((pid) => pid !== victim && pid !== other),
+        'a successor',
+      );
       await answersFrom(app, [successor, other, app.pid]);
     });
 
@@ -255,12 +308,20 @@ for (const [means, flags] of Object.entries(MEANS)) {
       await Promise.all(open.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
       await until(() => queuedOn(app.port) === 0, 'all are accepted');
       // asked in a worker it is the worker's own count, so ask until the origin answers
-      await until(async () => (await request(app.port, '/count')).endsWith(String(sockets + 1)), 'the count of all');
+      await until(
+        async () => (await request(app.port, '/count')).endsWith(String(sockets + 1)),
+        'the count of all',
+      );
     });
 
     test('an app that cannot be copied stays one process', async (t) => {
       const port = await freePort();
-      const app = startApp(fixture('http-app.js'), { port, hook: flags, env: { ONLY_ORIGIN: '1' }, execArgv: ['-r', fixture('fails-as-worker.cjs')] });
+      const app = startApp(fixture('http-app.js'), {
+        port,
+        hook: flags,
+        env: { ONLY_ORIGIN: '1' },
+        execArgv: ['-r', fixture('fails-as-worker.cjs')],
+      });
       t.after(() => app.stop());
       await app.said(/the app runs as plain Node: the copy exited with code 9/);
       const seen = await census(port, 20);

@@ -38,7 +38,9 @@ const web: Talk = async (port) => [
   await http(`http://127.0.0.1:${port}/missing`),
 ];
 
-const secure: Talk = async (port) => [await http(`https://localhost:${port}/`, { method: 'POST', body: BODY })];
+const secure: Talk = async (port) => [
+  await http(`https://localhost:${port}/`, { method: 'POST', body: BODY }),
+];
 
 const socketTalk: Talk = (port) =>
   new Promise((resolve, reject) => {
@@ -88,21 +90,42 @@ async function run(t: TestContext, script: string, talk: Talk, hooked: boolean, 
   writeFileSync(who, '');
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const flags = [...(hooked ? ['-r', hook] : []), '-r', fixture('who.cjs')];
-  const app = startApp(fixture(join('frameworks', script)), { port: await freePort(), hook: flags, env: { WHO: who, ...env } });
+  const app = startApp(fixture(join('frameworks', script)), {
+    port: await freePort(),
+    hook: flags,
+    env: { WHO: who, ...env },
+  });
   t.after(() => app.stop());
-  const accepted = () => readFileSync(who, 'utf8').trim().split('\n').map((line) => line.split(' '));
+  const accepted = () =>
+    readFileSync(who, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' '));
   if (hooked) {
     await app.said(/worker 1 is ready/);
     await app.said(/worker 2 is ready/);
   }
-  const said = await until(() => talk(app.port).catch(() => undefined), `an answer of ${script}\n${app.stderr}`);
+  const said = await until(
+    () => talk(app.port).catch(() => undefined),
+    `an answer of ${script}\n${app.stderr}`,
+  );
   if (hooked) {
     await until(async () => {
       assert.deepEqual(await talk(app.port), said);
       const workers = new Set(app.workers().map(String));
-      return new Set(accepted().map(([pid]) => pid).filter((pid) => workers.has(pid ?? ''))).size === 2;
+      return (
+        new Set(
+          accepted()
+            .map(([pid]) => pid)
+            .filter((pid) => workers.has(pid ?? '')),
+        ).size === 2
+      );
     }, `both workers to serve ${script}`);
-    const cores = new Set(accepted().map(([, core]) => core).filter((core) => /^\d+$/.test(core ?? '')));
+    const cores = new Set(
+      accepted()
+        .map(([, core]) => core)
+        .filter((core) => /^\d+$/.test(core ?? '')),
+    );
     if (availableParallelism() >= 2) assert.equal(cores.size, 2, `${[...cores]}`);
   }
   const ended = await app.stop('SIGTERM');

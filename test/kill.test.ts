@@ -14,11 +14,17 @@ const ROUNDS = 10;
 const KILLS = 5;
 
 function add(a: Accounts, b: Accounts): Accounts {
-  return Object.fromEntries(Object.entries(a).map(([key, n]) => [key, n + b[key as keyof Accounts]])) as unknown as Accounts;
+  return Object.fromEntries(
+    Object.entries(a).map(([key, n]) => [key, n + b[key as keyof Accounts]]),
+  ) as unknown as Accounts;
 }
 
 /** A steady load while a random worker is killed, `kills` times; each kill waits until that worker serves. */
-async function round(t: TestContext, kills: number, start: (port: number, ledger: string) => App): Promise<Accounts> {
+async function round(
+  t: TestContext,
+  kills: number,
+  start: (port: number, ledger: string) => App,
+): Promise<Accounts> {
   const folder = mkdtempSync(join(tmpdir(), 'fastsocket-kill-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const ledger = join(folder, 'ledger');
@@ -64,7 +70,10 @@ test('50 workers killed under load: what no process had accepted is answered', a
   t.diagnostic(JSON.stringify(total));
   const { answered, queued, ...rest } = total;
   assert.ok(answered > 1_000, `${answered} answered`);
-  assert.deepEqual({ refused: rest.refused, hung: rest.hung, wrong: rest.wrong }, { refused: 0, hung: 0, wrong: 0 });
+  assert.deepEqual(
+    { refused: rest.refused, hung: rest.hung, wrong: rest.wrong },
+    { refused: 0, hung: 0, wrong: 0 },
+  );
   // a process can be killed between accept4() and its note of it: one connection a kill, which looks like a queued one
   assert.ok(queued <= ROUNDS * KILLS * 0.2, `${queued} lost that nobody had noted`);
   assert.ok(rest.accepted <= ROUNDS * KILLS * CLIENTS);
@@ -81,4 +90,3 @@ test('the control: round robin leaves connections without an end', async (t) => 
   t.diagnostic(JSON.stringify(total));
   assert.ok(total.hung + total.queued > 0, 'round robin lost nothing: the test could not have found it');
 });
-

@@ -90,10 +90,13 @@ describe('from one process to many', () => {
     const cases: [string, (world: ReturnType<typeof set>) => void][] = [
       ['exited with code 1', ({ lifecycle }) => lifecycle.canaryExited(1, null)],
       ['was ended by SIGSEGV', ({ lifecycle }) => lifecycle.canaryExited(null, 'SIGSEGV')],
-      ['listens on 0.0.0.0:81', ({ lifecycle, pass }) => {
-        lifecycle.canaryElsewhere('4|0.0.0.0|81', () => false);
-        pass(ELSEWHERE_MS);
-      }],
+      [
+        'listens on 0.0.0.0:81',
+        ({ lifecycle, pass }) => {
+          lifecycle.canaryElsewhere('4|0.0.0.0|81', () => false);
+          pass(ELSEWHERE_MS);
+        },
+      ],
       ['within 10000 ms', ({ pass }) => pass(10_000)],
     ];
     for (const [reason, happen] of cases) {

@@ -3,7 +3,16 @@
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
-import { answering, type App, type AppOptions, fixture, freePort, multiplied, startApp, until } from './support/app';
+import {
+  type App,
+  type AppOptions,
+  answering,
+  fixture,
+  freePort,
+  multiplied,
+  startApp,
+  until,
+} from './support/app';
 import { whoAnswers } from './support/clients';
 import { Ledger } from './support/ledger';
 
@@ -36,9 +45,17 @@ async function noted(t: TestContext, listens: Listen[], options: AppOptions = {}
 }
 
 /** The same with and without the hook, in the order in which an app sees it. */
-async function same(t: TestContext, listens: Listen[], code: string, options: AppOptions = {}): Promise<string[]> {
+async function same(
+  t: TestContext,
+  listens: Listen[],
+  code: string,
+  options: AppOptions = {},
+): Promise<string[]> {
   const plain = await noted(t, listens, { ...options, hook: false });
-  assert.ok(plain.some((line) => line.includes(`"code":"${code}"`)), plain.join('\n'));
+  assert.ok(
+    plain.some((line) => line.includes(`"code":"${code}"`)),
+    plain.join('\n'),
+  );
   assert.deepEqual(await noted(t, listens, options), plain);
   return plain;
 }
@@ -46,7 +63,9 @@ async function same(t: TestContext, listens: Listen[], code: string, options: Ap
 /** A listener of this process, which has no hook. */
 async function foreign(t: TestContext, port: number, host?: string): Promise<Server> {
   const server = createServer((socket) => socket.destroy());
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen({ port, host, exclusive: true }, resolve));
+  await new Promise<void>((resolve, reject) =>
+    server.once('error', reject).listen({ port, host, exclusive: true }, resolve),
+  );
   t.after(() => server.close());
   return server;
 }
@@ -152,7 +171,8 @@ describe('addresses that nobody may have', () => {
   test('a host without an address', async (t) => {
     const listens = [{ port: await freePort(), host: 'no-such-host.invalid' }];
     // the answer of the DNS server has no fixed place; without a DNS server it is EAI_AGAIN
-    const outcomes = async (hook: boolean) => (await noted(t, listens, { hook })).filter((line) => line.startsWith('{'));
+    const outcomes = async (hook: boolean) =>
+      (await noted(t, listens, { hook })).filter((line) => line.startsWith('{'));
     const [plain] = await outcomes(false);
     assert.match(plain ?? '', /"code":"(ENOTFOUND|EAI_AGAIN)".*"hostname":"no-such-host.invalid"/);
     assert.deepEqual(await outcomes(true), [plain]);

@@ -21,9 +21,9 @@ interface Form {
 }
 
 const FORMS: Record<string, Form> = {
-  'port': {},
+  port: {},
   'port, callback': {},
-  'string': {},
+  string: {},
   'port, backlog': {},
   'port, host': {},
   'port, host, backlog': {},
@@ -33,33 +33,32 @@ const FORMS: Record<string, Form> = {
   'IPv6 loopback': { host: '::1' },
   'dual stack': { host: '::1' },
   'any IPv4': {},
-  'options': {},
+  options: {},
   'options with all': {},
-  'ipv6Only': { host: '::1' },
+  ipv6Only: { host: '::1' },
   'ipv6Only without host': { host: '::1' },
-  'signal': { deaf: true },
+  signal: { deaf: true },
   'aborted signal': { deaf: true },
-  'twice': {},
+  twice: {},
   'after close': { racy: true },
   'close, then listen': {},
   'again in the callback': {},
   'in a timer': { racy: true },
   'after await': {},
-  'inherited': {},
-  'exclusive': { node: true },
-  'reusePort': { node: true },
+  inherited: {},
+  exclusive: { node: true },
+  reusePort: { node: true },
   'in a thread': { node: true },
   'port 0': { node: true },
-  'nothing': { node: true },
-  'path': { node: true },
+  nothing: { node: true },
+  path: { node: true },
   'path in options': { node: true },
-  'fd': { node: true },
-  'handle': { node: true },
+  fd: { node: true },
+  handle: { node: true },
   'bad port': { deaf: true },
   'bad arguments': { deaf: true },
   'bad host': { deaf: true },
 };
-
 
 interface Run {
   /** What each process noted, up to its first request. */
@@ -105,12 +104,19 @@ async function run(t: TestContext, { form, kind, expected, env }: Twin, hook: bo
   t.after(() => app.stop());
   held.close();
   const noted = (pattern: RegExp, pid: number) => ledger.of(pid).some((event) => pattern.test(event));
-  const result = () => ({ app, origin: upToRequest(ledger.of(app.pid)), workers: app.workers().map((pid) => upToRequest(ledger.of(pid))) });
+  const result = () => ({
+    app,
+    origin: upToRequest(ledger.of(app.pid)),
+    workers: app.workers().map((pid) => upToRequest(ledger.of(pid))),
+  });
   if (expected.deaf) {
     await app.ended;
     return result();
   }
-  await until(() => noted(form === 'port' ? /^'listening'/ : /^callback/, app.pid), `${form} listens:\n${ledger.of(app.pid).join('\n')}\n${app.stderr}`);
+  await until(
+    () => noted(form === 'port' ? /^'listening'/ : /^callback/, app.pid),
+    `${form} listens:\n${ledger.of(app.pid).join('\n')}\n${app.stderr}`,
+  );
   if (!expected.racy) await until(() => noted(/^immediate/, app.pid), 'the immediate');
   const ask = () => {
     if (form === 'port 0' || form === 'nothing') return app.pid;
@@ -127,7 +133,13 @@ async function run(t: TestContext, { form, kind, expected, env }: Twin, hook: bo
   return result();
 }
 
-async function compare(t: TestContext, form: string, kind: Kind | 'paused', expected: Form, env: Record<string, string> = {}): Promise<void> {
+async function compare(
+  t: TestContext,
+  form: string,
+  kind: Kind | 'paused',
+  expected: Form,
+  env: Record<string, string> = {},
+): Promise<void> {
   const twin = { form, kind, expected, env };
   const [plain, hooked] = await Promise.all([run(t, twin, false), run(t, twin, true)]);
   assert.ok(plain.origin.length >= 3, plain.origin.join('\n'));

@@ -5,7 +5,19 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { answering, type App, type AppOptions, fixture, freePort, hook, hookModule, lives, multiplied, root, startApp } from './support/app';
+import {
+  type App,
+  type AppOptions,
+  answering,
+  fixture,
+  freePort,
+  hook,
+  hookModule,
+  lives,
+  multiplied,
+  root,
+  startApp,
+} from './support/app';
 import { ask, askEach } from './support/ask';
 
 interface Said {
@@ -33,7 +45,8 @@ async function start(t: TestContext, app: string, options: AppOptions): Promise<
 function copyOfHook(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'fastsocket-copy-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  for (const part of ['package.json', 'dist', 'prebuilds']) cpSync(join(root, part), join(folder, part), { recursive: true });
+  for (const part of ['package.json', 'dist', 'prebuilds'])
+    cpSync(join(root, part), join(folder, part), { recursive: true });
   return join(folder, 'dist/register.cjs');
 }
 
@@ -46,7 +59,7 @@ const WAYS: Record<string, (t: TestContext) => AppOptions> = {
   '--import in NODE_OPTIONS': () => ({ hook: false, env: { NODE_OPTIONS: `--import ${hookModule}` } }),
   'both flags': () => ({ hook: ['-r', hook, '--import', hookModule] }),
   'a flag and NODE_OPTIONS': () => ({ hook: ['--import', hookModule], env: { NODE_OPTIONS: `-r ${hook}` } }),
-  'twice': () => ({ hook: ['-r', hook, '-r', hook] }),
+  twice: () => ({ hook: ['-r', hook, '-r', hook] }),
   'two copies': (t) => ({ hook: ['-r', copyOfHook(t), '-r', hook] }),
   'two copies, by both flags': (t) => ({ hook: ['-r', hook, '--import', copyOfHook(t)] }),
 };
@@ -55,7 +68,11 @@ async function assertMultiplied(app: App): Promise<void> {
   const workers = await multiplied(app);
   assert.equal(workers.length, 2);
   for (const { required, imported, core } of await askEach<Answer>(app.port, '/', workers)) {
-    assert.deepEqual(required, { active: true, workers: 2, ...(core === undefined || core === 'none' ? {} : { core: Number(core) }) });
+    assert.deepEqual(required, {
+      active: true,
+      workers: 2,
+      ...(core === undefined || core === 'none' ? {} : { core: Number(core) }),
+    });
     assert.deepEqual(imported, required);
   }
   // workers of workers, or of a second hook, would be grandchildren or more children
@@ -91,7 +108,11 @@ describe('what the API says', () => {
 
   test('without the hook', async (t) => {
     const app = await start(t, 'loading-app.cjs', { hook: false });
-    assert.deepEqual(await says(app), { active: false, workers: 0, reason: 'fastsocket/register is not loaded in this process' });
+    assert.deepEqual(await says(app), {
+      active: false,
+      workers: 0,
+      reason: 'fastsocket/register is not loaded in this process',
+    });
   });
 
   test('in the origin before there are workers', async (t) => {

@@ -23,11 +23,25 @@ interface Visits {
 async function visit(net: Link, count: number, env: Record<string, string> = {}): Promise<Visits> {
   const [command, ...words] = [...net.client.prefix, process.execPath, fixture('visitor.js')];
   const { stdout } = await promisify(execFile)(command as string, words, {
-    env: { ...process.env, HOST: net.address, PORT: String(PORT), COUNT: String(count), ADDON: addonPath(), ...env },
+    env: {
+      ...process.env,
+      HOST: net.address,
+      PORT: String(PORT),
+      COUNT: String(count),
+      ADDON: addonPath(),
+      ...env,
+    },
     maxBuffer: 1 << 24,
   });
-  const lines = stdout.trim().split('\n').map((line) => line.split(' '));
-  assert.equal(lines.filter(([pid]) => /^\d+$/.test(pid ?? '')).length, count, `all are answered: ${lines[0]}`);
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' '));
+  assert.equal(
+    lines.filter(([pid]) => /^\d+$/.test(pid ?? '')).length,
+    count,
+    `all are answered: ${lines[0]}`,
+  );
   const byPid = new Map<string, number>();
   for (const [pid = ''] of lines) byPid.set(pid, (byPid.get(pid) ?? 0) + 1);
   return { local: lines.filter(([, cpu, core]) => cpu === core).length, byPid };
@@ -43,15 +57,23 @@ function start(t: TestContext, net: Link, steer: string): App {
   return app;
 }
 
-const both = (app: App) => until(() => /worker 1 is ready[\s\S]*worker 2 is ready|worker 2 is ready[\s\S]*worker 1 is ready/.test(app.stderr), `two workers:\n${app.stderr}`);
+const both = (app: App) =>
+  until(
+    () =>
+      /worker 1 is ready[\s\S]*worker 2 is ready|worker 2 is ready[\s\S]*worker 1 is ready/.test(app.stderr),
+    `two workers:\n${app.stderr}`,
+  );
 
 function assertShared({ byPid }: Visits, count: number): void {
   assert.equal(byPid.size, 2, `${[...byPid]}`);
-  for (const [pid, served] of byPid) assert.ok(served >= count * 0.4 && served <= count * 0.6, `${pid} served ${served}`);
+  for (const [pid, served] of byPid)
+    assert.ok(served >= count * 0.4 && served <= count * 0.6, `${pid} served ${served}`);
 }
 
 for (const steer of ['auto', 'cpu']) {
-  test(`packets that arrive on both CPUs: every connection is served where it arrives (${steer})`, { skip }, async (t) => {
+  test(`packets that arrive on both CPUs: every connection is served where it arrives (${steer})`, {
+    skip,
+  }, async (t) => {
     const net = link(t, '3');
     const app = start(t, net, steer);
     await both(app);

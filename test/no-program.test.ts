@@ -3,7 +3,17 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type App, answeredBy, census, fixture, freePort, multiplied, request, startApp, until } from './support/app';
+import {
+  type App,
+  answeredBy,
+  census,
+  fixture,
+  freePort,
+  multiplied,
+  request,
+  startApp,
+  until,
+} from './support/app';
 import { refusing } from './support/refuse';
 
 /** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
@@ -11,14 +21,20 @@ const ATTACH = 51;
 
 async function start(t: TestContext, errno: string): Promise<App> {
   const port = await freePort();
-  const app = startApp(fixture('http-app.js'), { port, prefix: refusing(`setsockopt:2=${ATTACH}:${errno}`), env: { GRACE: '1' } });
+  const app = startApp(fixture('http-app.js'), {
+    port,
+    prefix: refusing(`setsockopt:2=${ATTACH}:${errno}`),
+    env: { GRACE: '1' },
+  });
   t.after(() => app.stop());
   return app;
 }
 
 /** CPU time of a process, in clock ticks of 10 ms. */
 function ticks(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
   return Number(fields[11]) + Number(fields[12]);
 }
 

@@ -5,7 +5,18 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { answering, type App, type AppOptions, census, fixture, freePort, hook, hookModule, multiplied, startApp } from './support/app';
+import {
+  type App,
+  type AppOptions,
+  answering,
+  census,
+  fixture,
+  freePort,
+  hook,
+  hookModule,
+  multiplied,
+  startApp,
+} from './support/app';
 import { ask } from './support/ask';
 
 const major = Number(process.versions.node.split('.')[0]);
@@ -23,7 +34,8 @@ async function start(t: TestContext, options: AppOptions, script = 'loading-app.
 }
 
 const api = async (app: App): Promise<Answer['required']> => (await ask<Answer>(app.port, '/')).required;
-const ours = ({ stderr }: App): string[] => stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
+const ours = ({ stderr }: App): string[] =>
+  stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
 
 function scratch(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'fastsocket-flags-'));
@@ -54,13 +66,19 @@ describe('flags that mean one process', () => {
     const base = await freePort('127.0.0.1');
     const app = await start(t, { execArgv: [`--inspect=127.0.0.1:${base}`] });
     await multiplied(app);
-    const ports = [...app.stderr.matchAll(/Debugger listening on ws:\/\/127\.0\.0\.1:(\d+)/g)].map(([, port]) => Number(port));
+    const ports = [...app.stderr.matchAll(/Debugger listening on ws:\/\/127\.0\.0\.1:(\d+)/g)].map(
+      ([, port]) => Number(port),
+    );
     assert.deepEqual(ports.sort(), [base, base + 1, base + 2]);
   });
 
   test('--cpu-prof with FASTSOCKET_WORKERS: one profile a process', async (t) => {
     const folder = scratch(t);
-    const app = await start(t, { execArgv: ['--cpu-prof', `--cpu-prof-dir=${folder}`], env: { GRACE: '1' } }, 'http-app.js');
+    const app = await start(
+      t,
+      { execArgv: ['--cpu-prof', `--cpu-prof-dir=${folder}`], env: { GRACE: '1' } },
+      'http-app.js',
+    );
     await multiplied(app);
     await app.stop('SIGTERM');
     assert.equal(readdirSync(folder).filter((name) => name.endsWith('.cpuprofile')).length, 3);
@@ -96,20 +114,28 @@ describe('warnings', () => {
     });
 
     test(`${name}: --throw-deprecation throws nothing`, async (t) => {
-      const app = await start(t, { hook: [...flags], execArgv: ['--pending-deprecation', '--throw-deprecation'] });
+      const app = await start(t, {
+        hook: [...flags],
+        execArgv: ['--pending-deprecation', '--throw-deprecation'],
+      });
       assert.equal((await multiplied(app)).length, 2);
     });
   }
 });
 
 describe('hardened Node', () => {
-  for (const flag of ['--frozen-intrinsics', '--disallow-code-generation-from-strings', '--disable-proto=delete']) {
+  for (const flag of [
+    '--frozen-intrinsics',
+    '--disallow-code-generation-from-strings',
+    '--disable-proto=delete',
+  ]) {
     test(`${flag}: works`, async (t) => {
       const plain = await start(t, { hook: false, execArgv: [flag] });
       const app = await start(t, { execArgv: [flag] });
       await multiplied(app);
       assert.deepEqual(ours(app), []);
-      const own = (text: string) => text.replace(/^FASTSOCKET .*\n/gm, '').replaceAll(/\(node:\d+\)/g, '(node)');
+      const own = (text: string) =>
+        text.replace(/^FASTSOCKET .*\n/gm, '').replaceAll(/\(node:\d+\)/g, '(node)');
       // once for each process
       assert.deepEqual(new Set(own(app.stderr).split('\n')), new Set(own(plain.stderr).split('\n')));
     });
@@ -145,7 +171,12 @@ describe('settings with a mistake', () => {
       const app = await start(t, { env: { [name]: value, NODE_DEBUG: '' } });
       const lines = app.stderr.split('\n').filter(Boolean);
       assert.equal(lines.length, 1, app.stderr);
-      assert.match(lines[0] as string, new RegExp(`^fastsocket: ${name}='${value}' is not allowed \\(${allowedValues}.*\\); the app runs as plain Node$`));
+      assert.match(
+        lines[0] as string,
+        new RegExp(
+          `^fastsocket: ${name}='${value}' is not allowed \\(${allowedValues}.*\\); the app runs as plain Node$`,
+        ),
+      );
       assert.equal(app.stdout, '');
       assert.deepEqual([...(await census(app.port, 5)).keys()], [app.pid]);
       assert.deepEqual(app.workers(), []);

@@ -11,10 +11,15 @@ import { noted, RELAYED, startTree, type Tree, WAYS } from './support/signals';
 const UNSHARE = ['unshare', '--fork', '--pid', '--mount-proc', '--kill-child'];
 const SETTLED_MS = 250;
 const [command, ...words] = [...UNSHARE, 'true'];
-const skip = spawnSync(command as string, words).status === 0 ? false : 'no PID namespace can be made here (not root)';
+const skip =
+  spawnSync(command as string, words).status === 0 ? false : 'no PID namespace can be made here (not root)';
 
 /** Like startTree, seen from outside: `origin` is the host's number of the namespace's process 1, noted as 1. */
-async function startFirst(t: TestContext, env: Record<string, string>, hook = true): Promise<Tree & { inside: number[] }> {
+async function startFirst(
+  t: TestContext,
+  env: Record<string, string>,
+  hook = true,
+): Promise<Tree & { inside: number[] }> {
   const tree = await startTree(t, env, { prefix: UNSHARE, hook, detached: false, waitFor: 'answer' });
   const origin = await until(() => childrenOf(tree.app.pid)[0], 'process 1');
   const count = hook ? 2 : 0;
@@ -37,11 +42,15 @@ describe('as PID 1', { skip }, () => {
       sent++;
       for (const signal of RELAYED) {
         send(tree, signal);
-        await until(() => inside.every((pid) => ledger.count(noted(signal), pid) >= sent), `${signal} to ${way}, noted by all`);
+        await until(
+          () => inside.every((pid) => ledger.count(noted(signal), pid) >= sent),
+          `${signal} to ${way}, noted by all`,
+        );
       }
       await sleep(SETTLED_MS);
       for (const signal of RELAYED) {
-        for (const pid of inside) assert.equal(ledger.count(noted(signal), pid), sent, `${signal} to ${way}, process ${pid}`);
+        for (const pid of inside)
+          assert.equal(ledger.count(noted(signal), pid), sent, `${signal} to ${way}, process ${pid}`);
       }
     }
   });
@@ -53,7 +62,11 @@ describe('as PID 1', { skip }, () => {
         if (way === 'the process group' || (!hook && way !== 'the origin')) continue;
         for (const signal of RELAYED) send(tree, signal);
         await sleep(SETTLED_MS);
-        assert.match(await request(tree.app.port), /hello/, `${hook ? 'the tree' : 'plain Node'} after ${way}`);
+        assert.match(
+          await request(tree.app.port),
+          /hello/,
+          `${hook ? 'the tree' : 'plain Node'} after ${way}`,
+        );
       }
       assert.deepEqual(childrenOf(tree.origin), tree.workers, 'the same workers');
       await tree.app.stop();
@@ -66,7 +79,8 @@ describe('as PID 1', { skip }, () => {
     assert.deepEqual(await exited(tree.app), { code: 5, signal: null });
     assert.ok(await portFree(tree.app.port));
     await noneLeft(tree.workers);
-    for (const pid of tree.inside.slice(1)) assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
+    for (const pid of tree.inside.slice(1))
+      assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
   });
 
   test('signal-exit: as plain Node, and the workers do not leave alone', async (t) => {
@@ -74,7 +88,10 @@ describe('as PID 1', { skip }, () => {
     for (const hook of [false, true]) {
       const tree = await startFirst(t, { HANDLER: 'signal-exit' }, hook);
       process.kill(tree.origin, 'SIGTERM');
-      await until(() => tree.inside.every((pid) => tree.ledger.count('left null SIGTERM', pid) === 1), 'all handlers');
+      await until(
+        () => tree.inside.every((pid) => tree.ledger.count('left null SIGTERM', pid) === 1),
+        'all handlers',
+      );
       await sleep(SETTLED_MS);
       const alive = tree.app.child.exitCode === null && tree.app.child.signalCode === null;
       outcome.push(alive ? `lives: ${(await request(tree.app.port)).includes('hello')}` : 'ended');

@@ -4,7 +4,16 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, type TestContext, test } from 'node:test';
 import { parseCpuList } from '../lib/config/cpulist';
-import { answering, type App, type AppOptions, fixture, freePort, multiplied, startApp, until } from './support/app';
+import {
+  type App,
+  type AppOptions,
+  answering,
+  fixture,
+  freePort,
+  multiplied,
+  startApp,
+  until,
+} from './support/app';
 import { askEach } from './support/ask';
 
 interface Threads {
@@ -25,8 +34,16 @@ const mask = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/statu
 const cpus = parseCpuList(mask) ?? [];
 const onTwo = cpus.length >= 2 ? {} : { skip: `needs two CPUs, this process may use ${mask}` };
 
-async function start(t: TestContext, env: Record<string, string> = {}, options: AppOptions = {}): Promise<App> {
-  const app = startApp(fixture('identity.js'), { ...options, port: await freePort(), env: { API: 'none', ...env } });
+async function start(
+  t: TestContext,
+  env: Record<string, string> = {},
+  options: AppOptions = {},
+): Promise<App> {
+  const app = startApp(fixture('identity.js'), {
+    ...options,
+    port: await freePort(),
+    env: { API: 'none', ...env },
+  });
   t.after(() => app.stop());
   await answering(app.port);
   return app;
@@ -40,10 +57,16 @@ async function plainThreads(t: TestContext): Promise<Threads> {
 }
 
 /** CPUs of the event loops of two workers. */
-async function loops(t: TestContext, env: Record<string, string>, options: AppOptions = {}): Promise<{ app: App; mains: string[] }> {
+async function loops(
+  t: TestContext,
+  env: Record<string, string>,
+  options: AppOptions = {},
+): Promise<{ app: App; mains: string[] }> {
   const app = await start(t, env, options);
   const workers = await multiplied(app);
-  const mains = workers.map((pid) => /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '');
+  const mains = workers.map(
+    (pid) => /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '',
+  );
   return { app, mains: mains.sort() };
 }
 
@@ -55,18 +78,28 @@ describe('pinning', onTwo, () => {
     const app = await start(t);
     const pids = await multiplied(app);
     // threads of native addons are found by looking now and then
-    const settled = await until(async () => {
-      const all = await askEach<Threads>(app.port, '/threads', pids);
-      return all.every(({ others }) => Object.keys(others).length === 1) ? all : undefined;
-    }, 'one mask for all other threads', 30_000);
+    const settled = await until(
+      async () => {
+        const all = await askEach<Threads>(app.port, '/threads', pids);
+        return all.every(({ others }) => Object.keys(others).length === 1) ? all : undefined;
+      },
+      'one mask for all other threads',
+      30_000,
+    );
     for (const threads of settled) {
       const { main, others, ...rest } = threads;
       assert.ok(cpus.map(String).includes(main), `${main} is one CPU`);
       assert.deepEqual(Object.keys(others), [mask]);
-      assert.ok((others[mask] ?? 0) >= 8, `the pool, V8's and those of sharp: ${JSON.stringify(threads.names)}`);
+      assert.ok(
+        (others[mask] ?? 0) >= 8,
+        `the pool, V8's and those of sharp: ${JSON.stringify(threads.names)}`,
+      );
       const { thread, threadParallelism, program, shell, parallelism, cpus: count } = rest;
       assert.deepEqual([thread, program, shell], [mask, mask, mask]);
-      assert.deepEqual([threadParallelism, parallelism, count], [expected.threadParallelism, expected.parallelism, expected.cpus]);
+      assert.deepEqual(
+        [threadParallelism, parallelism, count],
+        [expected.threadParallelism, expected.parallelism, expected.cpus],
+      );
     }
     assert.equal(new Set(settled.map(({ main }) => main)).size, 2);
   });
@@ -100,12 +133,20 @@ describe('pinning', onTwo, () => {
   });
 
   test('more workers than CPUs: unpinned', async (t) => {
-    const { mains } = await loops(t, { FASTSOCKET_WORKERS: '2' }, { prefix: ['taskset', '-c', String(cpus[0])] });
+    const { mains } = await loops(
+      t,
+      { FASTSOCKET_WORKERS: '2' },
+      { prefix: ['taskset', '-c', String(cpus[0])] },
+    );
     assert.deepEqual(mains, [String(cpus[0]), String(cpus[0])]);
   });
 
   test('one CPU: no workers', async (t) => {
-    const app = await start(t, { FASTSOCKET_WORKERS: '' }, { prefix: ['taskset', '-c', String(cpus.at(-1))] });
+    const app = await start(
+      t,
+      { FASTSOCKET_WORKERS: '' },
+      { prefix: ['taskset', '-c', String(cpus.at(-1))] },
+    );
     assert.match(app.stderr, /one worker is no gain/);
     assert.doesNotMatch(app.stderr, /listener group/);
   });
@@ -122,6 +163,10 @@ describe('pinning', onTwo, () => {
 function masksBeside(pid: number): string[] {
   const masks = readdirSync(`/proc/${pid}/task`)
     .filter((tid) => Number(tid) !== pid)
-    .map((tid) => /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8'))?.[1] ?? '');
+    .map(
+      (tid) =>
+        /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8'))?.[1] ??
+        '',
+    );
   return [...new Set(masks)];
 }

@@ -38,7 +38,12 @@ function scene(t: TestContext): Scene {
 }
 
 /** Both workers stand still, a crowd queues on them, one is killed, the other goes on. */
-async function killOne(t: TestContext, { namespace }: Scene, app: App, workers: number[]): Promise<Crowd & { firstMs: number }> {
+async function killOne(
+  t: TestContext,
+  { namespace }: Scene,
+  app: App,
+  workers: number[],
+): Promise<Crowd & { firstMs: number }> {
   const [victim, survivor] = workers as [number, number];
   for (const pid of [victim, survivor]) process.kill(pid, 'SIGSTOP');
   const [command, ...words] = [...namespace.prefix, process.execPath, fixture('crowd.js')];
@@ -61,7 +66,11 @@ async function killOne(t: TestContext, { namespace }: Scene, app: App, workers: 
 
 test('a thousand connections queued on a worker that is killed are all answered', { skip }, async (t) => {
   const it = scene(t);
-  const app = startApp(fixture('ledger-app.js'), { port: PORT, prefix: it.namespace.prefix, env: { LEDGER: it.ledger } });
+  const app = startApp(fixture('ledger-app.js'), {
+    port: PORT,
+    prefix: it.namespace.prefix,
+    env: { LEDGER: it.ledger },
+  });
   t.after(() => app.stop());
   await app.said(/worker 1 is ready/);
   await app.said(/worker 2 is ready/);

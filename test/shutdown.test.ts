@@ -22,7 +22,10 @@ interface Run {
 }
 
 /** One app under load that is told to end by `signal`; what became of the connections. */
-async function run(t: TestContext, options: { hook: boolean; keepAlive?: boolean; env?: Record<string, string>; signal?: NodeJS.Signals }): Promise<Run> {
+async function run(
+  t: TestContext,
+  options: { hook: boolean; keepAlive?: boolean; env?: Record<string, string>; signal?: NodeJS.Signals },
+): Promise<Run> {
   const { hook, keepAlive = false, env = { HANDLER: 'graceful' }, signal = 'SIGTERM' } = options;
   const tree = await startTree(t, env, { hook });
   const load = new Load(tree.app.port, { clients: CLIENTS, keepAlive });
@@ -44,7 +47,10 @@ describe('short connections', () => {
     const plain: number[] = [];
     for (let i = 0; i < 3; i++) plain.push((await run(t, { hook: false })).tally.lost);
     t.diagnostic(`plain Node lost ${plain.join(', ')}`);
-    assert.ok(plain.some((lost) => lost > 0), 'the control loses connections');
+    assert.ok(
+      plain.some((lost) => lost > 0),
+      'the control loses connections',
+    );
     const lost: number[] = [];
     for (let i = 0; i < 10; i++) lost.push((await run(t, { hook: true })).tally.lost);
     assert.deepEqual(lost, Array(10).fill(0));
@@ -62,7 +68,10 @@ describe('short connections', () => {
 test('keep-alive connections fare no worse than under plain Node', async (t) => {
   const unanswered = { plain: 0, hook: 0 };
   for (let i = 0; i < 4; i++) {
-    for (const [name, hook] of [['plain', false], ['hook', true]] as const) {
+    for (const [name, hook] of [
+      ['plain', false],
+      ['hook', true],
+    ] as const) {
       const { tally } = await run(t, { hook, keepAlive: true });
       unanswered[name] += tally.cut + tally.lost;
       if (hook) assert.equal(tally.lost, 0, 'none is established in vain');
@@ -90,7 +99,10 @@ describe('close() in the origin', () => {
     await until(() => tree.ledger.count('closed well') === 1, 'the callback');
     assert.match(await answer, /hello/);
     const events = tree.ledger.entries.map(({ event }) => event);
-    assert.deepEqual(events.slice(events.indexOf('asked')).filter((event) => !event.startsWith('exit')), ['asked', 'answered', 'closed well']);
+    assert.deepEqual(
+      events.slice(events.indexOf('asked')).filter((event) => !event.startsWith('exit')),
+      ['asked', 'answered', 'closed well'],
+    );
   });
 
   test('leaves a worker alone that has closed already and still answers', async (t) => {
@@ -107,7 +119,8 @@ describe('close() in the origin', () => {
     const tree = await startTree(t, { HANDLER: 'delayed' });
     process.kill(tree.origin, 'SIGTERM');
     assert.deepEqual(await exited(tree.app), { code: 0, signal: null });
-    for (const pid of tree.all) assert.deepEqual(tree.ledger.of(pid).slice(1), ['SIGTERM 15', 'closed well', 'exit 0']);
+    for (const pid of tree.all)
+      assert.deepEqual(tree.ledger.of(pid).slice(1), ['SIGTERM 15', 'closed well', 'exit 0']);
   });
 });
 
@@ -124,5 +137,8 @@ test('getConnections() counts those of the whole group', async (t) => {
     });
   }
   process.kill(tree.origin, 'SIGUSR1');
-  await until(() => tree.ledger.count('connections 12') === 1, `12 connections: ${JSON.stringify(tree.ledger.entries)}`);
+  await until(
+    () => tree.ledger.count('connections 12') === 1,
+    `12 connections: ${JSON.stringify(tree.ledger.entries)}`,
+  );
 });

@@ -12,7 +12,8 @@ import { noted } from './support/signals';
 
 const CTRL_C = '\x03';
 const SETTLED_MS = 250;
-const skip = spawnSync('script', ['--version']).status === 0 ? false : 'there is no script(1) here to make a terminal';
+const skip =
+  spawnSync('script', ['--version']).status === 0 ? false : 'there is no script(1) here to make a terminal';
 
 interface Terminal {
   child: ChildProcess;
@@ -24,14 +25,27 @@ interface Terminal {
 }
 
 /** The fixture in the foreground of a terminal of its own. */
-async function inTerminal(t: TestContext, env: Record<string, string>, hooked = true, nohup = false): Promise<Terminal> {
+async function inTerminal(
+  t: TestContext,
+  env: Record<string, string>,
+  hooked = true,
+  nohup = false,
+): Promise<Terminal> {
   const ledger = new Ledger(t);
   const port = await freePort();
   const node = `${process.execPath} ${hooked ? `-r ${hook}` : ''} ${fixture('signals-app.js')}`;
   // nohup would write nohup.out
   const command = nohup ? `exec nohup ${node} > /dev/null 2>&1` : `exec ${node}`;
   const child = spawn('script', ['-qec', command, '/dev/null'], {
-    env: { ...process.env, SHELL: '/bin/sh', PORT: String(port), FASTSOCKET_WORKERS: '2', LEDGER: ledger.path, NODE_TEST_CONTEXT: undefined, ...env },
+    env: {
+      ...process.env,
+      SHELL: '/bin/sh',
+      PORT: String(port),
+      FASTSOCKET_WORKERS: '2',
+      LEDGER: ledger.path,
+      NODE_TEST_CONTEXT: undefined,
+      ...env,
+    },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   child.stdout?.resume();
@@ -41,9 +55,19 @@ async function inTerminal(t: TestContext, env: Record<string, string>, hooked = 
     for (const pid of pids('origin').filter(lives)) process.kill(pid, 'SIGKILL');
   });
   const wanted = hooked ? 2 : 0;
-  await until(() => pids('origin').length === 1 && pids('worker').length === wanted, `one origin and ${wanted} workers in the terminal`);
+  await until(
+    () => pids('origin').length === 1 && pids('worker').length === wanted,
+    `one origin and ${wanted} workers in the terminal`,
+  );
   // the line discipline of the terminal does the rest
-  return { child, ledger, port, origin: pids('origin')[0] as number, workers: pids('worker'), type: (text) => child.stdin?.write(text) };
+  return {
+    child,
+    ledger,
+    port,
+    origin: pids('origin')[0] as number,
+    workers: pids('worker'),
+    type: (text) => child.stdin?.write(text),
+  };
 }
 
 /** script -e ends as its command did: 128 + n for a signal. */
@@ -58,7 +82,10 @@ describe('in a terminal', { skip }, () => {
     const { ledger, origin, workers } = terminal;
     for (let sent = 1; sent <= 3; sent++) {
       terminal.type(CTRL_C);
-      await until(() => [origin, ...workers].every((pid) => ledger.count(noted('SIGINT'), pid) >= sent), `${sent} times SIGINT everywhere`);
+      await until(
+        () => [origin, ...workers].every((pid) => ledger.count(noted('SIGINT'), pid) >= sent),
+        `${sent} times SIGINT everywhere`,
+      );
     }
     await sleep(SETTLED_MS);
     for (const pid of [origin, ...workers]) assert.equal(ledger.count(noted('SIGINT'), pid), 3);
@@ -80,14 +107,16 @@ describe('in a terminal', { skip }, () => {
     const terminal = await inTerminal(t, { HANDLER: 'late' });
     terminal.type(CTRL_C);
     assert.equal(await status(terminal), 5);
-    for (const pid of terminal.workers) assert.deepEqual(terminal.ledger.of(pid), ['worker', noted('SIGINT'), 'done', 'exit 0']);
+    for (const pid of terminal.workers)
+      assert.deepEqual(terminal.ledger.of(pid), ['worker', noted('SIGINT'), 'done', 'exit 0']);
   });
 
   test('the terminal goes: SIGHUP reaches every process once', async (t) => {
     const terminal = await inTerminal(t, { HANDLER: 'exit' });
     terminal.child.kill('SIGKILL');
     await noneLeft([terminal.origin, ...terminal.workers]);
-    for (const pid of [terminal.origin, ...terminal.workers]) assert.deepEqual(terminal.ledger.of(pid).slice(1), [noted('SIGHUP'), 'exit 3']);
+    for (const pid of [terminal.origin, ...terminal.workers])
+      assert.deepEqual(terminal.ledger.of(pid).slice(1), [noted('SIGHUP'), 'exit 3']);
   });
 
   test('under nohup the tree does with SIGHUP what plain Node does', async (t) => {

@@ -10,7 +10,10 @@ import { noted, RELAYED, startTree, type Tree, WAYS } from './support/signals';
 /** Longer than the origin waits for its own copy of a signal that a worker has reported. */
 const SETTLED_MS = 250;
 
-async function endsLike(tree: Tree, expected: { code: number | null; signal: NodeJS.Signals | null }): Promise<void> {
+async function endsLike(
+  tree: Tree,
+  expected: { code: number | null; signal: NodeJS.Signals | null },
+): Promise<void> {
   assert.deepEqual(await exited(tree.app), expected);
   assert.ok(await portFree(tree.app.port), 'the port is free when the end can be seen');
   await noneLeft(tree.workers);
@@ -25,11 +28,19 @@ describe('with a handler', () => {
       sent++;
       for (const signal of RELAYED) {
         send(tree, signal);
-        await until(() => all.every((pid) => ledger.count(noted(signal), pid) >= sent), `${signal} to ${way}, noted by ${all}:\n${JSON.stringify(ledger.entries)}`);
+        await until(
+          () => all.every((pid) => ledger.count(noted(signal), pid) >= sent),
+          `${signal} to ${way}, noted by ${all}:\n${JSON.stringify(ledger.entries)}`,
+        );
       }
       await sleep(SETTLED_MS);
       for (const signal of RELAYED) {
-        for (const pid of all) assert.equal(ledger.count(noted(signal), pid), sent, `${signal} to ${way}, process ${all.indexOf(pid)}`);
+        for (const pid of all)
+          assert.equal(
+            ledger.count(noted(signal), pid),
+            sent,
+            `${signal} to ${way}, process ${all.indexOf(pid)}`,
+          );
       }
     }
     assert.deepEqual(tree.app.workers(), tree.workers);
@@ -48,7 +59,11 @@ describe('without a handler', () => {
           const tree = await startTree(t);
           send(tree, signal);
           await endsLike(tree, expected);
-          assert.deepEqual(tree.ledger.entries.filter(({ event }) => event.startsWith('exit')), [], 'no exit handler runs');
+          assert.deepEqual(
+            tree.ledger.entries.filter(({ event }) => event.startsWith('exit')),
+            [],
+            'no exit handler runs',
+          );
         });
       }
     });
@@ -62,7 +77,8 @@ describe('with a handler that ends the origin at once', () => {
       send(tree, 'SIGTERM');
       await endsLike(tree, { code: 5, signal: null });
       assert.deepEqual(tree.ledger.of(tree.origin), ['origin', noted('SIGTERM'), 'exit 5']);
-      for (const pid of tree.workers) assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
+      for (const pid of tree.workers)
+        assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
     });
 
     test(`signal-exit ends every process by the signal, once: ${way}`, async (t) => {

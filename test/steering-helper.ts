@@ -22,11 +22,15 @@ export const fraction = (random: () => number): number => random() / 2 ** 32;
 export function expected(table: SteeringTable, cpu: number, ifindex: number): Map<number, number> {
   const total = table.sockets.reduce((sum, { weight }) => sum + weight, 0);
   const n = table.sockets.length;
-  if (table.loopbackEven && ifindex === 1 && table.own.size > 0) return new Map(table.sockets.map(({ index }) => [index, 1 / n]));
-  const result = new Map(table.sockets.map(({ index, weight }) => [index, total > 0 ? weight / total : 1 / n]));
+  if (table.loopbackEven && ifindex === 1 && table.own.size > 0)
+    return new Map(table.sockets.map(({ index }) => [index, 1 / n]));
+  const result = new Map(
+    table.sockets.map(({ index, weight }) => [index, total > 0 ? weight / total : 1 / n]),
+  );
   const own = table.own.get(cpu);
   if (!own || !result.has(own.index)) return result;
-  for (const [index, p] of result) result.set(index, p * (1 - own.keep) + (index === own.index ? own.keep : 0));
+  for (const [index, p] of result)
+    result.set(index, p * (1 - own.keep) + (index === own.index ? own.keep : 0));
   return result;
 }
 
@@ -35,12 +39,17 @@ export function expected(table: SteeringTable, cpu: number, ifindex: number): Ma
  * degree of freedom on). Cells expected fewer than 5 times are put together. A socket that must not be
  * chosen and was: Infinity.
  */
-export function surprise(observed: ReadonlyMap<number, number>, probabilities: ReadonlyMap<number, number>, n: number): number {
+export function surprise(
+  observed: ReadonlyMap<number, number>,
+  probabilities: ReadonlyMap<number, number>,
+  n: number,
+): number {
   let chi2 = 0;
   let cells = 0;
   let restSeen = 0;
   let restDue = 0;
-  for (const [index, seen] of observed) if (seen > 0 && !((probabilities.get(index) ?? 0) > 0)) return Infinity;
+  for (const [index, seen] of observed)
+    if (seen > 0 && !((probabilities.get(index) ?? 0) > 0)) return Infinity;
   const add = (seen: number, due: number) => {
     chi2 += (seen - due) ** 2 / due;
     cells++;
@@ -80,7 +89,11 @@ export function randomTable(random: () => number, { cpus, sockets, live = 1 }: S
     const keep = kind < 3 ? 1 : kind === 3 ? 0 : fraction(random);
     own.set(cpu, { index: kind === 4 ? 1 + pick(random, sockets) : 1 + (cpu % sockets), keep });
   }
-  return { sockets: alive.map((index) => ({ index, weight: weight() })), own, loopbackEven: pick(random, 2) === 0 };
+  return {
+    sockets: alive.map((index) => ({ index, weight: weight() })),
+    own,
+    loopbackEven: pick(random, 2) === 0,
+  };
 }
 
 /** The hardest table for the program's size: every CPU draws, a weighted pool, no two live indexes side by side. */
@@ -101,7 +114,8 @@ export function kernelBytes(program: Program): number {
   for (const { code, jt, jf, k } of program) {
     if (code === 0x20) instructions += 4;
     else if (code === 0x06) instructions += 2;
-    else if (code === 0x35 || code === 0x15) instructions += (jt === 0 || jf === 0 ? 1 : 2) + (k >= 2 ** 31 ? 1 : 0);
+    else if (code === 0x35 || code === 0x15)
+      instructions += (jt === 0 || jf === 0 ? 1 : 2) + (k >= 2 ** 31 ? 1 : 0);
     else instructions += 1;
   }
   return 96 + instructions * 8;

@@ -12,7 +12,16 @@ import { type Addon, loadAddon } from '../lib/native/addon';
 import { LD_ABS, loadAbsolute, type Program } from '../lib/steering/bpf';
 import { run } from '../lib/steering/interpreter';
 import { encode, generate, programs, type SteeringTable, smallerProgram } from '../lib/steering/program';
-import { dice, expected, fraction, kernelBytes, pick, randomTable, surprise, worstTable } from './steering-helper';
+import {
+  dice,
+  expected,
+  fraction,
+  kernelBytes,
+  pick,
+  randomTable,
+  surprise,
+  worstTable,
+} from './steering-helper';
 
 const loaded = process.platform === 'linux' ? loadAddon() : { reason: 'not Linux' };
 const addon = loaded.addon as Addon;
@@ -77,7 +86,8 @@ async function observe(target: Group, n: number, localAddress = '127.0.0.1'): Pr
   const counts = new Map<number, number>();
   for (let left = n; left > 0; left -= 100) {
     const clients: Socket[] = [];
-    for (let i = 0; i < Math.min(left, 100); i++) clients.push(connect({ port: target.port, host: '127.0.0.1', localAddress }));
+    for (let i = 0; i < Math.min(left, 100); i++)
+      clients.push(connect({ port: target.port, host: '127.0.0.1', localAddress }));
     await Promise.all(clients.map((client) => once(client, 'connect')));
     await drain(target, clients.length, counts);
     for (const client of clients) client.destroy();
@@ -93,7 +103,11 @@ const SKF_NET_OFF = 0xfff00000;
  */
 function played(program: Program): Program {
   assert.deepEqual(program[0], loadAbsolute(0xfffff000 + 36));
-  return [{ code: LD_ABS, jt: 0, jf: 0, k: SKF_NET_OFF + 12 }, { code: 0x54, jt: 0, jf: 0, k: 0xff }, ...program.slice(1)];
+  return [
+    { code: LD_ABS, jt: 0, jf: 0, k: SKF_NET_OFF + 12 },
+    { code: 0x54, jt: 0, jf: 0, k: 0xff },
+    ...program.slice(1),
+  ];
 }
 
 /** `encode` refuses codes that the generator does not use. */
@@ -119,9 +133,20 @@ function simulate(program: Program, cpu: number, n: number, random: () => number
 }
 
 /** Same support and, by chi-square, same shares as the interpreter's and the table's. */
-function compare(seen: Map<number, number>, program: Program, table: SteeringTable, cpu: number, n: number, random: () => number): number {
+function compare(
+  seen: Map<number, number>,
+  program: Program,
+  table: SteeringTable,
+  cpu: number,
+  n: number,
+  random: () => number,
+): number {
   const simulated = simulate(program, cpu, 20 * n, random);
-  for (const index of seen.keys()) assert.ok(simulated.has(index) || (expected(table, cpu, 1).get(index) ?? 0) > 0, `CPU ${cpu}: socket ${index}`);
+  for (const index of seen.keys())
+    assert.ok(
+      simulated.has(index) || (expected(table, cpu, 1).get(index) ?? 0) > 0,
+      `CPU ${cpu}: socket ${index}`,
+    );
   return surprise(seen, expected(table, cpu, 1), n);
 }
 
@@ -130,7 +155,10 @@ test('a group of 4: every kind of table, CPU by CPU', { skip }, async (t) => {
   const random = dice(21);
   let worst = 0;
   for (let round = 0; round < 8; round++) {
-    const table: SteeringTable = { ...randomTable(random, { cpus: 4, sockets: 3, live: 0.8 }), loopbackEven: false };
+    const table: SteeringTable = {
+      ...randomTable(random, { cpus: 4, sockets: 3, live: 0.8 }),
+      loopbackEven: false,
+    };
     const program = generate(table);
     if (program[0]?.k !== 0xfffff000 + 36) continue;
     attachPlayed(target, program);
@@ -145,7 +173,10 @@ test('a group of 4: every kind of table, CPU by CPU', { skip }, async (t) => {
 test('a group of 129: 128 CPUs, each with its own probability, and a weighted pool', { skip }, async (t) => {
   const target = group(t, 129);
   const random = dice(22);
-  const sockets = Array.from({ length: 128 }, (_, i) => ({ index: i + 1, weight: i % 9 === 4 ? 0 : 1 + pick(random, 100) }));
+  const sockets = Array.from({ length: 128 }, (_, i) => ({
+    index: i + 1,
+    weight: i % 9 === 4 ? 0 : 1 + pick(random, 100),
+  }));
   const keep = (cpu: number): number => (cpu % 5 === 0 ? 1 : cpu % 11 === 0 ? 0 : fraction(random));
   const own = new Map(sockets.map(({ index }, cpu) => [cpu, { index, keep: keep(cpu) }]));
   const table: SteeringTable = { sockets, own, loopbackEven: false };
@@ -161,11 +192,16 @@ test('a group of 129: 128 CPUs, each with its own probability, and a weighted po
     for (const [index, p] of expected(table, cpu, 1)) due.set(index, (due.get(index) ?? 0) + p / 128);
   }
   assert.ok(worst < 5, `largest surprise of a CPU ${worst}`);
-  assert.ok(Math.abs(surprise(total, due, 128 * 60)) < 5, `over all sockets ${surprise(total, due, 128 * 60)}`);
+  assert.ok(
+    Math.abs(surprise(total, due, 128 * 60)) < 5,
+    `over all sockets ${surprise(total, due, 128 * 60)}`,
+  );
   assert.equal(total.has(0), false, 'the origin got none');
 });
 
-test('the real CPU: a connection goes to the worker of the CPU that its SYN is sent from', { skip }, async (t) => {
+test('the real CPU: a connection goes to the worker of the CPU that its SYN is sent from', {
+  skip,
+}, async (t) => {
   const cpus = addon.getAffinity(0) as number[];
   if (cpus.length < 2) return t.skip('one CPU only');
   const own = new Map(cpus.map((cpu, i) => [cpu, { index: i + 1, keep: 1 }]));
@@ -179,11 +215,18 @@ test('the real CPU: a connection goes to the worker of the CPU that its SYN is s
     return observe(target, 300);
   };
   for (const [cpu, { index }] of own) {
-    assert.deepEqual(await go(cpu, { sockets, own, loopbackEven: false }), new Map([[index, 300]]), `CPU ${cpu}`);
+    assert.deepEqual(
+      await go(cpu, { sockets, own, loopbackEven: false }),
+      new Map([[index, 300]]),
+      `CPU ${cpu}`,
+    );
   }
   const [cpu] = cpus as [number];
   const even = await go(cpu, { sockets, own, loopbackEven: true });
-  assert.ok(surprise(even, expected({ sockets, own, loopbackEven: true }, cpu, 1), 300) < 4, 'loopback is spread evenly');
+  assert.ok(
+    surprise(even, expected({ sockets, own, loopbackEven: true }, cpu, 1), 300) < 4,
+    'loopback is spread evenly',
+  );
 });
 
 test('the smaller programs work as well', { skip }, async (t) => {
@@ -200,18 +243,29 @@ test('the smaller programs work as well', { skip }, async (t) => {
 });
 
 function unshareWorks(): boolean {
-  return process.getuid?.() === 0 && spawnSync('unshare', ['-n', 'test', '-w', '/proc/sys/net/core/optmem_max']).status === 0;
+  return (
+    process.getuid?.() === 0 &&
+    spawnSync('unshare', ['-n', 'test', '-w', '/proc/sys/net/core/optmem_max']).status === 0
+  );
 }
 
-test('128 x 128 needs no more than 20,480 bytes of optmem_max, smaller programs ever less', { skip: skip || (!unshareWorks() && 'needs root and an optmem_max of its own in a network namespace (Linux 6.8)') }, () => {
+test('128 x 128 needs no more than 20,480 bytes of optmem_max, smaller programs ever less', {
+  skip:
+    skip || (!unshareWorks() && 'needs root and an optmem_max of its own in a network namespace (Linux 6.8)'),
+}, () => {
   let root = __dirname;
   while (!existsSync(join(root, 'prebuilds'))) root = dirname(root);
   const fixture = join(root, 'test/fixtures/steering-optmem.js');
   const candidates = [...programs(worstTable(128))].map(({ program }) => program);
   const input = JSON.stringify(candidates.map((program) => Buffer.from(encode(program)).toString('base64')));
   const report = process.report.getReport() as unknown as { sharedObjects: string[] };
-  const path = report.sharedObjects.find((object) => object.endsWith('fastsocket.node')) ?? assert.fail('where is the addon?');
-  const child = spawnSync('unshare', ['-n', process.execPath, '--no-deprecation', fixture, path], { input, encoding: 'utf8' });
+  const path =
+    report.sharedObjects.find((object) => object.endsWith('fastsocket.node')) ??
+    assert.fail('where is the addon?');
+  const child = spawnSync('unshare', ['-n', process.execPath, '--no-deprecation', fixture, path], {
+    input,
+    encoding: 'utf8',
+  });
   assert.equal(child.status, 0, child.stderr);
   const needed: number[] = JSON.parse(child.stdout);
   assert.ok((needed[0] as number) <= 20_480, String(needed));

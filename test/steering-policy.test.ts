@@ -7,7 +7,10 @@ import { generate, type SteeringTable } from '../lib/steering/program';
 import { dice, fraction, pick } from './steering-helper';
 
 /** Worker i on CPU i - 1; `dead` are not live, `unpinned` have no CPU. */
-function crew(n: number, { dead = [], unpinned = [] }: { dead?: number[]; unpinned?: number[] } = {}): WorkerSeat[] {
+function crew(
+  n: number,
+  { dead = [], unpinned = [] }: { dead?: number[]; unpinned?: number[] } = {},
+): WorkerSeat[] {
   return Array.from({ length: n }, (_, i) => {
     const index = i + 1;
     return { index, live: !dead.includes(index), cpu: unpinned.includes(index) ? undefined : i };
@@ -18,22 +21,44 @@ function ask(input: Partial<PolicyInput> & { workers: readonly WorkerSeat[] }): 
   return decide({ mode: 'auto', arrivals: [], seats: input.workers.length + 1, ...input });
 }
 
-const own = (table: SteeringTable) => [...table.own].map(([cpu, { index, keep }]) => [cpu, index, Number(keep.toFixed(4))]);
-const weights = (table: SteeringTable) => table.sockets.map(({ index, weight }) => [index, Number(weight.toFixed(4))]);
+const own = (table: SteeringTable) =>
+  [...table.own].map(([cpu, { index, keep }]) => [cpu, index, Number(keep.toFixed(4))]);
+const weights = (table: SteeringTable) =>
+  table.sockets.map(({ index, weight }) => [index, Number(weight.toFixed(4))]);
 const indexes = (table: SteeringTable) => table.sockets.map(({ index }) => index);
 
 /** What each worker gets of the arrivals, in fair shares, ascending by index. */
-function fairShares({ table }: Decision, arrivals: readonly number[], workers: readonly WorkerSeat[]): number[] {
+function fairShares(
+  { table }: Decision,
+  arrivals: readonly number[],
+  workers: readonly WorkerSeat[],
+): number[] {
   const total = arrivals.reduce((a, b) => a + b, 0);
-  const owners = new Map(workers.flatMap(({ cpu, index }) => (cpu === undefined ? [] : [[cpu, index] as const])));
-  const { share } = forecast(table, arrivals.map((n) => n / total), owners);
+  const owners = new Map(
+    workers.flatMap(({ cpu, index }) => (cpu === undefined ? [] : [[cpu, index] as const])),
+  );
+  const { share } = forecast(
+    table,
+    arrivals.map((n) => n / total),
+    owners,
+  );
   return [...share.values()].map((s) => Number((s * table.sockets.length).toFixed(4)));
 }
 
-const locality = (decision: Decision, arrivals: readonly number[], workers: readonly WorkerSeat[]): number => {
+const locality = (
+  decision: Decision,
+  arrivals: readonly number[],
+  workers: readonly WorkerSeat[],
+): number => {
   const total = arrivals.reduce((a, b) => a + b, 0);
-  const owners = new Map(workers.flatMap(({ cpu, index }) => (cpu === undefined ? [] : [[cpu, index] as const])));
-  return forecast(decision.table, arrivals.map((n) => n / total), owners).local;
+  const owners = new Map(
+    workers.flatMap(({ cpu, index }) => (cpu === undefined ? [] : [[cpu, index] as const])),
+  );
+  return forecast(
+    decision.table,
+    arrivals.map((n) => n / total),
+    owners,
+  ).local;
 };
 
 test('no live worker: the origin alone', () => {
@@ -50,20 +75,49 @@ test('the origin is never steered to while a worker lives, nor a socket that the
     const seats = [{ index: 0, cpu: 0, live: true }, ...crew(4)];
     const { table } = decide({ mode, workers: seats, arrivals: [500, 500, 500], seats: 4 });
     assert.deepEqual(indexes(table), [1, 2, 3], mode);
-    assert.ok([...table.own.values()].every(({ index }) => index >= 1 && index <= 3), mode);
+    assert.ok(
+      [...table.own.values()].every(({ index }) => index >= 1 && index <= 3),
+      mode,
+    );
   }
 });
 
 test('hash: evenly over the live workers, CPUs do not matter', () => {
-  const { table, kind } = ask({ mode: 'hash', workers: crew(4, { dead: [2] }), arrivals: [1000, 1000, 1000, 1000] });
-  assert.deepEqual([kind, weights(table), table.own.size], ['even', [[1, 1], [3, 1], [4, 1]], 0]);
+  const { table, kind } = ask({
+    mode: 'hash',
+    workers: crew(4, { dead: [2] }),
+    arrivals: [1000, 1000, 1000, 1000],
+  });
+  assert.deepEqual(
+    [kind, weights(table), table.own.size],
+    [
+      'even',
+      [
+        [1, 1],
+        [3, 1],
+        [4, 1],
+      ],
+      0,
+    ],
+  );
 });
 
 test('cpu: all of the own CPU, whatever arrives; CPUs without a live worker go evenly to all', () => {
-  const { table, kind } = ask({ mode: 'cpu', workers: crew(4, { dead: [2], unpinned: [4] }), arrivals: [10_000, 0, 0] });
+  const { table, kind } = ask({
+    mode: 'cpu',
+    workers: crew(4, { dead: [2], unpinned: [4] }),
+    arrivals: [10_000, 0, 0],
+  });
   assert.equal(kind, 'cpu');
-  assert.deepEqual(own(table), [[0, 1, 1], [2, 3, 1]]);
-  assert.deepEqual(weights(table), [[1, 1], [3, 1], [4, 1]]);
+  assert.deepEqual(own(table), [
+    [0, 1, 1],
+    [2, 3, 1],
+  ]);
+  assert.deepEqual(weights(table), [
+    [1, 1],
+    [3, 1],
+    [4, 1],
+  ]);
   assert.equal(table.loopbackEven, false);
 });
 
@@ -78,7 +132,11 @@ test('auto: evenly until enough arrivals are known', () => {
   assert.equal(ask({ workers, arrivals: [] }).kind, 'even');
   assert.equal(ask({ workers, arrivals: [100, 99] }).kind, 'even');
   assert.equal(ask({ workers, arrivals: [100, 100] }).kind, 'cpu');
-  assert.equal(ask({ workers: crew(64), arrivals: new Array(64).fill(15) }).kind, 'even', 'more workers need more');
+  assert.equal(
+    ask({ workers: crew(64), arrivals: new Array(64).fill(15) }).kind,
+    'even',
+    'more workers need more',
+  );
   assert.equal(ask({ workers: crew(64), arrivals: new Array(64).fill(16) }).kind, 'cpu');
 });
 
@@ -88,7 +146,14 @@ test('auto: two workers and 50/50 +- 8 % arrivals: all stays where it arrives', 
     for (let percent = 42; percent <= 58; percent++) {
       const arrivals = [(samples * percent) / 100, (samples * (100 - percent)) / 100];
       const { table } = ask({ workers, arrivals });
-      assert.deepEqual(own(table), [[0, 1, 1], [1, 2, 1]], `${percent} % of ${samples}`);
+      assert.deepEqual(
+        own(table),
+        [
+          [0, 1, 1],
+          [1, 2, 1],
+        ],
+        `${percent} % of ${samples}`,
+      );
       assert.equal(table.loopbackEven, true);
     }
   }
@@ -98,8 +163,14 @@ test('auto: above its fair share and slack a CPU gives away what is above the fa
   const workers = crew(2);
   const arrivals = [8000, 2000];
   const decision = ask({ workers, arrivals });
-  assert.deepEqual(own(decision.table), [[0, 1, 0.625], [1, 2, 1]]);
-  assert.deepEqual(weights(decision.table), [[1, 0], [2, 0.3]]);
+  assert.deepEqual(own(decision.table), [
+    [0, 1, 0.625],
+    [1, 2, 1],
+  ]);
+  assert.deepEqual(weights(decision.table), [
+    [1, 0],
+    [2, 0.3],
+  ]);
   assert.deepEqual(fairShares(decision, arrivals, workers), [1, 1]);
   assert.ok(Math.abs(locality(decision, arrivals, workers) - 0.7) < 1e-9);
 });
@@ -135,7 +206,13 @@ test('auto: two queues and eight workers: nobody idle, all even', () => {
   const arrivals = [5000, 0, 0, 5000];
   const decision = ask({ workers, arrivals });
   assert.equal(decision.kind, 'cpu');
-  assert.deepEqual(own(decision.table).filter(([, , keep]) => keep !== 1), [[0, 1, 0.25], [3, 4, 0.25]]);
+  assert.deepEqual(
+    own(decision.table).filter(([, , keep]) => keep !== 1),
+    [
+      [0, 1, 0.25],
+      [3, 4, 0.25],
+    ],
+  );
   for (const share of fairShares(decision, arrivals, workers)) assert.ok(Math.abs(share - 1) < 1e-3);
 });
 
@@ -144,8 +221,14 @@ test('auto: more CPUs than workers: what arrives elsewhere makes up for what is 
   // CPUs 2 and 3 have no worker. Fair is 1/2; the two own 0.1 and 0.3.
   const arrivals = [1000, 3000, 3000, 3000];
   const decision = ask({ workers, arrivals });
-  assert.deepEqual(own(decision.table), [[0, 1, 1], [1, 2, 1]]);
-  assert.deepEqual(weights(decision.table), [[1, 0.4], [2, 0.2]]);
+  assert.deepEqual(own(decision.table), [
+    [0, 1, 1],
+    [1, 2, 1],
+  ]);
+  assert.deepEqual(weights(decision.table), [
+    [1, 0.4],
+    [2, 0.2],
+  ]);
   assert.deepEqual(fairShares(decision, arrivals, workers), [1, 1]);
 });
 
@@ -161,7 +244,11 @@ test('auto: a dead worker leaves the table at once, and its CPU goes to the pool
   const after = ask({ workers: left, arrivals, previous: before });
   assert.equal(after.changed, true);
   assert.deepEqual(indexes(after.table), [1, 3, 4]);
-  assert.deepEqual(own(after.table), [[0, 1, 1], [2, 3, 1], [3, 4, 1]]);
+  assert.deepEqual(own(after.table), [
+    [0, 1, 1],
+    [2, 3, 1],
+    [3, 4, 1],
+  ]);
   for (const share of fairShares(after, arrivals, left)) assert.ok(Math.abs(share - 1) < 1e-3);
   const back = ask({ workers, arrivals, previous: after });
   assert.deepEqual(back.table, before.table);
@@ -175,19 +262,35 @@ test('auto: workers come and go in a quiet hour: the known picture still counts'
   const gone = ask({ workers: crew(4, { dead: [1, 2, 3, 4] }), arrivals: [], previous: quiet });
   assert.equal(gone.kind, 'origin');
   const back = ask({ workers: crew(4, { dead: [4] }), arrivals: [], previous: gone });
-  assert.deepEqual([back.kind, own(back.table)], ['cpu', [[0, 1, 1], [1, 2, 1], [2, 3, 1]]]);
+  assert.deepEqual(
+    [back.kind, own(back.table)],
+    [
+      'cpu',
+      [
+        [0, 1, 1],
+        [1, 2, 1],
+        [2, 3, 1],
+      ],
+    ],
+  );
 });
 
 test('auto: an unpinned worker among pinned ones lives from the pool', () => {
   const workers = crew(3, { unpinned: [3] });
   const arrivals = [4000, 4000, 2000];
   const decision = ask({ workers, arrivals });
-  assert.deepEqual(own(decision.table), [[0, 1, 1], [1, 2, 1]]);
+  assert.deepEqual(own(decision.table), [
+    [0, 1, 1],
+    [1, 2, 1],
+  ]);
   assert.deepEqual(weights(decision.table).at(-1), [3, 0.3333]);
 });
 
 test('two workers on one CPU: the first owns it, the other lives from the pool', () => {
-  const workers = [{ index: 1, cpu: 0, live: true }, { index: 2, cpu: 0, live: true }];
+  const workers = [
+    { index: 1, cpu: 0, live: true },
+    { index: 2, cpu: 0, live: true },
+  ];
   const arrivals = [6000, 4000];
   const decision = ask({ workers, arrivals });
   assert.deepEqual([...decision.table.own.keys()], [0]);
@@ -208,7 +311,15 @@ test('changed says whether the table differs', () => {
 
 test('noise does not make it flap: steady arrivals, a decision after every 400', () => {
   const random = dice(11);
-  for (const spread of [[1, 1], [0.58, 0.42], [0.8, 0.2], [1, 1, 1, 1, 1, 1, 1, 1], [4, 4, 1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0, 0, 0], [1.25, 0.75]]) {
+  for (const spread of [
+    [1, 1],
+    [0.58, 0.42],
+    [0.8, 0.2],
+    [1, 1, 1, 1, 1, 1, 1, 1],
+    [4, 4, 1, 1, 1, 1, 1, 1],
+    [1, 1, 0, 0, 0, 0, 0, 0],
+    [1.25, 0.75],
+  ]) {
     const workers = crew(spread.length);
     const total = spread.reduce((a, b) => a + b, 0);
     let previous: Decision | undefined;
@@ -246,7 +357,9 @@ test('5,000 random machines: always a valid table of live workers, and none abov
       const cpu = pick(random, 4) === 0 ? undefined : k;
       return { index: k + 1, cpu, live: pick(random, 5) > 0 };
     });
-    const arrivals = Array.from({ length: pick(random, n + 5) }, () => (pick(random, 3) === 0 ? 0 : pick(random, 4000)));
+    const arrivals = Array.from({ length: pick(random, n + 5) }, () =>
+      pick(random, 3) === 0 ? 0 : pick(random, 4000),
+    );
     const mode = (['auto', 'auto', 'auto', 'cpu', 'hash'] as const)[pick(random, 5)] ?? 'auto';
     const live = workers.filter((worker) => worker.live);
     const decision = decide({ mode, workers, arrivals, seats: n + 1 });
@@ -269,8 +382,14 @@ test('arrivals that make no sense count for nothing', () => {
 
 test('the notes tell what is done and why', () => {
   const workers = crew(2);
-  assert.equal(ask({ workers, arrivals: [8000, 2000] }).note, 'by CPU, 70 % local: 10000 arrivals on 2 CPUs, 1 of them shared');
+  assert.equal(
+    ask({ workers, arrivals: [8000, 2000] }).note,
+    'by CPU, 70 % local: 10000 arrivals on 2 CPUs, 1 of them shared',
+  );
   assert.equal(ask({ workers: crew(1), mode: 'hash' }).note, 'evenly over 1 worker: FASTSOCKET_STEER=hash');
   assert.equal(ask({ workers, mode: 'cpu' }).note, 'by CPU, 2 of 2 workers on a CPU of their own');
-  assert.equal(ask({ workers: crew(2, { unpinned: [1, 2] }) }).note, 'evenly over 2 workers: no worker is pinned');
+  assert.equal(
+    ask({ workers: crew(2, { unpinned: [1, 2] }) }).note,
+    'evenly over 2 workers: no worker is pinned',
+  );
 });

@@ -6,7 +6,7 @@ import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { answering, type App, childrenOf, fixture, freePort, root, startApp, until } from './support/app';
+import { type App, answering, childrenOf, fixture, freePort, root, startApp, until } from './support/app';
 import { whoAnswers } from './support/clients';
 import { noneLeft } from './support/ending';
 import { Steady } from './support/steady';
@@ -62,7 +62,8 @@ function api(where: { port: number; host: string }): Promise<Api> {
 }
 
 /** Lines of ours on an app's stderr. */
-const ours = ({ stderr }: App): string[] => stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
+const ours = ({ stderr }: App): string[] =>
+  stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
 
 const KINDS: Record<string, RegExp> = {
   'lock file': /the copy exited with code 1 before/,
@@ -77,7 +78,7 @@ const KINDS: Record<string, RegExp> = {
   'waits for ever': /did not listen on everything the original listens on within 1\d{4} ms/,
   'blocks for ever': /did not listen on everything the original listens on within 1\d{4} ms/,
   'exits with 0': /the copy exited with code 0 before/,
-  'killed': /the copy was ended by SIGKILL before/,
+  killed: /the copy was ended by SIGKILL before/,
 };
 
 describe('an app that', { concurrency: true }, () => {
@@ -116,7 +117,12 @@ describe('an app that uses cluster itself', { concurrency: 2 }, () => {
       const answerers = new Set(kind === 'forks' ? app.workers() : [app.pid]);
       assert.deepEqual(new Set(by.keys()), answerers);
       assert.equal(app.stderr, plain.app.stderr);
-      if (kind !== 'forks') assert.deepEqual(await api(where), { active: false, workers: 0, reason: 'the app forks cluster workers of its own' });
+      if (kind !== 'forks')
+        assert.deepEqual(await api(where), {
+          active: false,
+          workers: 0,
+          reason: 'the app forks cluster workers of its own',
+        });
     });
   }
 
@@ -138,6 +144,10 @@ describe('an app that uses cluster itself', { concurrency: 2 }, () => {
     assert.equal(await whoAnswers('http', where), app.pid);
     assert.equal(app.stderr, '');
     await until(async () => (await api(where)).workers === 0, 'none of ours counted');
-    assert.deepEqual(await api(where), { active: false, workers: 0, reason: 'the app forks cluster workers of its own' });
+    assert.deepEqual(await api(where), {
+      active: false,
+      workers: 0,
+      reason: 'the app forks cluster workers of its own',
+    });
   });
 });

@@ -4,7 +4,17 @@ import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { answering, type App, type AppOptions, fixture, freePort, multiplied, root, startApp, until } from './support/app';
+import {
+  type App,
+  type AppOptions,
+  answering,
+  fixture,
+  freePort,
+  multiplied,
+  root,
+  startApp,
+  until,
+} from './support/app';
 import { ask, askEach } from './support/ask';
 import { Ledger } from './support/ledger';
 
@@ -42,7 +52,14 @@ async function start(t: TestContext, options: AppOptions = {}): Promise<App> {
   return app;
 }
 
-const parts = ({ argv, execArgv, cwd, umask, env, title }: Facts) => ({ argv, execArgv, cwd, umask, env, title });
+const parts = ({ argv, execArgv, cwd, umask, env, title }: Facts) => ({
+  argv,
+  execArgv,
+  cwd,
+  umask,
+  env,
+  title,
+});
 
 test('the origin is what the process would be without the hook', async (t) => {
   const plain = await start(t, { hook: false, execArgv: ['--no-warnings'] });
@@ -60,7 +77,11 @@ test('the origin is what the process would be without the hook', async (t) => {
 });
 
 test('workers are cluster workers, started as the app was', async (t) => {
-  const app = await start(t, { args: ['an argument', '--flag=1'], execArgv: ['--no-warnings', '--stack-trace-limit=20'], cwd: '/tmp' });
+  const app = await start(t, {
+    args: ['an argument', '--flag=1'],
+    execArgv: ['--no-warnings', '--stack-trace-limit=20'],
+    cwd: '/tmp',
+  });
   const origin = await ask<Facts>(app.port, '/facts');
   assert.equal(origin.pid, app.pid);
   const pids = await multiplied(app);
@@ -93,9 +114,18 @@ test("the origin's cluster module stays the app's own, and nobody sees the messa
   process.kill(pids[0] as number, 'SIGKILL');
   await until(() => app.stderr.match(/is ready/g)?.length === 3, 'a new worker');
   process.kill(app.pid, 'SIGUSR1');
-  const [said] = await until(() => (ledger.of(app.pid).length > 0 ? ledger.of(app.pid) : undefined), 'the word of the origin');
+  const [said] = await until(
+    () => (ledger.of(app.pid).length > 0 ? ledger.of(app.pid) : undefined),
+    'the word of the origin',
+  );
   const origin = JSON.parse(said as string) as Facts;
-  assert.deepEqual([origin.clusterWorkers, origin.clusterEvents, origin.messages, origin.settings], [[], [], [], {}]);
-  assert.deepEqual([origin.isWorker, origin.isPrimary, origin.workerId, origin.connected], [false, true, undefined, undefined]);
+  assert.deepEqual(
+    [origin.clusterWorkers, origin.clusterEvents, origin.messages, origin.settings],
+    [[], [], [], {}],
+  );
+  assert.deepEqual(
+    [origin.isWorker, origin.isPrimary, origin.workerId, origin.connected],
+    [false, true, undefined, undefined],
+  );
   assert.deepEqual(origin.api, { active: true, workers: 2 });
 });

@@ -39,7 +39,11 @@ describe('inspector flags', () => {
   });
 
   test('in execArgv and in NODE_OPTIONS', () => {
-    const { env, execArgv } = shiftInspectPort({ NODE_OPTIONS: '--inspect=9400 -r x' }, ['--inspect-brk', '-r', 'y'], 2);
+    const { env, execArgv } = shiftInspectPort(
+      { NODE_OPTIONS: '--inspect=9400 -r x' },
+      ['--inspect-brk', '-r', 'y'],
+      2,
+    );
     assert.deepEqual(execArgv, ['--inspect-brk=9231', '-r', 'y']);
     assert.equal(env['NODE_OPTIONS'], '--inspect=9402 -r x');
   });
@@ -60,12 +64,21 @@ describe('what is never multiplied', () => {
     assert.ok(programReason({ ...program, execArgv: ['-r', 'x', '-e', '1'] }));
     assert.ok(programReason({ ...program, execArgv: ['--test'] }));
     assert.ok(programReason({ ...program, underTestRunner: true }));
-    assert.equal(programReason({ ...program, execArgv: ['--experimental-test-coverage', '--enable-source-maps'] }), undefined);
+    assert.equal(
+      programReason({ ...program, execArgv: ['--experimental-test-coverage', '--enable-source-maps'] }),
+      undefined,
+    );
   });
 
   test('calls that ask for a socket of their own', () => {
     assert.equal(callReason({}), undefined);
-    for (const options of [{ exclusive: true }, { reusePort: true }, { fd: 3 }, { handle: {} }, { _handle: {} }]) {
+    for (const options of [
+      { exclusive: true },
+      { reusePort: true },
+      { fd: 3 },
+      { handle: {} },
+      { _handle: {} },
+    ]) {
       assert.ok(callReason(options), JSON.stringify(options));
     }
   });

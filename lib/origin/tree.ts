@@ -9,7 +9,7 @@ import { debug, say } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
 import type { State } from '../state';
 import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
-import type { Handover, ToOrigin } from '../workers/messages';
+import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
 import type { Attempts } from './attempts';
@@ -72,7 +72,9 @@ export class Tree {
         giveUp: (reason) => this.giveUp(reason),
         withdraw: (reason) => this.withdraw(reason),
         multiply: () => this.multiply(),
-        endCanary: () => this.pool.live.forEach((worker) => this.pool.kill(worker)),
+        endCanary: () => {
+          for (const worker of this.pool.live) this.pool.kill(worker);
+        },
         appForks,
       },
     });
@@ -88,7 +90,7 @@ export class Tree {
       addon: plan.addon,
       exitWaitMs: plan.exitWaitMs,
       relay: (signal) => this.relay(signal),
-      tellExit: (code) => this.pool.live.forEach((worker) => this.pool.send(worker, { kind: 'exit', code })),
+      tellExit: (code) => this.tellAll({ kind: 'exit', code }),
       sockets: () => this.sockets(),
       pids: () => this.pool.pids(),
       told: () => this.told(),
@@ -191,11 +193,13 @@ export class Tree {
     return all.flatMap((group) => (group.closed ? [] : group.sockets));
   }
 
+  private tellAll(message: ToWorker): void {
+    for (const worker of this.pool.live) this.pool.send(worker, message);
+  }
+
   private relay(signal: number): void {
-    for (const worker of this.pool.live) {
-      this.toldAt.set(worker, performance.now());
-      this.pool.send(worker, { kind: 'signal', signal });
-    }
+    for (const worker of this.pool.live) this.toldAt.set(worker, performance.now());
+    this.tellAll({ kind: 'signal', signal });
   }
 
   private told(): { pids: number[]; leftMs: number } {
@@ -354,7 +358,7 @@ export class Tree {
   private withdraw(reason: string): void {
     this.becomeSingle(reason);
     for (const group of this.groups.values()) this.resteer(group);
-    for (const worker of this.pool.live) this.pool.send(worker, { kind: 'leave' });
+    this.tellAll({ kind: 'leave' });
   }
 
   private becomeSingle(reason: string): void {

@@ -49,7 +49,15 @@ export class Customers {
     socket.on('error', () => {});
     socket.on('close', () => {
       this.running--;
-      const end = text.endsWith(`=${id}=`) ? 'answered' : hung ? 'hung' : port === 0 ? 'refused' : text === '' ? 'broken' : 'wrong';
+      const end = text.endsWith(`=${id}=`)
+        ? 'answered'
+        : hung
+          ? 'hung'
+          : port === 0
+            ? 'refused'
+            : text === ''
+              ? 'broken'
+              : 'wrong';
       this.outcomes.push({ id, port, end });
       setImmediate(() => this.next());
     });

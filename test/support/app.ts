@@ -17,14 +17,20 @@ export const fixture = (name: string): string => join(root, 'test', 'fixtures', 
 /** A port that was free a moment ago. */
 export async function freePort(host = '0.0.0.0'): Promise<number> {
   const server = createServer();
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen({ port: 0, host, exclusive: true }, resolve));
+  await new Promise<void>((resolve, reject) =>
+    server.once('error', reject).listen({ port: 0, host, exclusive: true }, resolve),
+  );
   const { port } = server.address() as { port: number };
   await new Promise((resolve) => server.close(resolve));
   return port;
 }
 
 /** Waits until `check` gives something truthy; throws with `what` after `ms`. */
-export async function until<T>(check: () => T | Promise<T>, what: string, ms = 15_000): Promise<Exclude<NonNullable<T>, false>> {
+export async function until<T>(
+  check: () => T | Promise<T>,
+  what: string,
+  ms = 15_000,
+): Promise<Exclude<NonNullable<T>, false>> {
   const end = Date.now() + ms;
   for (;;) {
     const result = await check();
@@ -65,8 +71,12 @@ export class App {
     readonly child: ChildProcess,
     readonly port: number,
   ) {
-    child.stdout?.on('data', (data) => { this.out += data; });
-    child.stderr?.on('data', (data) => { this.err += data; });
+    child.stdout?.on('data', (data) => {
+      this.out += data;
+    });
+    child.stderr?.on('data', (data) => {
+      this.err += data;
+    });
     this.ended = new Promise((resolve, reject) => {
       child.on('error', reject);
       child.on('close', (code, signal) => resolve({ code, signal }));
@@ -103,12 +113,30 @@ export class App {
 
 /** Starts a script with PORT in its environment, two workers and the debug log unless said otherwise. */
 export function startApp(script: string, options: AppOptions & { port: number }): App {
-  const { port, env = {}, execArgv = [], args = [], prefix = [], detached = false, fds = [], cwd, node = process.execPath } = options;
+  const {
+    port,
+    env = {},
+    execArgv = [],
+    args = [],
+    prefix = [],
+    detached = false,
+    fds = [],
+    cwd,
+    node = process.execPath,
+  } = options;
   const flags = options.hook === false ? [] : Array.isArray(options.hook) ? options.hook : ['-r', hook];
   const [command, ...words] = [...prefix, node, ...flags, ...execArgv, script, ...args];
-  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(FASTSOCKET|NODE_TEST|NODE_V8)/.test(name)));
+  const clean = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(FASTSOCKET|NODE_TEST|NODE_V8)/.test(name)),
+  );
   const child = spawn(command as string, words, {
-    env: { ...clean, PORT: String(port), FASTSOCKET_WORKERS: '2', NODE_DEBUG: 'fastsocket', ...env } as NodeJS.ProcessEnv,
+    env: {
+      ...clean,
+      PORT: String(port),
+      FASTSOCKET_WORKERS: '2',
+      NODE_DEBUG: 'fastsocket',
+      ...env,
+    } as NodeJS.ProcessEnv,
     stdio: ['ignore', 'pipe', 'pipe', ...fds],
     detached,
     ...(cwd === undefined ? {} : { cwd }),
@@ -138,8 +166,12 @@ export function lives(pid: number): boolean {
 export function request(port: number, path = '/', host = '127.0.0.1'): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
-    const socket = connect(port, host, () => socket.write(`GET ${path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n`));
-    socket.on('data', (data) => { text += data; });
+    const socket = connect(port, host, () =>
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n`),
+    );
+    socket.on('data', (data) => {
+      text += data;
+    });
     socket.on('error', reject);
     socket.on('close', () => resolve(text));
   });
@@ -163,13 +195,21 @@ export async function census(port: number, count: number, host?: string): Promis
 
 /** Waits until the port answers. */
 export async function answering(port: number, host?: string): Promise<void> {
-  await until(() => request(port, '/', host).then((text) => text.length > 0, () => false), `an answer on port ${port}`);
+  await until(
+    () =>
+      request(port, '/', host).then(
+        (text) => text.length > 0,
+        () => false,
+      ),
+    `an answer on port ${port}`,
+  );
 }
 
 /** Waits until `workers` workers serve and the origin stands by; returns their pids. */
 export async function multiplied(app: App, workers = 2, host?: string): Promise<number[]> {
   await until(() => {
-    if (app.child.exitCode !== null || app.child.signalCode !== null) throw new Error(`the app has ended:\n${app.stderr}`);
+    if (app.child.exitCode !== null || app.child.signalCode !== null)
+      throw new Error(`the app has ended:\n${app.stderr}`);
     const ready = new Set([...app.stderr.matchAll(/worker (\d+) is ready/g)].map(([, index]) => index));
     return ready.size >= workers;
   }, `${workers} workers ready:\n${app.stderr}`);

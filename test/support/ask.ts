@@ -26,7 +26,11 @@ export function ask<T>(port: number, path: string, host = '127.0.0.1'): Promise<
 }
 
 /** The answer of each of these processes. */
-export async function askEach<T extends { pid: number }>(port: number, path: string, pids: readonly number[]): Promise<T[]> {
+export async function askEach<T extends { pid: number }>(
+  port: number,
+  path: string,
+  pids: readonly number[],
+): Promise<T[]> {
   const answers = new Map<number, T>();
   await until(async () => {
     const answer = await ask<T>(port, path);

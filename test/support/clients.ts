@@ -20,7 +20,12 @@ function collect(stream: Readable, resolve: (text: string) => void, reject: (err
   stream.on('close', () => resolve(text));
 }
 
-function exchange(kind: Kind, where: Where, resolve: (text: string) => void, reject: (error: Error) => void): void {
+function exchange(
+  kind: Kind,
+  where: Where,
+  resolve: (text: string) => void,
+  reject: (error: Error) => void,
+): void {
   const { port, host, path } = { port: 0, host: 'localhost', path: undefined, ...where };
   const to = path === undefined ? { port, host } : { path };
   switch (kind) {
@@ -32,12 +37,16 @@ function exchange(kind: Kind, where: Where, resolve: (text: string) => void, rej
       httpGet({ port, host, agent: false }, (reply) => collect(reply, resolve, reject)).on('error', reject);
       return;
     case 'https':
-      httpsGet({ port, host, agent: false, rejectUnauthorized: false }, (reply) => collect(reply, resolve, reject)).on('error', reject);
+      httpsGet({ port, host, agent: false, rejectUnauthorized: false }, (reply) =>
+        collect(reply, resolve, reject),
+      ).on('error', reject);
       return;
     case 'http2':
     case 'http2s': {
       const at = host.includes(':') ? `[${host}]` : host;
-      const session = http2Connect(`${kind === 'http2' ? 'http' : 'https'}://${at}:${port}`, { rejectUnauthorized: false });
+      const session = http2Connect(`${kind === 'http2' ? 'http' : 'https'}://${at}:${port}`, {
+        rejectUnauthorized: false,
+      });
       session.on('error', reject);
       const finish = (text: string) => session.close(() => resolve(text));
       collect(session.request({ ':path': '/' }), finish, reject);
@@ -51,10 +60,12 @@ const PATIENCE_MS = 10_000;
 export async function whoAnswers(kind: Kind, where: Where): Promise<number> {
   const text = await new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`no answer within ${PATIENCE_MS} ms`)), PATIENCE_MS);
-    const settle = <T>(f: (value: T) => void) => (value: T) => {
-      clearTimeout(timer);
-      f(value);
-    };
+    const settle =
+      <T>(f: (value: T) => void) =>
+      (value: T) => {
+        clearTimeout(timer);
+        f(value);
+      };
     exchange(kind, where, settle(resolve), settle(reject));
   });
   const match = /^pid (\d+)\n$/.exec(text);

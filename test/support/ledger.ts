@@ -19,10 +19,13 @@ export class Ledger {
   }
 
   get entries(): { pid: number; event: string }[] {
-    return readFileSync(this.path, 'utf8').split('\n').filter(Boolean).map((line) => {
-      const space = line.indexOf(' ');
-      return { pid: Number(line.slice(0, space)), event: line.slice(space + 1) };
-    });
+    return readFileSync(this.path, 'utf8')
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => {
+        const space = line.indexOf(' ');
+        return { pid: Number(line.slice(0, space)), event: line.slice(space + 1) };
+      });
   }
 
   /** Events of one process, in order. */
@@ -31,6 +34,7 @@ export class Ledger {
   }
 
   count(event: string, pid?: number): number {
-    return this.entries.filter((entry) => entry.event === event && (pid === undefined || entry.pid === pid)).length;
+    return this.entries.filter((entry) => entry.event === event && (pid === undefined || entry.pid === pid))
+      .length;
   }
 }

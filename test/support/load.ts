@@ -86,9 +86,10 @@ export class Load {
       this.tally.answered++;
       if (!keepAlive) return;
       if (!/^connection: keep-alive/im.test(text) || this.stopped) socket.end();
-      else setImmediate(() => {
-        if (!socket.destroyed && !socket.readableEnded) ask();
-      });
+      else
+        setImmediate(() => {
+          if (!socket.destroyed && !socket.readableEnded) ask();
+        });
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
       // a SYN is answered by ECONNREFUSED or not at all: this one was established, we had not looked yet

@@ -64,8 +64,24 @@ export interface Link {
 export function link(t: TestContext, rps: string): Link {
   const server = new Namespace(t, 'srv');
   const client = new Namespace(t, 'cli');
-  ip('link', 'add', 'veth0', 'netns', server.name, 'type', 'veth', 'peer', 'name', 'veth0', 'netns', client.name);
-  for (const [namespace, address] of [[server, '10.77.0.1/24'], [client, '10.77.0.2/24']] as const) {
+  ip(
+    'link',
+    'add',
+    'veth0',
+    'netns',
+    server.name,
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'veth0',
+    'netns',
+    client.name,
+  );
+  for (const [namespace, address] of [
+    [server, '10.77.0.1/24'],
+    [client, '10.77.0.2/24'],
+  ] as const) {
     namespace.run('ip', 'addr', 'add', address, 'dev', 'veth0');
     namespace.run('ip', 'link', 'set', 'veth0', 'up');
   }

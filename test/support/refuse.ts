@@ -15,7 +15,9 @@ const binary = join(root, 'build', 'native', 'refuse');
 export function refusing(...rules: string[]): string[] {
   if (!existsSync(binary) || statSync(binary).mtimeMs < statSync(source).mtimeMs) {
     mkdirSync(join(root, 'build', 'native'), { recursive: true });
-    const { status, stderr } = spawnSync('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', binary, source], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', binary, source], {
+      encoding: 'utf8',
+    });
     if (status !== 0) throw new Error(stderr);
   }
   return [binary, ...rules, '--'];

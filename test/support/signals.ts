@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { constants } from 'node:os';
 import type { TestContext } from 'node:test';
-import { answering, type App, type AppOptions, fixture, freePort, multiplied, startApp } from './app';
+import { type App, type AppOptions, answering, fixture, freePort, multiplied, startApp } from './app';
 import { Ledger } from './ledger';
 
 export const RELAYED = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2'] as const satisfies NodeJS.Signals[];
@@ -19,7 +19,11 @@ export interface Tree {
 }
 
 /** Starts signals-app.js in a process group of its own and waits until its workers serve; ended with the test. */
-export async function startTree(t: TestContext, env: Record<string, string> = {}, options: AppOptions & { waitFor?: 'answer' } = {}): Promise<Tree> {
+export async function startTree(
+  t: TestContext,
+  env: Record<string, string> = {},
+  options: AppOptions & { waitFor?: 'answer' } = {},
+): Promise<Tree> {
   const ledger = new Ledger(t);
   const port = await freePort();
   const app = startApp(fixture('signals-app.js'), {

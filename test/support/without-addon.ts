@@ -9,7 +9,8 @@ export class PackageWithoutAddon {
   private readonly folder = mkdtempSync(join(tmpdir(), 'fastsocket-bare-'));
 
   constructor() {
-    for (const name of ['package.json', 'dist']) cpSync(join(root, name), join(this.folder, name), { recursive: true });
+    for (const name of ['package.json', 'dist'])
+      cpSync(join(root, name), join(this.folder, name), { recursive: true });
   }
 
   get hook(): string {
