@@ -90,13 +90,16 @@ describe('a started program', () => {
   for (const way of ['fork', 'options', 'clean', 'shell']) {
     for (const where of ['origin', 'worker'] as const) {
       test(`never multiplies: a server by ${way}, in ${where === 'origin' ? 'the origin' : 'a worker'}`, async (t) => {
+        let started = 0;
+        // first, because the app's output ends only when its programs have
+        t.after(() => {
+          const pids = started === 0 ? [] : [started, ...childrenOf(started)].filter(lives);
+          for (const pid of pids) process.kill(pid, 'SIGKILL');
+        });
         const tree = await start(t);
         const port = await freePort(HOST);
         const before = tree.app.stderr.length;
-        const started = Number(await tree[where](`/server?way=${way}&port=${port}`));
-        t.after(() =>
-          [started, ...childrenOf(started)].filter(lives).forEach((pid) => process.kill(pid, 'SIGKILL')),
-        );
+        started = Number(await tree[where](`/server?way=${way}&port=${port}`));
         await answering(port, HOST);
         const server = answeredBy(await request(port, '/', HOST)) as number;
         const why = () => tree.app.stderr.slice(before);
