@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Builds dist/ (what is published), build/ (what tests and benchmarks run) and, by native.mjs, the addon.
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { build, transform } from 'esbuild';
 import { copyIfChanged, filesBelow, removeOthers, temporaryFolder, writeIfChanged } from './util/files.mjs';
-import { mapLimited, root, run, runCollected } from './util/shell.mjs';
+import { mapLimited, root, runCollected } from './util/shell.mjs';
 
 const SPDX = '// SPDX-License-Identifier: Apache-2.0';
 const TARGET = 'node20';
@@ -16,7 +16,7 @@ const TREE_FOLDERS = ['lib', 'register', 'test', 'bench'];
 
 /**
  * Loaded by --import. Requiring the file costs least: importing a CommonJS file makes Node parse it for its export names
- * first, which takes 20 ms and more on Node 20 and 22 (`npm run bench:startup`).
+ * first, which takes 20 ms on Node 22 (`node scripts/startup.mjs --forms yes`).
  */
 const REGISTER_MJS = `${SPDX}
 process.getBuiltinModule('module').createRequire(import.meta.url)('./register.cjs');
@@ -119,9 +119,8 @@ async function buildTree() {
 
 async function buildNative() {
   const script = join(root, 'scripts/native.mjs');
-  if (!existsSync(script)) return;
-  if (run(process.execPath, [script, 'build'], { stdio: ['ignore', 2, 2] }) !== 0)
-    throw new Error('the native addon was not built');
+  const { status, output } = await runCollected(process.execPath, [script, 'build']);
+  if (status !== 0) throw new Error(`the native addon was not built\n${output}`);
 }
 
 writeIfChanged(join(tree, '.gitignore'), '*\n');

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the preload costs a program that never listens: node scripts/startup.mjs [--runs N] [--forms yes] [NODE ...]
 // NODE is the path of a binary or a major version (installed from npm). Runs of all variants take turns, so that a
-// change of the machine's speed meets them all.
+// change of the machine's speed meets them all. Beside the time, the CPU time that the program itself has seen (all its
+// threads, up to its exit): it moves less when other programs run.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ import { nodeBinary, VERSIONS } from './util/nodes.mjs';
 import { fail, root } from './util/shell.mjs';
 import { cleanEnvironment } from './util/test-run.mjs';
 
-/** The issue's bound, on both ways of preloading. */
+/** What either way of preloading may add. */
 const BOUND_MS = 3;
 
 /** Ways in which register.mjs could load register.cjs; the one in use is in build.mjs. */
@@ -22,9 +23,18 @@ const FORMS = {
   getBuiltinModule: "process.getBuiltinModule('module').createRequire(import.meta.url)('./register.cjs');",
 };
 
+const APP = `
+process.once('exit', () => {
+  const { user, system } = process.cpuUsage();
+  require('node:fs').writeSync(1, String(user + system));
+});
+`;
+
 function variants(folder, withForms) {
   const empty = join(folder, 'empty');
-  for (const suffix of ['js', 'cjs', 'mjs']) writeFileSync(`${empty}.${suffix}`, '');
+  for (const suffix of ['cjs', 'mjs']) writeFileSync(`${empty}.${suffix}`, '');
+  const app = join(folder, 'app.js');
+  writeFileSync(app, APP);
   const list = [
     { name: 'plain', preload: [] },
     { name: '-r empty.cjs', preload: ['-r', `${empty}.cjs`], above: 'plain' },
@@ -51,19 +61,19 @@ function variants(folder, withForms) {
       list.push({ name: `--import, ${name}`, preload: ['--import', path], above: '--import empty.mjs' });
     }
   }
-  return list.map((variant) => ({ ...variant, args: [...variant.preload, `${empty}.js`], times: [] }));
+  return list.map((variant) => ({ ...variant, args: [...variant.preload, app], times: [], cpu: [] }));
 }
 
 function timeOnce(node, args, env) {
   const begin = process.hrtime.bigint();
-  const { status, stderr } = spawnSync(node, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  const { status, stdout, stderr } = spawnSync(node, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const elapsed = Number(process.hrtime.bigint() - begin) / 1e6;
   if (status !== 0 || stderr.length > 0) fail(`${args.join(' ')} ended with status ${status}\n${stderr}`);
-  return elapsed;
+  return { elapsed, cpu: Number(stdout) / 1e3 };
 }
 
 function quantile(sorted, q) {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
+  return sorted[Math.max(0, Math.min(sorted.length - 1, Math.floor(sorted.length * q)))];
 }
 
 /** Median, and half the width of its 95 % interval from the order statistics around it (n/2 ± 0.98 sqrt(n)). */
@@ -80,30 +90,40 @@ function measure(node, runs, list) {
   const env = cleanEnvironment();
   for (let run = -2; run < runs; run++) {
     for (const variant of list) {
-      const elapsed = timeOnce(node, variant.args, env);
-      if (run >= 0) variant.times.push(elapsed);
+      const { elapsed, cpu } = timeOnce(node, variant.args, env);
+      if (run < 0) continue;
+      variant.times.push(elapsed);
+      variant.cpu.push(cpu);
     }
   }
 }
 
-/**
- * Prints one line a variant; returns false when one is above its bound by more than the error of the measurement. A
- * difference is the median of the differences within the rounds.
- */
+const signed = ({ median, error }) => `${median >= 0 ? '+' : ''}${median.toFixed(2)} ±${error.toFixed(2)}`;
+
+/** Of the differences within the rounds. */
+function difference(values, base) {
+  return summary(values.map((value, round) => value - base[round]));
+}
+
+/** 'kept' or 'BROKEN' only where the error of the measurement leaves no doubt. */
+function verdict({ median, error }, bound) {
+  if (median + error <= bound) return 'kept';
+  return median - error > bound ? 'BROKEN' : 'not decided: use more runs or a quieter machine';
+}
+
+/** Prints one line a variant; returns false when a bound is broken. */
 function report(list) {
   let good = true;
-  for (const { name, times, above, bound } of list) {
-    const { median, error } = summary(times);
-    let text = `  ${name.padEnd(30)} ${median.toFixed(2)} ms ±${error.toFixed(2)}`;
+  for (const { name, times, cpu, above, bound } of list) {
+    let text = `  ${name.padEnd(30)} ${summary(times).median.toFixed(2)} ms`;
     if (above !== undefined) {
-      const base = list.find((variant) => variant.name === above).times;
-      const difference = summary(times.map((time, round) => time - base[round]));
-      text += `  ${difference.median >= 0 ? '+' : ''}${difference.median.toFixed(2)} ms ±${difference.error.toFixed(2)} over ${above}`;
+      const base = list.find((variant) => variant.name === above);
+      const time = difference(times, base.times);
+      text += `  ${signed(time)} (CPU ${signed(difference(cpu, base.cpu))}) over ${above}`;
       if (bound !== undefined) {
-        const broken = difference.median - difference.error > bound;
-        const kept = difference.median + difference.error <= bound;
-        text += `  (bound ${bound} ms ${kept ? 'kept' : broken ? 'BROKEN' : 'not decided: use more runs or a quieter machine'})`;
-        good &&= !broken;
+        const word = verdict(time, bound);
+        text += `; bound ${bound} ms: ${word}`;
+        good &&= word !== 'BROKEN';
       }
     }
     console.log(text);

@@ -87,17 +87,30 @@ describe('the guard', () => {
     assert.equal(child.exitCode, 0);
   });
 
-  test('shuts the sockets at once, without a signal', async (t) => {
+  test('shuts the sockets and kills at once, without a signal', async (t) => {
     const { output } = await addonChild(
       t,
       `
+      const { createServer, connect } = require('node:net');
       const helper = require('node:child_process').spawn('sleep', ['60']);
-      helper.on('exit', (code, signal) => console.log('helper', signal, addon.disposition(12)));
-      addon.guard([], [], [helper.pid]);
-      addon.shutAll();
+      helper.on('exit', (code, signal) => console.log('helper', signal));
+      const server = createServer().listen(0, '127.0.0.1', () => {
+        const { port } = server.address();
+        addon.reusePort(server._handle.fd);
+        const sibling = addon.sibling(server._handle.fd, 16);
+        addon.guard([], [sibling], [helper.pid]);
+        server.close(() => {
+          const first = connect(port, '127.0.0.1', () => {
+            first.destroy();
+            addon.shutAll();
+            connect(port, '127.0.0.1', () => console.log('second connected')).on('error', ({ code }) => console.log('second', code));
+          });
+        });
+      });
     `,
     );
-    await until(() => /helper SIGKILL 0/.test(output()), 'the end of the helper');
+    await until(() => /helper SIGKILL/.test(output()) && output().includes('second'), 'both');
+    assert.match(output(), /second ECONNREFUSED/);
   });
 
   test('refuses what would be a catastrophe', () => {

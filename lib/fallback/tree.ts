@@ -17,6 +17,7 @@ import type { ToOrigin } from './messages';
 import type { FallbackPlan } from './plan';
 import { FallbackPool, type FallbackWorker } from './pool';
 import { signalFace } from './processes';
+import { Questions } from './questions';
 import { tasksetPrefix } from './taskset';
 
 export interface FallbackTreeOptions {
@@ -30,12 +31,6 @@ export interface FallbackTreeOptions {
   attempts: Attempts;
 }
 
-interface Question {
-  worker: FallbackWorker;
-  id: number;
-  keys: string[];
-}
-
 /** The origin's groups and workers together, where there is no addon. */
 export class FallbackTree {
   /** Why the app stays, or went back to, one process. */
@@ -45,12 +40,11 @@ export class FallbackTree {
   private readonly pool: FallbackPool;
   private readonly lifecycle: Lifecycle;
   private readonly counts = new ConnectionCount();
-  /** Questions of the canary that wait for a listen() of the origin. */
-  private readonly questions = new Set<Question>();
+  private readonly questions: Questions;
   private readonly renewal: Renewal<FallbackWorker>;
 
   constructor(private readonly options: FallbackTreeOptions) {
-    const { plan, birth, clusterLoaded, signals } = options;
+    const { plan, birth, clusterLoaded, signals, attempts } = options;
     this.pool = new FallbackPool({
       birth,
       exitWaitMs: plan.exitWaitMs,
@@ -84,6 +78,13 @@ export class FallbackTree {
       serves: ({ index }) => this.servesAnything(index),
       leave: (worker) => this.pool.send(worker, { kind: 'leave' }),
     });
+    this.questions = new Questions({
+      attempts,
+      group: (key) => this.groups.get(key),
+      canary: () => this.lifecycle.state === 'canary',
+      elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
+      send: (worker, message, handle) => this.pool.send(worker, message, handle),
+    });
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: signalFace(),
@@ -104,7 +105,7 @@ export class FallbackTree {
       group.key,
       group.partitioned ? 'a socket for each worker' : 'one shared socket',
     );
-    for (const question of [...this.questions]) if (this.answer(question)) this.questions.delete(question);
+    this.questions.groupOpened();
     if (this.lifecycle.state === 'full') {
       for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
     }
@@ -173,7 +174,7 @@ export class FallbackTree {
   private message(worker: FallbackWorker, message: ToOrigin): void {
     switch (message.kind) {
       case 'ask':
-        return this.workerAsks({ worker, id: message.id, keys: message.keys });
+        return this.questions.ask({ worker, id: message.id, keys: message.keys });
       case 'ready':
         return this.workerReady(worker, message.key, message.generation);
       case 'gone':
@@ -206,34 +207,6 @@ export class FallbackTree {
     return [...this.groups.values()].some((group) => group.ready.has(index));
   }
 
-  private workerAsks(question: Question): void {
-    if (this.answer(question)) return;
-    const { worker, id, keys } = question;
-    const { attempts } = this.options;
-    const history = keys.map((key) => ({ key, ...attempts.answer(key, worker.servedAt !== undefined) }));
-    const past = history.find((entry) => entry.past)?.key;
-    if (past !== undefined) this.pool.send(worker, { kind: 'answer', id, past });
-    else if (this.lifecycle.state !== 'canary' || history.some(({ error }) => error !== undefined))
-      this.leaveAlone(question);
-    else this.questions.add(question);
-    if (this.lifecycle.state !== 'canary' || (past === undefined && !this.questions.has(question))) return;
-    const settled = (key: string) => this.groups.has(key) || attempts.wasClosedInCopy(key);
-    this.lifecycle.canaryElsewhere(keys[0] as string, () => keys.some(settled));
-  }
-
-  private answer({ worker, id, keys }: Question): boolean {
-    const group = keys.map((key) => this.groups.get(key)).find((found) => found !== undefined);
-    if (!group) return false;
-    const { key, generation } = group;
-    this.pool.send(worker, { kind: 'answer', id, key, generation }, group.lend(worker.index));
-    return true;
-  }
-
-  private leaveAlone({ worker, id, keys }: Question): void {
-    debug('worker %d listens on %s alone', worker.index, keys[0]);
-    this.pool.send(worker, { kind: 'answer', id });
-  }
-
   private workerReady(worker: FallbackWorker, key: string, generation: number): void {
     const group = this.findGroup(key, generation);
     if (!group) return;
@@ -250,8 +223,7 @@ export class FallbackTree {
     this.counts.workerLeft(index);
     for (const closing of [...this.closing]) closing.workerLeft(index);
     if (!this.pool.get(index)) for (const group of this.groups.values()) group.takeOver(index);
-    for (const question of [...this.questions])
-      if (question.worker === worker) this.questions.delete(question);
+    this.questions.workerLeft(worker);
     // without a handler, a signal that reaches a worker directly ends it before it can report it
     const direct = this.pool.graceMs(worker) === 0 ? RELAYED.get(signal ?? '') : undefined;
     if (direct !== undefined) this.options.signals.reported(direct);
@@ -275,8 +247,7 @@ export class FallbackTree {
     state.reason = plan.notice;
     say(plan.notice);
     debug('the copy serves; %d workers in all', plan.workers);
-    for (const question of this.questions) this.leaveAlone(question);
-    this.questions.clear();
+    this.questions.canaryServes();
     for (let index = 2; index <= plan.workers; index++) this.startWorker(index);
   }
 

@@ -5,6 +5,9 @@ import type { TestContext } from 'node:test';
 import { addonPath } from './addon';
 import { until } from './app';
 
+/** A child that hangs ends as a killed one, and the test sees the wrong status. */
+const LONGEST_MS = 20_000;
+
 export interface AddonChild {
   process: ChildProcess;
   output: () => string;
@@ -19,7 +22,11 @@ export interface AddonChild {
 export async function addonChild(t: TestContext, body: string, prefix: string[] = []): Promise<AddonChild> {
   const code = `const addon = require(${JSON.stringify(addonPath())}); ${body}; console.log('ready'); setInterval(() => {}, 1000);`;
   const [command, ...words] = [...prefix, process.execPath, '-e', code];
-  const started = spawn(command as string, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const started = spawn(command as string, words, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: LONGEST_MS,
+    killSignal: 'SIGKILL',
+  });
   t.after(() => started.kill('SIGKILL'));
   let text = '';
   started.stdout?.on('data', (data) => {

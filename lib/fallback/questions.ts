@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { TcpHandle } from '../hook/tcp';
+import { debug } from '../log';
+import type { Attempts } from '../origin/attempts';
+import type { FallbackGroup } from './group';
+import type { ToWorker } from './messages';
+import type { FallbackWorker } from './pool';
+
+export interface Question {
+  worker: FallbackWorker;
+  id: number;
+  /** The names that the address may have, best first. */
+  keys: string[];
+}
+
+export interface QuestionHooks {
+  attempts: Attempts;
+  group(key: string): FallbackGroup | undefined;
+  /** The canary has not proved itself yet. */
+  canary(): boolean;
+  /** It wants an address that the origin has no group for. */
+  elsewhere(key: string, known: () => boolean): void;
+  send(worker: FallbackWorker, message: ToWorker, handle?: TcpHandle): void;
+}
+
+/** Answers the workers' listen() calls. */
+export class Questions {
+  /** Of the canary: they wait for a listen() of the origin. */
+  private readonly waiting = new Set<Question>();
+
+  constructor(private readonly hooks: QuestionHooks) {}
+
+  ask(question: Question): void {
+    if (this.lend(question)) return;
+    const { attempts, canary, elsewhere, group, send } = this.hooks;
+    const { worker, id, keys } = question;
+    const history = keys.map((key) => ({ key, ...attempts.answer(key, worker.servedAt !== undefined) }));
+    const past = history.find((entry) => entry.past)?.key;
+    // what failed in the origin is left to fail here
+    const failed = history.some(({ error }) => error !== undefined);
+    if (past !== undefined) send(worker, { kind: 'answer', id, past });
+    else if (failed || !canary()) return this.leaveAlone(question);
+    else this.waiting.add(question);
+    if (!canary()) return;
+    elsewhere(keys[0] as string, () =>
+      keys.some((key) => group(key) !== undefined || attempts.wasClosedInCopy(key)),
+    );
+  }
+
+  groupOpened(): void {
+    for (const question of [...this.waiting]) if (this.lend(question)) this.waiting.delete(question);
+  }
+
+  canaryServes(): void {
+    for (const question of this.waiting) this.leaveAlone(question);
+    this.waiting.clear();
+  }
+
+  workerLeft(worker: FallbackWorker): void {
+    for (const question of [...this.waiting]) if (question.worker === worker) this.waiting.delete(question);
+  }
+
+  private lend({ worker, id, keys }: Question): boolean {
+    const group = keys.map((key) => this.hooks.group(key)).find((found) => found !== undefined);
+    if (!group) return false;
+    const { key, generation } = group;
+    this.hooks.send(worker, { kind: 'answer', id, key, generation }, group.lend(worker.index));
+    return true;
+  }
+
+  private leaveAlone({ worker, id, keys }: Question): void {
+    debug('worker %d listens on %s alone', worker.index, keys[0]);
+    this.hooks.send(worker, { kind: 'answer', id });
+  }
+}
