@@ -2,7 +2,8 @@
 // What the preload costs a program that never listens: node scripts/startup.mjs [--runs N] [--forms yes] [NODE ...]
 // NODE is the path of a binary or a major version (installed from npm). Runs of all variants take turns, so that a
 // change of the machine's speed meets them all. Beside the time, the CPU time that the program itself has seen (all its
-// threads, up to its exit): it moves less when other programs run.
+// threads, up to its exit): it moves less when other programs run. On a busy machine,
+// as root: chrt -f 10 node scripts/startup.mjs
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

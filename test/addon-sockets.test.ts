@@ -118,7 +118,7 @@ describe('listener groups', () => {
     const hello = async () => {
       const client = connect(port, '127.0.0.1');
       t.after(() => client.destroy());
-      return String((await once(client, 'data', { signal: AbortSignal.timeout(5000) }))[0]);
+      return String((await once(client, 'data', { signal: AbortSignal.timeout(15_000) }))[0]);
     };
     assert.equal(await hello(), 'hello');
     addon.shutdownRead(fd);

@@ -3,6 +3,7 @@ import type { Settings } from '../config/settings';
 import type { ClosingGroup } from '../group/closing';
 import { type BindArguments, groupKey } from '../group/key';
 import { ListenerGroup } from '../group/listener-group';
+import { spareUnheard } from '../hook/http-close';
 import { hookGetConnections, interceptClose } from '../hook/node';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import { debug, say } from '../log';
@@ -135,6 +136,7 @@ export class Origin {
       if (error < 0 || failed !== undefined) return error;
     }
     interceptClose(handle, (native) => tree.closeGroup(group, native));
+    spareUnheard(group.server);
     tree.addGroup(group, bound.revives !== undefined);
     return 0;
   }

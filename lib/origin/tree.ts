@@ -9,12 +9,13 @@ import { debug, say } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
 import type { State } from '../state';
 import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
-import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
+import type { ToOrigin, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
 import type { Attempts } from './attempts';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
+import { Groups } from './groups';
 import type { Multiplied } from './plan';
 import { UnservedQueues } from './unserved-queues';
 
@@ -33,8 +34,7 @@ export interface TreeOptions {
 export class Tree {
   /** Why the app stays, or went back to, one process. */
   off: string | undefined;
-  private readonly groups = new Map<string, ListenerGroup>();
-  private readonly closing = new Set<ClosingGroup>();
+  private readonly groups = new Groups();
   private readonly pool: WorkerPool;
   private readonly lifecycle: Lifecycle;
   private readonly steering: Steering;
@@ -59,7 +59,7 @@ export class Tree {
           this.lifecycle.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
-        sockets: (index) => this.handoverFor(index),
+        sockets: (index) => this.groups.handover(index),
         changed: () => signals.refreshGuard(),
       },
     });
@@ -67,7 +67,7 @@ export class Tree {
       originStartMs: plan.originStartMs,
       clusterLoaded,
       hooks: {
-        groups: () => this.groups.values(),
+        groups: () => this.groups,
         start: (index) => this.startWorker(index),
         giveUp: (reason) => this.giveUp(reason),
         withdraw: (reason) => this.withdraw(reason),
@@ -79,10 +79,10 @@ export class Tree {
       },
     });
     this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why));
-    this.unserved = new UnservedQueues(() => this.groups.values());
+    this.unserved = new UnservedQueues(() => this.groups);
     this.renewal = new Renewal({
       needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,
-      serves: ({ index }) => this.servesAnything(index),
+      serves: ({ index }) => this.groups.servedBy(index),
       leave: (worker) => this.pool.send(worker, { kind: 'leave' }),
     });
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
@@ -91,7 +91,7 @@ export class Tree {
       exitWaitMs: plan.exitWaitMs,
       relay: (signal) => this.relay(signal),
       tellExit: (code) => this.tellAll({ kind: 'exit', code }),
-      sockets: () => this.sockets(),
+      sockets: () => this.groups.sockets(),
       pids: () => this.pool.pids(),
       told: () => this.told(),
     });
@@ -102,14 +102,14 @@ export class Tree {
    * @param revived its sockets are those of a group that is closing, and steered to workers that are
    */
   addGroup(group: ListenerGroup, revived = false): void {
-    this.groups.set(group.key, group);
+    this.groups.add(group);
     debug(
       'listener group %s: %d sockets, %s',
       group.key,
       group.sockets.length,
       group.hasProgram ? 'steered' : 'no steering program',
     );
-    for (const worker of this.pool.live) this.give(worker, [group]);
+    for (const worker of this.pool.live) this.give(worker, group);
     if (revived) this.resteer(group);
     if (this.lifecycle.state === 'full') {
       for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
@@ -120,13 +120,12 @@ export class Tree {
   }
 
   closingGroup(key: string): ClosingGroup | undefined {
-    for (const closing of this.closing) if (closing.group.key === key && !closing.inherited) return closing;
-    return undefined;
+    return this.groups.closingAt(key);
   }
 
   /** close() on the origin's server, for whatever reason: the whole group closes, `closeHandle` is called when it has. */
   closeGroup(group: ListenerGroup, closeHandle: () => void): void {
-    this.groups.delete(group.key);
+    this.groups.remove(group);
     this.options.attempts.closed(group.key);
     if (group.holders.size === 0) {
       group.closing = group.closed = true;
@@ -140,12 +139,12 @@ export class Tree {
     const closing = new ClosingGroup(group, {
       closeHandle,
       done: () => {
-        this.closing.delete(closing);
+        this.groups.closed(closing);
         this.options.signals.refreshGuard();
         debug('listener group %s has closed', group.key);
       },
     });
-    this.closing.add(closing);
+    this.groups.closes(closing);
     for (const index of group.holders) {
       const worker = this.pool.get(index);
       if (!worker) closing.workerLeft(index);
@@ -156,41 +155,24 @@ export class Tree {
     this.lifecycle.groupClosed();
   }
 
-  private servesAnything(index: number): boolean {
-    for (const group of this.groups.values()) if (group.ready.has(index)) return true;
-    for (const { group } of this.closing) if (group.ready.has(index)) return true;
-    return false;
-  }
-
   countConnections(
     server: ServerInside,
     own: number,
     callback: (error: null, count: number) => void,
   ): boolean {
-    for (const group of this.groups.values()) {
-      if (group.server !== server || group.ready.size === 0) continue;
-      this.counts.ask(
-        own,
-        [...group.ready],
-        (index, id) => {
-          const worker = this.pool.get(index);
-          if (worker) this.pool.send(worker, { kind: 'count', key: group.key, id });
-          else this.counts.answered(id, index, 0);
-        },
-        callback,
-      );
-      return true;
-    }
-    return false;
+    const group = this.groups.ofServer(server);
+    if (!group || group.ready.size === 0) return false;
+    const ask = (index: number, id: number) => {
+      const worker = this.pool.get(index);
+      if (worker) this.pool.send(worker, { kind: 'count', key: group.key, id });
+      else this.counts.answered(id, index, 0);
+    };
+    this.counts.ask(own, [...group.ready], ask, callback);
+    return true;
   }
 
   liveWorkers(): number {
     return this.pool.live.length;
-  }
-
-  private sockets(): number[] {
-    const all = [...this.groups.values(), ...[...this.closing].map((closing) => closing.group)];
-    return all.flatMap((group) => (group.closed ? [] : group.sockets));
   }
 
   private tellAll(message: ToWorker): void {
@@ -220,19 +202,8 @@ export class Tree {
     this.pool.start(index);
   }
 
-  private handoverFor(index: number): { fds: number[]; handover: Handover } {
-    const groups = [...this.groups.values()];
-    for (const group of groups) group.holders.add(index);
-    return {
-      fds: groups.map((group) => group.sockets[index] as number),
-      handover: { sockets: groups.map(({ key, generation }) => ({ key, generation })) },
-    };
-  }
-
-  private give(worker: Worker, groups: ListenerGroup[]): void {
-    for (const group of groups) group.holders.add(worker.index);
-    const fds = groups.map((group) => group.sockets[worker.index] as number);
-    const handover = { sockets: groups.map(({ key, generation }) => ({ key, generation })) };
+  private give(worker: Worker, group: ListenerGroup): void {
+    const { fds, handover } = this.groups.handover(worker.index, [group]);
     const sent = this.pool.hand(worker, handover, fds);
     if (sent < 0) debug('worker %d could not be given its sockets (errno %d)', worker.index, -sent);
   }
@@ -242,52 +213,34 @@ export class Tree {
       case 'ready':
         return this.workerReady(worker, message.key, message.generation);
       case 'gone': {
-        const group = this.findGroup(message.key, message.generation);
-        if (group?.ready.delete(worker.index)) this.resteer(group);
-        // from now on the sweep serves what still comes into its queue
-        for (const closing of this.closing)
-          if (closing.group.generation === message.generation) closing.group.ready.delete(worker.index);
+        const group = this.groups.gone(worker.index, message.key, message.generation);
+        if (group) this.resteer(group);
         return;
       }
       case 'closed':
-        this.workerClosed(worker.index, message.key, message.generation);
-        if (!this.servesAnything(worker.index)) this.renewal.closed(worker);
+        this.groups.left(worker.index, message.key, message.generation);
+        if (!this.groups.servedBy(worker.index)) this.renewal.closed(worker);
         return;
       case 'ask':
         return this.workerAsks(worker, message.key);
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
       case 'arrivals':
-        if (this.steering.arrived(message.cpus))
-          for (const group of this.groups.values()) this.resteer(group);
+        if (this.steering.arrived(message.cpus)) for (const group of this.groups) this.resteer(group);
         return;
       case 'connections':
         return this.counts.answered(message.id, worker.index, message.count);
     }
   }
 
-  private findGroup(key: string, generation: number): ListenerGroup | undefined {
-    const group = this.groups.get(key);
-    return group?.generation === generation ? group : undefined;
-  }
-
   private workerReady(worker: Worker, key: string, generation: number): void {
-    const group = this.findGroup(key, generation);
+    const group = this.groups.find(key, generation);
     if (!group) return;
     group.ready.add(worker.index);
     worker.servedAt ??= performance.now();
     debug('worker %d is ready on %s', worker.index, key);
     if (this.lifecycle.state === 'full') this.resteer(group);
     else this.lifecycle.workerReady();
-  }
-
-  private workerClosed(index: number, key: string, generation: number): void {
-    for (const closing of [...this.closing]) {
-      const { group } = closing;
-      if (group.key !== key || group.generation !== generation) continue;
-      group.ready.delete(index);
-      closing.workerLeft(index);
-    }
   }
 
   private workerAsks(worker: Worker, key: string): void {
@@ -306,18 +259,12 @@ export class Tree {
     debug('worker %d ended (code %s, signal %s)', index, code, signal);
     this.renewal.exited(worker);
     this.counts.workerLeft(index);
-    for (const closing of [...this.closing]) closing.workerLeft(index);
     // a canary that was ended may have a successor under its index already
-    if (!this.pool.get(index)) {
-      for (const group of this.groups.values()) {
-        group.holders.delete(index);
-        group.ready.delete(index);
-      }
-    }
+    this.groups.ended(index, this.pool.get(index) !== undefined);
     const toldAt = this.toldAt.get(worker);
     this.toldAt.delete(worker);
     if (this.lifecycle.canaryExited(code, signal)) return;
-    for (const group of this.groups.values()) this.resteer(group);
+    for (const group of this.groups) this.resteer(group);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     // a worker that ends after SIGTERM ends as the app wants it; if the origin is still there much later, it does not
     const grace = toldAt === undefined ? 0 : toldAt + this.options.plan.exitWaitMs - performance.now();
@@ -350,14 +297,14 @@ export class Tree {
     const { plan, state } = this.options;
     state.active = true;
     debug('the copy serves; %d workers in all', plan.workers);
-    for (const group of this.groups.values()) this.resteer(group);
+    for (const group of this.groups) this.resteer(group);
     for (let index = 2; index <= plan.workers; index++) this.startWorker(index);
   }
 
   /** A fork that comes later still wins: the origin serves again, the workers drain and go. */
   private withdraw(reason: string): void {
     this.becomeSingle(reason);
-    for (const group of this.groups.values()) this.resteer(group);
+    for (const group of this.groups) this.resteer(group);
     this.tellAll({ kind: 'leave' });
   }
 
@@ -373,7 +320,7 @@ export class Tree {
   private giveUp(reason: string): void {
     this.becomeSingle(reason);
     for (const worker of this.pool.live) this.pool.kill(worker);
-    for (const group of this.groups.values()) {
+    for (const group of this.groups) {
       group.holders.clear();
       group.ready.clear();
       this.steering.apply(group, []);

@@ -2,6 +2,7 @@
 import { ArrivalSampler } from '../group/arrivals';
 import { captureContext, drain, type InContext } from '../group/drain';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress } from '../group/key';
+import { spareUnheard } from '../hook/http-close';
 import { closeUnnoticed, hookGetServer, interceptClose } from '../hook/node';
 import { hookTcp, type TcpBinding, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
@@ -79,8 +80,6 @@ export class Worker {
       if (!isOurs<ToWorker>(message)) return;
       const { body } = message;
       debug('%s by way of the origin', body.kind);
-      if (body.kind === 'close') this.letNobodyIn(this.listening.get(body.key), body.generation);
-      if (body.kind === 'leave') for (const listening of this.listening.values()) this.letNobodyIn(listening);
       // After all I/O that is there, as libuv does it with signals (src/unix/linux.c, uv__io_poll: have_signals): what
       // has arrived is read before a handler closes the connections that it takes for idle. The first look at it was
       // before this message was parsed, hence the second.
@@ -145,6 +144,7 @@ export class Worker {
     const listening = { key, generation, handle, inContext: captureContext() };
     this.listening.set(key, listening);
     interceptClose(handle, (close) => this.closing(listening, close));
+    spareUnheard(handle.owner);
     if (!loopback) this.sampler.attach(handle);
     // ready is: the accept loop has run, not: listen() has returned
     setImmediate(() => {
@@ -160,17 +160,6 @@ export class Worker {
     if (!pinEventLoop(addon, core)) return;
     this.core = core;
     pinned(core);
-  }
-
-  /**
-   * Before the origin closes a server here: what has been accepted by now is read until then. Node 26 counts a connection
-   * that has sent nothing yet as idle, and http's close() ends it.
-   */
-  private letNobodyIn(listening: Listening | undefined, generation = listening?.generation): void {
-    if (!listening || listening.generation !== generation) return;
-    const { handle, inContext } = listening;
-    drain(this.options.addon, handle, handle.fd, inContext);
-    this.options.addon.pollDelete(handle.fd);
   }
 
   /** The app closes its server, or the origin the group: steering goes first, then what is queued is served, then the socket. */

@@ -6,7 +6,7 @@ import { addonPath } from './addon';
 import { until } from './app';
 
 /** A child that hangs ends as a killed one, and the test sees the wrong status. */
-const LONGEST_MS = 20_000;
+const LONGEST_MS = 60_000;
 
 export interface AddonChild {
   process: ChildProcess;

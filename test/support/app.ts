@@ -14,15 +14,29 @@ export const hook = join(root, 'dist', 'register.cjs');
 export const hookModule = join(root, 'dist', 'register.mjs');
 export const fixture = (name: string): string => join(root, 'test', 'fixtures', name);
 
-/** A port that was free a moment ago. */
+const given = new Set<number>();
+
+/**
+ * A port that was free a moment ago, and never the same twice. Below 32768, where the kernel takes the ports of outgoing
+ * connections from (ip(7), ip_local_port_range): one of those could have it by the time the app listens.
+ */
 export async function freePort(host = '0.0.0.0'): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) =>
-    server.once('error', reject).listen({ port: 0, host, exclusive: true }, resolve),
-  );
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (given.has(port)) continue;
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve, reject) => {
+      server.once('error', (error: NodeJS.ErrnoException) => {
+        if (error.code === 'EADDRINUSE') resolve(false);
+        else reject(error);
+      });
+      server.listen({ port, host, exclusive: true }, () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    given.add(port);
+    return port;
+  }
 }
 
 /** Waits until `check` gives something truthy; throws with `what` after `ms`. */

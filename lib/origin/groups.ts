@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ClosingGroup } from '../group/closing';
+import type { ListenerGroup } from '../group/listener-group';
+import type { ServerInside } from '../hook/tcp';
+import type { Handover } from '../workers/messages';
+
+/** The origin's listener groups, open and closing: which worker holds and serves what. Knows nothing of processes. */
+export class Groups {
+  private readonly byKey = new Map<string, ListenerGroup>();
+  private readonly ending = new Set<ClosingGroup>();
+
+  get size(): number {
+    return this.byKey.size;
+  }
+
+  [Symbol.iterator](): IterableIterator<ListenerGroup> {
+    return this.byKey.values();
+  }
+
+  add(group: ListenerGroup): void {
+    this.byKey.set(group.key, group);
+  }
+
+  has(key: string): boolean {
+    return this.byKey.has(key);
+  }
+
+  /** The open group of this name and generation: a worker may still speak of an earlier one. */
+  find(key: string, generation: number): ListenerGroup | undefined {
+    const group = this.byKey.get(key);
+    return group?.generation === generation ? group : undefined;
+  }
+
+  ofServer(server: ServerInside): ListenerGroup | undefined {
+    for (const group of this) if (group.server === server) return group;
+    return undefined;
+  }
+
+  /** The group is open no longer; its sockets live on until `closed`. */
+  remove(group: ListenerGroup): void {
+    this.byKey.delete(group.key);
+  }
+
+  closes(closing: ClosingGroup): void {
+    this.ending.add(closing);
+  }
+
+  closed(closing: ClosingGroup): void {
+    this.ending.delete(closing);
+  }
+
+  /** A group of this address that is closing and whose sockets nobody has taken over. */
+  closingAt(key: string): ClosingGroup | undefined {
+    for (const closing of this.ending) if (closing.group.key === key && !closing.inherited) return closing;
+    return undefined;
+  }
+
+  /** Whether this worker accepts anywhere, also where the origin is closing. */
+  servedBy(index: number): boolean {
+    for (const group of this) if (group.ready.has(index)) return true;
+    for (const { group } of this.ending) if (group.ready.has(index)) return true;
+    return false;
+  }
+
+  /** Every socket that the origin holds. */
+  sockets(): number[] {
+    const all = [...this, ...[...this.ending].map((closing) => closing.group)];
+    return all.flatMap((group) => (group.closed ? [] : group.sockets));
+  }
+
+  /** What worker `index` is given: its socket of each of these groups, which it holds from now on. */
+  handover(index: number, groups: Iterable<ListenerGroup> = this): { fds: number[]; handover: Handover } {
+    const list = [...groups];
+    for (const group of list) group.holders.add(index);
+    return {
+      fds: list.map((group) => group.sockets[index] as number),
+      handover: { sockets: list.map(({ key, generation }) => ({ key, generation })) },
+    };
+  }
+
+  /** A worker has closed its server. Returns the open group that is to be steered anew. */
+  gone(index: number, key: string, generation: number): ListenerGroup | undefined {
+    // from now on the sweep of a closing group serves what still comes into its queue
+    for (const { group } of this.ending) if (group.generation === generation) group.ready.delete(index);
+    const group = this.find(key, generation);
+    return group?.ready.delete(index) ? group : undefined;
+  }
+
+  /** A worker has closed its server and its duplicate because the origin asked it to. */
+  left(index: number, key: string, generation: number): void {
+    for (const closing of [...this.ending]) {
+      const { group } = closing;
+      if (group.key !== key || group.generation !== generation) continue;
+      group.ready.delete(index);
+      closing.workerLeft(index);
+    }
+  }
+
+  /** A worker has ended. `replaced`: another one has its index already, and the open groups' sockets. */
+  ended(index: number, replaced: boolean): void {
+    for (const closing of [...this.ending]) closing.workerLeft(index);
+    if (replaced) return;
+    for (const group of this) {
+      group.holders.delete(index);
+      group.ready.delete(index);
+    }
+  }
+}
