@@ -77,7 +77,11 @@ export function startWorker(state: State, mark: string): boolean {
   const [, core, count, fd] = match as unknown as [string, string, string, string];
   const { addon } = loadAddon();
   const control = Number(fd);
-  if (!addon || !process.connected || addon.peerPid(control) !== process.ppid) {
+  const origin = addon?.peerPid(control) ?? -1;
+  if (!addon || !process.connected || origin !== process.ppid) {
+    // The origin's death has not ended us (a program with capabilities of its own loses that signal at its exec): an
+    // orphan must not become an app of its own.
+    if (origin > 0 && hasEnded(origin)) process.exit(0);
     debug('marked %s, but descriptor %d does not lead to the parent', mark, control);
     return false;
   }
@@ -92,6 +96,15 @@ export function startWorker(state: State, mark: string): boolean {
   state.active = true;
   state.workers = () => Number(count);
   return true;
+}
+
+function hasEnded(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
 }
 
 function startFallbackWorker(state: State, mark: string): boolean {

@@ -3,8 +3,8 @@
     {
       "target_name": "fastsocket",
       "sources": [
-        "addon.cc", "affinity.cc", "control.cc", "guard.cc", "loop.cc", "napi_help.cc", "report.cc", "sockets.cc",
-        "wait.cc", "watch.cc"
+        "addon.cc", "affinity.cc", "control.cc", "guard.cc", "loop.cc", "napi_help.cc", "offspring.cc",
+        "report.cc", "sockets.cc", "wait.cc", "watch.cc"
       ],
       "defines": ["NAPI_VERSION=8"],
       "cflags": ["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-O2"],

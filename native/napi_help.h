@@ -65,5 +65,6 @@ bool exportAffinity(napi_env env, napi_value exports);
 bool exportReport(napi_env env, napi_value exports);
 bool exportGuard(napi_env env, napi_value exports);
 bool exportWait(napi_env env, napi_value exports);
+bool exportOffspring(napi_env env, napi_value exports);
 
 }  // namespace fastsocket

@@ -31,6 +31,16 @@ test('a program started with an empty environment is known by its ancestors', ()
   assert.equal(insideTree(10, read), false, 'the origin itself');
 });
 
+test('the origin may be process 1 of a container', () => {
+  const read = system({
+    1: [0, []],
+    11: [1, ['FASTSOCKET_CORE=0/1/2/4']],
+    14: [1, []],
+  });
+  assert.equal(insideTree(14, read), true);
+  assert.equal(insideTree(1, read), false);
+});
+
 test('two apps under one parent are two trees', () => {
   const read = system({
     5: [1, []],

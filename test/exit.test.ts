@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { lives, until } from './support/app';
+import { fixture, freePort, lives, startApp, until } from './support/app';
 import { exited, noneLeft, portFree, untilPortFree } from './support/ending';
+import { Ledger } from './support/ledger';
 import { noted, startTree, type Tree } from './support/signals';
 
 /** Blocks the loop of one worker for ever; resolves to its pid. */
@@ -137,5 +138,23 @@ describe('the origin is ended', () => {
         assert.ok(!tree.workers.some(lives));
       });
     }
+  }
+});
+
+test('SIGKILL of the origin while its workers start: none runs on as a program of its own', async (t) => {
+  for (const ms of [0, 20, 40, 80, 120]) {
+    const ledger = new Ledger(t);
+    const port = await freePort();
+    const app = startApp(fixture('signals-app.js'), { port, env: { LEDGER: ledger.path } });
+    t.after(() => app.stop());
+    await app.said(/a first copy is started/);
+    await sleep(ms);
+    const workers = app.workers();
+    app.child.kill('SIGKILL');
+    await app.ended;
+    const said = app.stderr.replace(/^FASTSOCKET .*\n/gm, '');
+    assert.equal(said, '', `killed ${ms} ms after the start`);
+    await noneLeft(workers);
+    await untilPortFree(port);
   }
 });

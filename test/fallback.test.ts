@@ -5,7 +5,6 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type App,
   type AppOptions,
@@ -20,23 +19,14 @@ import {
   startApp,
   until,
 } from './support/app';
-import { exited, noneLeft, portFree, untilPortFree } from './support/ending';
+import { whoAnswers } from './support/clients';
 import { Load } from './support/load';
 import { queuedOn } from './support/queues';
-import { noted, RELAYED, startTree, WAYS } from './support/signals';
+import { startTree } from './support/signals';
 import { PackageWithoutAddon } from './support/without-addon';
 
 const bare = new PackageWithoutAddon();
 after(() => bare.remove());
-
-const { constants } = (process as unknown as { binding(name: string): { constants: object } }).binding(
-  'tcp_wrap',
-);
-/** Flags that make the app run by each of the means that this Node has. */
-const MEANS: Record<string, string[]> = {
-  ...('UV_TCP_REUSEPORT' in constants ? { 'a reusePort socket each': ['-r', bare.hook] } : {}),
-  'one shared socket': ['-r', fixture('old-node.cjs'), '-r', bare.hook],
-};
 
 const cpusOf = (file: string): string =>
   /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync(file, 'utf8'))?.[1] as string;
@@ -57,7 +47,9 @@ async function start(
   script = 'http-app.js',
 ): Promise<{ app: App; workers: number[] }> {
   const port = await freePort();
-  const app = startApp(fixture(script), { port, ...options, env: { HOST: '127.0.0.1', ...options.env } });
+  const host = '127.0.0.1';
+  const own = { HOST: host, LEDGER: '/dev/null', ADDRESSES: JSON.stringify([{ port, host }]) };
+  const app = startApp(fixture(script), { port, ...options, env: { ...own, ...options.env } });
   t.after(() => app.stop());
   return { app, workers: await multiplied(app, 2, '127.0.0.1') };
 }
@@ -71,7 +63,7 @@ async function answersFrom(app: App, pids: number[]): Promise<void> {
 }
 
 describe('the addon is missing', () => {
-  for (const [means, flags] of Object.entries(MEANS)) {
+  for (const [means, flags] of Object.entries(bare.means)) {
     test(`${means}: origin and workers serve, one line says so`, skipOnOneCpu, async (t) => {
       const { app, workers } = await start(t, { hook: flags });
       assert.equal(workers.length, 2);
@@ -153,7 +145,7 @@ describe('the addon is missing', () => {
   });
 });
 
-for (const [means, flags] of Object.entries(MEANS)) {
+for (const [means, flags] of Object.entries(bare.means)) {
   describe(means, () => {
     test('a second instance gets EADDRINUSE as from plain Node', async (t) => {
       const { app, workers } = await start(t, { hook: flags });
@@ -172,88 +164,6 @@ for (const [means, flags] of Object.entries(MEANS)) {
       assert.match(plain.error ?? '', /EADDRINUSE/);
       assert.deepEqual(await second(flags), plain);
       assert.deepEqual(app.workers(), workers);
-    });
-
-    test('signals reach every process exactly once, whichever way they come', async (t) => {
-      const tree = await startTree(t, { HANDLER: 'note' }, { hook: flags });
-      const { ledger, all } = tree;
-      let sent = 0;
-      for (const [way, send] of Object.entries(WAYS)) {
-        sent++;
-        for (const signal of RELAYED) {
-          send(tree, signal);
-          const everywhere = () => all.every((pid) => ledger.count(noted(signal), pid) >= sent);
-          await until(everywhere, `${signal} to ${way}:\n${JSON.stringify(ledger.entries)}`);
-        }
-        // longer than the origin waits for its own copy of what a worker has reported
-        await sleep(250);
-        for (const signal of RELAYED) {
-          for (const pid of all) assert.equal(ledger.count(noted(signal), pid), sent, `${signal} to ${way}`);
-        }
-      }
-    });
-
-    for (const [way, send] of Object.entries(WAYS)) {
-      test(`without a handler SIGTERM ends the tree by that signal: ${way}`, async (t) => {
-        const tree = await startTree(t, {}, { hook: flags });
-        send(tree, 'SIGTERM');
-        assert.deepEqual(await exited(tree.app), { code: null, signal: 'SIGTERM' });
-        await noneLeft(tree.workers);
-        await untilPortFree(tree.app.port);
-      });
-    }
-
-    test('a handler that exits in the origin does not cut off the workers', async (t) => {
-      const tree = await startTree(t, { HANDLER: 'late' }, { hook: flags });
-      process.kill(tree.origin, 'SIGTERM');
-      assert.deepEqual(await exited(tree.app), { code: 5, signal: null });
-      assert.deepEqual(tree.ledger.of(tree.origin), ['origin', noted('SIGTERM'), 'exit 5']);
-      for (const pid of tree.workers)
-        assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
-      assert.ok(await portFree(tree.app.port), 'the port is free when the end can be seen');
-    });
-
-    test('signal-exit ends every process by the signal, once', async (t) => {
-      const tree = await startTree(t, { HANDLER: 'signal-exit' }, { hook: flags });
-      process.kill(tree.origin, 'SIGTERM');
-      assert.deepEqual(await exited(tree.app), { code: null, signal: 'SIGTERM' });
-      await noneLeft(tree.workers);
-      for (const pid of tree.all) assert.equal(tree.ledger.count('left null SIGTERM', pid), 1);
-    });
-
-    test('the usual graceful shutdown ends everything with status 0', async (t) => {
-      const tree = await startTree(t, { HANDLER: 'graceful' }, { hook: flags });
-      process.kill(tree.origin, 'SIGTERM');
-      assert.deepEqual(await exited(tree.app), { code: 0, signal: null });
-      assert.ok(await portFree(tree.app.port));
-      await noneLeft(tree.workers);
-      for (const pid of tree.all) assert.equal(tree.ledger.count(noted('SIGTERM'), pid), 1);
-    });
-
-    test('process.exit() in the origin ends the workers with the same status', async (t) => {
-      const tree = await startTree(t, { TRIGGER: 'exit' }, { hook: flags });
-      process.kill(tree.origin, 'SIGUSR1');
-      assert.deepEqual(await exited(tree.app), { code: 7, signal: null });
-      assert.ok(await portFree(tree.app.port));
-      await noneLeft(tree.workers);
-      for (const pid of tree.all) assert.equal(tree.ledger.count('exit 7', pid), 1);
-    });
-
-    test('server.close() in the origin closes all, and calls back when the port is free', async (t) => {
-      const tree = await startTree(t, { TRIGGER: 'close' }, { hook: flags });
-      process.kill(tree.origin, 'SIGUSR1');
-      assert.deepEqual(await exited(tree.app), { code: 0, signal: null });
-      assert.ok(await portFree(tree.app.port));
-      await noneLeft(tree.workers);
-      assert.equal(tree.ledger.count('closed', tree.origin), 1);
-    });
-
-    test('SIGKILL of the origin leaves no orphan', async (t) => {
-      const tree = await startTree(t, {}, { hook: flags });
-      process.kill(tree.origin, 'SIGKILL');
-      await exited(tree.app);
-      await noneLeft(tree.workers);
-      await untilPortFree(tree.app.port);
     });
 
     test('a killed worker is replaced, and what waits in its queue is answered', async (t) => {
@@ -297,6 +207,42 @@ for (const [means, flags] of Object.entries(MEANS)) {
       t.diagnostic(`${kills} kills: ${answered} answered, ${lost} lost, ${refused} refused`);
       assert.equal(refused, 0);
       assert.ok(lost <= kills * clients, `${lost} requests lost`);
+    });
+
+    for (const action of [
+      'another server when closed',
+      ...(means === 'one shared socket' ? [] : ['another server']),
+    ]) {
+      test(`the app closes and listens again: ${action}`, async (t) => {
+        const { app, workers } = await start(
+          t,
+          {
+            hook: flags,
+            env: { ON_USR1: action, KEEP: '1' },
+          },
+          'listeners.js',
+        );
+        process.kill(app.pid, 'SIGUSR1');
+        const fresh = await until(() => {
+          const pids = app.workers().filter((pid) => !workers.includes(pid));
+          return pids.length === 2 ? pids : undefined;
+        }, 'two new workers');
+        const seen = new Set<number>();
+        await until(async () => {
+          seen.add(await whoAnswers('http', { port: app.port, host: '127.0.0.1' }));
+          return fresh.every((pid) => seen.has(pid));
+        }, 'answers of both');
+      });
+    }
+
+    test('a worker is replaced after the app has dropped its user', {
+      skip: process.getuid?.() !== 0 && 'needs root',
+    }, async (t) => {
+      const { app, workers } = await startTree(t, { DROP_LATER: '65534' }, { hook: flags });
+      const [victim] = workers as [number];
+      process.kill(victim, 'SIGKILL');
+      const successor = await until(() => app.workers().find((pid) => !workers.includes(pid)), 'a successor');
+      await answersFrom(app, [...app.workers(), successor]);
     });
 
     test('getConnections() counts the whole group', async (t) => {

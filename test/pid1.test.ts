@@ -83,7 +83,7 @@ describe('as PID 1', { skip }, () => {
       assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
   });
 
-  test('signal-exit: as plain Node, and the workers do not leave alone', async (t) => {
+  test('signal-exit: as plain Node', async (t) => {
     const outcome: string[] = [];
     for (const hook of [false, true]) {
       const tree = await startFirst(t, { HANDLER: 'signal-exit' }, hook);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Programs that the app starts, in the origin or in a worker: they get nothing of ours, and they never multiply.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +22,10 @@ import {
 } from './support/app';
 
 const HOST = '127.0.0.1';
+const UNSHARE = ['unshare', '--fork', '--pid', '--mount-proc', '--kill-child'];
+const [unshare, ...words] = [...UNSHARE, 'true'];
+const skip =
+  spawnSync(unshare as string, words).status === 0 ? false : 'no PID namespace can be made here (not root)';
 
 interface Tree {
   app: App;
@@ -31,24 +36,25 @@ interface Tree {
   worker(path: string): Promise<string>;
 }
 
-async function start(t: TestContext, hooked = true): Promise<Tree> {
+async function start(t: TestContext, hooked = true, prefix: string[] = []): Promise<Tree> {
   const folder = mkdtempSync(join(tmpdir(), 'fastsocket-programs-'));
   const [ask, answer] = [join(folder, 'ask'), join(folder, 'answer')];
   const port = await freePort(HOST);
   const env = { ASK: ask, ANSWER: answer, CHILD: fixture('http-app.js'), HOOK: hook };
-  const app = startApp(fixture('programs-app.js'), { port, hook: hooked, env });
+  const app = startApp(fixture('programs-app.js'), { port, hook: hooked, env, prefix });
   t.after(async () => {
     await app.stop();
     rmSync(folder, { recursive: true, force: true });
   });
   if (!hooked) await answering(port, HOST);
   const workers = hooked ? await multiplied(app, 2, HOST) : [];
+  const origin = prefix.length === 0 ? app.pid : (childrenOf(app.pid)[0] as number);
   return {
     app,
     workers,
     async origin(path) {
       writeFileSync(ask, path);
-      process.kill(app.pid, 'SIGUSR1');
+      process.kill(origin, 'SIGUSR1');
       const text = await until(
         () => existsSync(answer) && readFileSync(answer, 'utf8'),
         `an answer to ${path}`,
@@ -66,7 +72,7 @@ async function start(t: TestContext, hooked = true): Promise<Tree> {
 
 /** Numbers of the descriptors that `ls -l /proc/self/fd` lists. */
 const descriptors = (listing: string): number[] =>
-  [...listing.matchAll(/ (\d+) -> /g)].map(([, fd]) => Number(fd));
+  [...listing.matchAll(/ (\d+) -> /g)].map(([, fd]) => Number(fd)).sort((a, b) => a - b);
 
 /** Blocked, ignored and caught signals in a /proc/PID/status. */
 const dispositions = (status: string): string[] =>
@@ -119,4 +125,15 @@ describe('a started program', () => {
       });
     }
   }
+
+  test('never multiplies: without our marker, started by process 1 of a container', { skip }, async (t) => {
+    const tree = await start(t, true, UNSHARE);
+    const port = await freePort(HOST);
+    const before = tree.app.stderr.length;
+    // its number inside the namespace, which its log has too
+    const started = await tree.origin(`/server?way=clean&port=${port}`);
+    await answering(port, HOST);
+    const why = new RegExp(`FASTSOCKET ${started}: .*started by a program that fastsocket has multiplied`);
+    await until(() => why.test(tree.app.stderr.slice(before)), `${why} in\n${tree.app.stderr}`);
+  });
 });

@@ -9,7 +9,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { type App, answering, childrenOf, fixture, freePort, root, startApp, until } from './support/app';
 import { whoAnswers } from './support/clients';
 import { noneLeft } from './support/ending';
-import { Steady } from './support/steady';
+import { steady } from './support/steady';
 
 interface Api {
   active: boolean;
@@ -22,12 +22,6 @@ interface Started {
   app: App;
   scratch: string;
   where: { port: number; host: string };
-}
-
-function steady(t: TestContext, where: Started['where'], clients?: number): Steady {
-  const load = new Steady('http', where, clients);
-  t.after(() => load.stop());
-  return load;
 }
 
 async function start(t: TestContext, kind: string, hook = true): Promise<Started> {
@@ -75,8 +69,8 @@ const KINDS: Record<string, RegExp> = {
   'rejected promise': /the copy exited with code 1 before/,
   'port by pid': /the copy listens on 127\.0\.0\.3:2\d{4}, the original does not/,
   'leaves the port to a worker': /the copy listens on 127\.0\.0\.2:\d+, the original does not/,
-  'waits for ever': /did not listen on everything the original listens on within 1\d{4} ms/,
-  'blocks for ever': /did not listen on everything the original listens on within 1\d{4} ms/,
+  'waits for ever': /did not listen on everything the original listens on within \d{5} ms/,
+  'blocks for ever': /did not listen on everything the original listens on within \d{5} ms/,
   'exits with 0': /the copy exited with code 0 before/,
   killed: /the copy was ended by SIGKILL before/,
 };
@@ -85,8 +79,8 @@ describe('an app that', { concurrency: true }, () => {
   for (const [kind, reason] of Object.entries(KINDS)) {
     test(kind, async (t) => {
       const { app, where } = await start(t, kind);
-      const load = steady(t, where);
-      await until(() => ours(app).length > 0, `a line on stderr:\n${app.stderr}`, 30_000);
+      const load = steady(t, 'http', where);
+      await until(() => ours(app).length > 0, `a line on stderr:\n${app.stderr}`, 90_000);
       await until(async () => (await api(where)).workers === 0, 'the end of the copy');
       assert.deepEqual(app.workers(), []);
       const { by, failed } = await load.stop();
@@ -106,7 +100,7 @@ describe('an app that uses cluster itself', { concurrency: 2 }, () => {
     test(kind, async (t) => {
       const { app, where } = await start(t, kind);
       const plain = await start(t, kind, false);
-      const load = steady(t, where);
+      const load = steady(t, 'http', where);
       const own = kind === 'forks' ? 2 : 1;
       await until(() => app.workers().length === own, `${own} workers of its own`);
       // longer than the second that an app with cluster has for its forks, and the start of a copy
@@ -133,7 +127,7 @@ describe('an app that uses cluster itself', { concurrency: 2 }, () => {
       return app.workers().length === 2 ? app.workers() : undefined;
     }, 'two workers of ours');
     await until(async () => workers.includes(await whoAnswers('http', where)), 'an answer of a worker');
-    const load = steady(t, where, 4);
+    const load = steady(t, 'http', where, 4);
     await until(() => workers.every((pid) => load.by.has(pid)), 'answers of both');
     writeFileSync(join(scratch, 'now'), '');
     await until(() => !workers.some((pid) => app.workers().includes(pid)), 'the end of our workers');

@@ -10,6 +10,7 @@ import {
   answering,
   fixture,
   freePort,
+  lives,
   multiplied,
   root,
   startApp,
@@ -128,4 +129,26 @@ test("the origin's cluster module stays the app's own, and nobody sees the messa
     [false, true, undefined, undefined],
   );
   assert.deepEqual(origin.api, { active: true, workers: 2 });
+});
+
+test('cluster.worker.disconnect() ends a worker in peace, and another one takes its place', async (t) => {
+  const app = await start(t);
+  const before = await multiplied(app);
+  const failed: string[] = [];
+  let going = true;
+  const load = (async () => {
+    while (going) await ask(app.port, '/facts').catch((error: Error) => failed.push(error.message));
+  })();
+  t.after(() => {
+    going = false;
+  });
+  const { pid } = await ask<Facts>(app.port, '/disconnect');
+  assert.ok(before.includes(pid));
+  await until(() => !lives(pid), 'the end of the worker');
+  await app.said(/worker \d ended \(code 0, signal null\)/);
+  await until(() => app.stderr.match(/is ready/g)?.length === 3, 'a new worker');
+  going = false;
+  await load;
+  assert.deepEqual(failed, []);
+  assert.equal(app.workers().length, 2);
 });

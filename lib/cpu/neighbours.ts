@@ -29,7 +29,7 @@ function parentOf(pid: number, read: ReadText): number {
  * its own): one of its ancestors was started as a worker, or has a child that was.
  */
 export function insideTree(pid: number, read: ReadText): boolean {
-  for (let at = parentOf(pid, read), depth = 0; at > 1 && depth < DEPTH; at = parentOf(at, read), depth++) {
+  for (let at = parentOf(pid, read), depth = 0; at > 0 && depth < DEPTH; at = parentOf(at, read), depth++) {
     if (markerOf(at, read) !== undefined) return true;
     if (childrenOf(at, read).some((child) => WORKER.test(markerOf(child, read) ?? ''))) return true;
   }

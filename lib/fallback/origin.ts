@@ -60,7 +60,7 @@ export class FallbackOrigin {
       return false;
     const plan = this.thePlan();
     if (plan.reason !== undefined || plan.means !== 'reuseport' || this.tree?.off !== undefined) return false;
-    if (!this.tree?.isClosing(groupKey(bind)) && !this.isFree(bind)) return false;
+    if (!this.tree?.groups.isClosing(groupKey(bind)) && !this.isFree(bind)) return false;
     this.own.add(handle);
     const error = bindTo(handle, bind, bind.flags | REUSE_PORT);
     this.own.delete(handle);
@@ -96,7 +96,10 @@ export class FallbackOrigin {
     const bind = this.preload.bound.get(handle);
     if (!bind) return native(backlog);
     const why = this.reasonAgainst(handle, bind);
-    if (why !== undefined) debug('listen on %s left to Node: %s', groupKey(bind), why);
+    if (why !== undefined) {
+      debug('listen on %s left to Node: %s', groupKey(bind), why);
+      if (!this.tree) this.preload.state.reason = why;
+    }
     const plan = why === undefined ? this.thePlan() : undefined;
     if (!plan || plan.reason !== undefined) return native(backlog);
     const error = native(backlog);
@@ -145,9 +148,8 @@ export class FallbackOrigin {
     if (!this.tree) {
       const tree = this.makeTree(plan, this.preload.clusterLoaded ?? true, this.attempts);
       this.tree = tree;
-      hookGetConnections((server, own, callback) =>
-        tree.countConnections(server as ServerInside, own, callback),
-      );
+      this.preload.state.reason = undefined;
+      hookGetConnections((server, own, callback) => tree.groups.count(server as ServerInside, own, callback));
     }
     return this.tree;
   }

@@ -4,7 +4,7 @@ import type { Settings } from '../config/settings';
 import type { TcpBinding } from '../hook/tcp';
 import { type Layout, layOut, type Single, singleReason } from '../origin/plan';
 import { affinityOf } from './processes';
-import { findTaskset, tasksetFailure } from './taskset';
+import { findProgram, lifelineWords, tasksetFailure, tasksetWords } from './programs';
 
 /** `reuseport`: a socket for each worker (Node 22.12, libuv 1.49); `shared`: one for all, as cluster's SCHED_NONE has it. */
 export type Means = 'reuseport' | 'shared';
@@ -16,8 +16,8 @@ export interface FallbackPlan {
   workers: number;
   /** CPU of each worker, by index from 1; undefined where it is not pinned. */
   cores: (number | undefined)[];
-  /** The program that pins; undefined where nothing does. */
-  taskset: string | undefined;
+  /** Words before node, by index from 1: programs that pin the worker and tie its life to the origin's. */
+  prefixes: string[][];
   /** The one line on stderr, when there are workers. */
   notice: string;
   exitWaitMs: number;
@@ -37,10 +37,12 @@ export interface NoticeFacts {
   nodeVersion: string;
   /** Why workers are not pinned; undefined: taskset pins them. */
   unpinned: string | undefined;
+  /** Workers cannot outlive the origin. */
+  tied: boolean;
 }
 
 /** What the user is told, once: what is missing, what is done instead, and what that costs. */
-export function describe({ missing, means, workers, nodeVersion, unpinned }: NoticeFacts): string {
+export function describe({ missing, means, workers, nodeVersion, unpinned, tied }: NoticeFacts): string {
   const sockets =
     means === 'reuseport'
       ? 'with a reusePort socket each'
@@ -51,7 +53,7 @@ export function describe({ missing, means, workers, nodeVersion, unpinned }: Not
       : `not pinned: ${unpinned}`;
   return (
     `${missing.split('\n')[0]}; ${workers} workers ${sockets}, ${pinned}. ` +
-    'Lost: steering by CPU, the origin serves beside its workers, a blocked worker can outlive it'
+    `Lost: steering by CPU; the origin serves beside its workers${tied ? '' : '; a blocked worker can outlive it'}`
   );
 }
 
@@ -76,15 +78,28 @@ export function makeFallbackPlan(
   const layout = layOut(settings, affinityOf('self'));
   const { workers, cores } = layout;
   if (workers < 2) return { reason: `one worker is no gain (${layout.why})`, quiet: true };
-  const taskset = findTaskset(birth.env['PATH']);
+  const path = birth.env['PATH'];
+  const taskset = findProgram('taskset', path);
+  const lifeline = lifelineWords(path);
   const unpinned = tasksetReason(layout, taskset);
   const means = meansOf(tcp);
+  const pinnedTo = unpinned === undefined ? cores : cores.map(() => undefined);
   return {
     means,
     workers,
-    cores: unpinned === undefined ? cores : cores.map(() => undefined),
-    taskset: unpinned === undefined ? taskset : undefined,
-    notice: describe({ missing, means, workers, nodeVersion: process.versions.node, unpinned }),
+    cores: pinnedTo,
+    prefixes: pinnedTo.map((core) => [
+      ...lifeline,
+      ...(taskset === undefined || core === undefined ? [] : tasksetWords(taskset, core)),
+    ]),
+    notice: describe({
+      missing,
+      means,
+      workers,
+      nodeVersion: process.versions.node,
+      unpinned,
+      tied: lifeline.length > 0,
+    }),
     exitWaitMs: settings.exitWaitMs,
     originStartMs,
   };

@@ -5,6 +5,8 @@ import { type ReadText, readText } from '../cpu/read';
 import type { SignalAddon } from '../signals/origin-signals';
 
 const LOOK_MS = 5;
+/** How long the kernel may take to end a process after SIGKILL: the port is free then. */
+const KILLED_MS = 200;
 /** As the addon's disposition() says it. */
 const IGNORED = 1;
 
@@ -51,6 +53,7 @@ export function signalFace(): SignalAddon {
     },
     shutAll: () => {
       for (const pid of workers) if (alive(pid)) process.kill(pid, 'SIGKILL');
+      waitGone(KILLED_MS, workers);
       return 0;
     },
     waitGone,

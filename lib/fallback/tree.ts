@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
-import type { ServerInside } from '../hook/tcp';
 import { debug, say } from '../log';
 import type { Attempts } from '../origin/attempts';
-import { ConnectionCount } from '../origin/connection-count';
 import { appForks, onClusterFork } from '../origin/eligible';
 import type { OriginSignals } from '../signals/origin-signals';
 import { RELAYED } from '../signals/relayed';
 import type { State } from '../state';
 import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import { Renewal } from '../workers/renewal';
-import { FallbackClosing } from './closing';
 import type { FallbackGroup } from './group';
+import { FallbackGroups } from './groups';
 import type { ToOrigin } from './messages';
 import type { FallbackPlan } from './plan';
 import { FallbackPool, type FallbackWorker } from './pool';
 import { signalFace } from './processes';
 import { Questions } from './questions';
-import { tasksetPrefix } from './taskset';
+
+/** How long a copy that is given up may take for the requests that it has. */
+const LEAVE_MS = 1_000;
 
 export interface FallbackTreeOptions {
   plan: FallbackPlan;
@@ -35,11 +35,9 @@ export interface FallbackTreeOptions {
 export class FallbackTree {
   /** Why the app stays, or went back to, one process. */
   off: string | undefined;
-  private readonly groups = new Map<string, FallbackGroup>();
-  private readonly closing = new Set<FallbackClosing>();
+  readonly groups: FallbackGroups;
   private readonly pool: FallbackPool;
   private readonly lifecycle: Lifecycle;
-  private readonly counts = new ConnectionCount();
   private readonly questions: Questions;
   private readonly renewal: Renewal<FallbackWorker>;
 
@@ -50,21 +48,19 @@ export class FallbackTree {
       exitWaitMs: plan.exitWaitMs,
       markName: markerName,
       mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/ipc`,
-      prefix: (index) => {
-        const core = plan.cores[index];
-        return plan.taskset === undefined || core === undefined ? [] : tasksetPrefix(plan.taskset, core);
-      },
+      prefix: (index) => plan.prefixes[index] ?? [],
       events: {
         message: (worker, message) => this.message(worker, message),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
       },
     });
+    this.groups = new FallbackGroups(this.pool);
     this.lifecycle = new Lifecycle({
       originStartMs: plan.originStartMs,
       clusterLoaded,
       hooks: {
-        groups: () => this.groups.values(),
+        groups: () => this.groups.all,
         start: (index) => this.startWorker(index),
         giveUp: (reason) => this.giveUp(reason),
         withdraw: (reason) => this.withdraw(reason),
@@ -75,7 +71,7 @@ export class FallbackTree {
     });
     this.renewal = new Renewal({
       needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,
-      serves: ({ index }) => this.servesAnything(index),
+      serves: ({ index }) => this.groups.serves(index),
       leave: (worker) => this.pool.send(worker, { kind: 'leave' }),
     });
     this.questions = new Questions({
@@ -99,7 +95,7 @@ export class FallbackTree {
 
   /** A group has begun to listen in the origin. */
   addGroup(group: FallbackGroup): void {
-    this.groups.set(group.key, group);
+    this.groups.add(group);
     debug(
       'listener group %s: %s',
       group.key,
@@ -113,48 +109,16 @@ export class FallbackTree {
     this.lifecycle.groupOpened();
   }
 
-  /** A group of this address has not gone yet. */
-  isClosing(key: string): boolean {
-    return [...this.closing].some(({ group }) => group.key === key);
-  }
-
   /** close() on the origin's server, for whatever reason: the whole group closes. */
   closeGroup(group: FallbackGroup, closeHandle: () => void): void {
-    this.groups.delete(group.key);
     this.options.attempts.closed(group.key);
-    if (group.holders.size === 0) {
-      group.closeSiblings();
-      closeHandle();
-      return this.lifecycle.groupClosed();
+    this.groups.close(group, closeHandle);
+    if (this.groups.size === 0) {
+      this.pool.stopRestarts();
+      // those that have not come to listen yet would do it alone now
+      for (const worker of this.pool.live) if (worker.servedAt === undefined) this.pool.kill(worker);
     }
-    const closing = new FallbackClosing(group, { closeHandle, done: () => this.closing.delete(closing) });
-    this.closing.add(closing);
-    const { key, generation } = group;
-    for (const index of group.holders) {
-      const worker = this.pool.get(index);
-      if (worker) this.pool.send(worker, { kind: 'close', key, generation });
-      else closing.workerLeft(index);
-    }
-    if (this.groups.size === 0) this.pool.stopRestarts();
     this.lifecycle.groupClosed();
-  }
-
-  countConnections(
-    server: ServerInside,
-    own: number,
-    callback: (error: null, count: number) => void,
-  ): boolean {
-    for (const group of this.groups.values()) {
-      if (group.server !== server || group.ready.size === 0) continue;
-      const ask = (index: number, id: number) => {
-        const worker = this.pool.get(index);
-        if (worker) this.pool.send(worker, { kind: 'count', key: group.key, id });
-        else this.counts.answered(id, index, 0);
-      };
-      this.counts.ask(own, [...group.ready], ask, callback);
-      return true;
-    }
-    return false;
   }
 
   liveWorkers(): number {
@@ -178,37 +142,22 @@ export class FallbackTree {
       case 'ready':
         return this.workerReady(worker, message.key, message.generation);
       case 'gone':
-        return this.findGroup(message.key, message.generation)?.takeOver(worker.index);
+        return this.groups.find(message.key, message.generation)?.takeOver(worker.index);
       case 'closed':
-        return this.workerClosed(worker, message.key, message.generation);
+        this.groups.workerClosed(worker.index, message.key, message.generation);
+        if (!this.groups.serves(worker.index)) this.renewal.closed(worker);
+        return;
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
       case 'signal':
         return this.options.signals.reported(message.signal);
       case 'connections':
-        return this.counts.answered(message.id, worker.index, message.count);
+        return this.groups.counts.answered(message.id, worker.index, message.count);
     }
-  }
-
-  private findGroup(key: string, generation: number): FallbackGroup | undefined {
-    const group = this.groups.get(key);
-    return group?.generation === generation ? group : undefined;
-  }
-
-  private workerClosed(worker: FallbackWorker, key: string, generation: number): void {
-    this.findGroup(key, generation)?.takeOver(worker.index);
-    for (const closing of [...this.closing]) {
-      if (closing.group.generation === generation) closing.workerLeft(worker.index);
-    }
-    if (!this.servesAnything(worker.index)) this.renewal.closed(worker);
-  }
-
-  private servesAnything(index: number): boolean {
-    return [...this.groups.values()].some((group) => group.ready.has(index));
   }
 
   private workerReady(worker: FallbackWorker, key: string, generation: number): void {
-    const group = this.findGroup(key, generation);
+    const group = this.groups.find(key, generation);
     if (!group) return;
     group.workerReady(worker.index);
     worker.servedAt ??= performance.now();
@@ -220,9 +169,8 @@ export class FallbackTree {
     const { index } = worker;
     debug('worker %d ended (code %s, signal %s)', index, code, signal);
     this.renewal.exited(worker);
-    this.counts.workerLeft(index);
-    for (const closing of [...this.closing]) closing.workerLeft(index);
-    if (!this.pool.get(index)) for (const group of this.groups.values()) group.takeOver(index);
+    // a canary that was ended may have a successor under its index already
+    this.groups.workerExited(index, this.pool.get(index) !== undefined);
     this.questions.workerLeft(worker);
     // without a handler, a signal that reaches a worker directly ends it before it can report it
     const direct = this.pool.graceMs(worker) === 0 ? RELAYED.get(signal ?? '') : undefined;
@@ -265,8 +213,11 @@ export class FallbackTree {
     this.pool.stopRestarts();
   }
 
+  /** The copy may be serving what the kernel has given it: it closes, and is ended soon after. */
   private giveUp(reason: string): void {
     this.becomeSingle(reason);
-    this.killAll();
+    const serving = this.pool.live.filter(({ servedAt }) => servedAt !== undefined);
+    for (const worker of serving) this.pool.send(worker, { kind: 'leave' });
+    setTimeout(() => this.killAll(), serving.length > 0 ? LEAVE_MS : 0).unref();
   }
 }

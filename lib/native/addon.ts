@@ -79,6 +79,11 @@ export interface Addon {
   /** Ends this process by the signal's default. */
   die(signal: number): number;
   setParentDeathSignal(signal: number): number;
+  /**
+   * Children that this thread forks from now on get this signal when it ends, from before their exec; 0: none do.
+   * -EBUSY: another thread has asked for it and is not through.
+   */
+  setChildDeathSignal(signal: number): number;
   blockedSignals(): number[] | number;
   /** 0: default, 1: ignored, 2: a handler. */
   disposition(signal: number): number;

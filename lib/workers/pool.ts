@@ -7,6 +7,8 @@ import { countDeath, respawnDelay } from './backoff';
 import { CONTROL_FD, launch } from './launch';
 import { COMMAND, type Handover, isOurs, type ToOrigin, type ToWorker } from './messages';
 
+const SIGKILL = 9;
+
 export interface Worker {
   readonly index: number;
   readonly process: ChildProcess;
@@ -75,12 +77,15 @@ export class WorkerPool {
     const { fds, handover } = events.sockets(index);
     addon.send(control, JSON.stringify(handover), fds);
     let child: ChildProcess;
+    // a worker sets it for itself, too (set*id and capabilities of the program clear it), but not before its first line
+    addon.setChildDeathSignal(SIGKILL);
     try {
       child = launch({ birth, index, controlFd: theirs, mark: `${mark(index)}/${CONTROL_FD}`, markName });
     } catch (error) {
       addon.close(control);
       return events.failed(index, error as Error);
     } finally {
+      addon.setChildDeathSignal(0);
       addon.close(theirs);
     }
     this.supervise({ index, process: child, control, watch: -1, startedAt: performance.now() });

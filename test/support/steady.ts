@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { TestContext } from 'node:test';
 import { type Kind, type Where, whoAnswers } from './clients';
 
 export interface Answers {
@@ -40,4 +41,11 @@ export class Steady {
     await Promise.all(this.clients);
     return this.answers;
   }
+}
+
+/** Such clients, until the test stops them or ends. */
+export function steady(t: TestContext, kind: Kind, where: Where, clients?: number): Steady {
+  const load = new Steady(kind, where, clients);
+  t.after(() => load.stop());
+  return load;
 }

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the tree ends where there is no addon: signals, exits, close(), as far as JavaScript can see to it.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { after, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from './support/app';
+import { exited, noneLeft, portFree, untilPortFree } from './support/ending';
+import { noted, RELAYED, startTree, type Tree, WAYS } from './support/signals';
+import { PackageWithoutAddon } from './support/without-addon';
+
+const bare = new PackageWithoutAddon();
+after(() => bare.remove());
+
+const noSetpriv = {
+  skip:
+    spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0
+      ? false
+      : 'there is no setpriv(1) that knows --pdeathsig',
+};
+
+/** A worker that runs no line of JavaScript any more. Requests that block would reach the origin, too. */
+async function blockWorker({ workers }: Tree): Promise<void> {
+  const [victim] = workers as [number];
+  process.kill(victim, 'SIGSTOP');
+  await until(() => /^State:\s+T/m.test(readFileSync(`/proc/${victim}/status`, 'utf8')), 'a stopped worker');
+}
+
+for (const [means, flags] of Object.entries(bare.means)) {
+  describe(means, () => {
+    test('signals reach every process exactly once, whichever way they come', async (t) => {
+      const tree = await startTree(t, { HANDLER: 'note' }, { hook: flags });
+      const { ledger, all } = tree;
+      let sent = 0;
+      for (const [way, send] of Object.entries(WAYS)) {
+        sent++;
+        for (const signal of RELAYED) {
+          send(tree, signal);
+          const everywhere = () => all.every((pid) => ledger.count(noted(signal), pid) >= sent);
+          await until(everywhere, `${signal} to ${way}:\n${JSON.stringify(ledger.entries)}`);
+        }
+        // longer than the origin waits for its own copy of what a worker has reported
+        await sleep(250);
+        for (const signal of RELAYED) {
+          for (const pid of all) assert.equal(ledger.count(noted(signal), pid), sent, `${signal} to ${way}`);
+        }
+      }
+    });
+
+    for (const [way, send] of Object.entries(WAYS)) {
+      test(`without a handler SIGTERM ends the tree by that signal: ${way}`, async (t) => {
+        const tree = await startTree(t, {}, { hook: flags });
+        send(tree, 'SIGTERM');
+        assert.deepEqual(await exited(tree.app), { code: null, signal: 'SIGTERM' });
+        await noneLeft(tree.workers);
+        await untilPortFree(tree.app.port);
+      });
+    }
+
+    test('a handler that exits in the origin does not cut off the workers', async (t) => {
+      const tree = await startTree(t, { HANDLER: 'late' }, { hook: flags });
+      process.kill(tree.origin, 'SIGTERM');
+      assert.deepEqual(await exited(tree.app), { code: 5, signal: null });
+      assert.deepEqual(tree.ledger.of(tree.origin), ['origin', noted('SIGTERM'), 'exit 5']);
+      for (const pid of tree.workers)
+        assert.deepEqual(tree.ledger.of(pid), ['worker', noted('SIGTERM'), 'done', 'exit 0']);
+      assert.ok(await portFree(tree.app.port), 'the port is free when the end can be seen');
+    });
+
+    test('signal-exit ends every process by the signal, once', async (t) => {
+      const tree = await startTree(t, { HANDLER: 'signal-exit' }, { hook: flags });
+      process.kill(tree.origin, 'SIGTERM');
+      assert.deepEqual(await exited(tree.app), { code: null, signal: 'SIGTERM' });
+      await noneLeft(tree.workers);
+      for (const pid of tree.all) assert.equal(tree.ledger.count('left null SIGTERM', pid), 1);
+    });
+
+    test('the usual graceful shutdown ends everything with status 0', async (t) => {
+      const tree = await startTree(t, { HANDLER: 'graceful' }, { hook: flags });
+      process.kill(tree.origin, 'SIGTERM');
+      assert.deepEqual(await exited(tree.app), { code: 0, signal: null });
+      assert.ok(await portFree(tree.app.port));
+      await noneLeft(tree.workers);
+      for (const pid of tree.all) assert.equal(tree.ledger.count(noted('SIGTERM'), pid), 1);
+    });
+
+    test('process.exit() in the origin ends the workers with the same status', async (t) => {
+      const tree = await startTree(t, { TRIGGER: 'exit' }, { hook: flags });
+      process.kill(tree.origin, 'SIGUSR1');
+      assert.deepEqual(await exited(tree.app), { code: 7, signal: null });
+      assert.ok(await portFree(tree.app.port));
+      await noneLeft(tree.workers);
+      for (const pid of tree.all) assert.equal(tree.ledger.count('exit 7', pid), 1);
+    });
+
+    test('server.close() in the origin closes all, and calls back when the port is free', async (t) => {
+      const tree = await startTree(t, { TRIGGER: 'close' }, { hook: flags });
+      process.kill(tree.origin, 'SIGUSR1');
+      assert.deepEqual(await exited(tree.app), { code: 0, signal: null });
+      assert.ok(await portFree(tree.app.port));
+      await noneLeft(tree.workers);
+      assert.equal(tree.ledger.count('closed', tree.origin), 1);
+    });
+
+    for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+      test(`${signal} to the origin leaves no orphan, though a worker is blocked`, noSetpriv, async (t) => {
+        const tree = await startTree(t, {}, { hook: flags });
+        await blockWorker(tree);
+        process.kill(tree.origin, signal);
+        assert.deepEqual(await exited(tree.app), { code: null, signal });
+        await noneLeft(tree.workers);
+        t.diagnostic(`the port was free after ${Math.round(await untilPortFree(tree.app.port))} ms`);
+      });
+    }
+
+    test('process.exit() in the origin ends a blocked worker, too', async (t) => {
+      const tree = await startTree(t, { TRIGGER: 'exit' }, { hook: flags });
+      await blockWorker(tree);
+      process.kill(tree.origin, 'SIGUSR1');
+      assert.deepEqual(await exited(tree.app), { code: 7, signal: null });
+      assert.ok(await portFree(tree.app.port));
+      await noneLeft(tree.workers);
+    });
+  });
+}
