@@ -16,10 +16,10 @@ import { OriginSignals } from './signals/origin-signals';
 import type { State } from './state';
 import { Worker } from './worker/worker';
 
-/** core/index/workers/fd: how the origin marks a worker that it starts. */
-const WORKER_MARK = /^(\d+|none)\/\d+\/(\d+)\/(\d+)$/;
+/** core/index/workers/origin's pid/fd: how the origin marks a worker that it starts. */
+const WORKER_MARK = /^(\d+|none)\/\d+\/(\d+)\/\d+\/(\d+)$/;
 /** The same where there is no addon, and so no control socket. */
-const FALLBACK_MARK = /^(\d+|none)\/\d+\/(\d+)\/ipc$/;
+const FALLBACK_MARK = /^(\d+|none)\/\d+\/(\d+)\/\d+\/ipc$/;
 
 /** When the first listen() on a fixed port binds, in a program that may be multiplied. */
 export function startOrigin(preload: Preload): void {

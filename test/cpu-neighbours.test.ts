@@ -19,8 +19,8 @@ function system(processes: Record<number, [parent: number, environment: string[]
 test('a program started with an empty environment is known by its ancestors', () => {
   const read = system({
     10: [1, ['A=1']],
-    11: [10, ['FASTSOCKET_CORE=0/1/2/4']],
-    12: [10, ['FASTSOCKET_CORE=1/2/2/4']],
+    11: [10, ['FASTSOCKET_CORE=0/1/2/10/4']],
+    12: [10, ['FASTSOCKET_CORE=1/2/2/10/ipc']],
     13: [11, []],
     14: [10, []],
     15: [14, []],
@@ -34,7 +34,7 @@ test('a program started with an empty environment is known by its ancestors', ()
 test('the origin may be process 1 of a container', () => {
   const read = system({
     1: [0, []],
-    11: [1, ['FASTSOCKET_CORE=0/1/2/4']],
+    11: [1, ['FASTSOCKET_CORE=0/1/2/1/4']],
     14: [1, []],
   });
   assert.equal(insideTree(14, read), true);
@@ -45,16 +45,27 @@ test('two apps under one parent are two trees', () => {
   const read = system({
     5: [1, []],
     10: [5, []],
-    11: [10, ['FASTSOCKET_CORE=0/1/2/4']],
+    11: [10, ['FASTSOCKET_CORE=0/1/2/10/4']],
     20: [5, []],
   });
   assert.equal(insideTree(20, read), false);
 });
 
+test('workers that have lost their origin do not make their new parent one', () => {
+  for (const reaper of [1, 5]) {
+    const read = system({
+      [reaper]: [0, []],
+      11: [reaper, ['FASTSOCKET_CORE=0/1/2/10/4']],
+      20: [reaper, []],
+    });
+    assert.equal(insideTree(20, read), false, `adopted by ${reaper}`);
+  }
+});
+
 test('cores of other apps', () => {
   const read = system({
-    11: [10, ['X=1', 'FASTSOCKET_CORE=3/1/2/4']],
-    12: [10, ['FASTSOCKET_CORE=none/2/2/4']],
+    11: [10, ['X=1', 'FASTSOCKET_CORE=3/1/2/10/4']],
+    12: [10, ['FASTSOCKET_CORE=none/2/2/10/4']],
     13: [11, ['FASTSOCKET_CORE=3']],
     14: [1, ['FASTSOCKET_CORE=5']],
   });

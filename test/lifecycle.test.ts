@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
-import { CANARY, ELSEWHERE_MS, FORK_GRACE_MS, Lifecycle, SETTLED_MS } from '../lib/workers/lifecycle';
+import {
+  AFTER_SIGNAL_MS,
+  CANARY,
+  ELSEWHERE_MS,
+  FORK_GRACE_MS,
+  Lifecycle,
+  SETTLED_MS,
+} from '../lib/workers/lifecycle';
 
 interface Group {
   key: string;
@@ -111,6 +118,21 @@ describe('from one process to many', () => {
       assert.equal(world.seen.length, 2, reason);
       t.mock.timers.reset();
     }
+  });
+
+  test('a canary that ends after a signal proves nothing: another one follows if the app goes on', (t) => {
+    const { lifecycle, seen, pass, open, close } = set(t);
+    const group = open();
+    pass(SETTLED_MS);
+    assert.equal(lifecycle.canaryObeyed(), true);
+    pass(AFTER_SIGNAL_MS);
+    pass(0);
+    assert.deepEqual(seen, ['start 1', 'start 1']);
+    assert.equal(lifecycle.canaryObeyed(), true);
+    close(group);
+    pass(60_000);
+    assert.deepEqual(seen, ['start 1', 'start 1']);
+    assert.equal(lifecycle.canaryObeyed(), false);
   });
 
   test('an address the origin listens on a little later is no reason', (t) => {

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
+// Connections are served on the CPU where their packets arrive, if they arrive on several, and evenly if they do not.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { addonPath } from './support/addon';
-import { type App, fixture, startApp, until } from './support/app';
+import { type App, fixture, freePort, startApp, until } from './support/app';
 import { type Link, link, whyNoNamespaces } from './support/netns';
 
-const skip = whyNoNamespaces() ?? (availableParallelism() < 2 && 'needs two CPUs');
+const oneCpu = availableParallelism() < 2 && 'needs two CPUs';
+const skip = whyNoNamespaces() ?? oneCpu;
 const PORT = 8080;
 const COUNT = 2_000;
-/** What `auto` has to see before it steers by CPU, and the time its reports take. */
+/**
+ * `auto` steers evenly until it has seen 200 arrivals (MIN_SAMPLES in lib/steering/policy.ts), and workers report theirs
+ * four times a second. Connections count from the moment that the log says "by CPU"; with `cpu` from the first on.
+ */
 const WARM_UP = 600;
 
 interface Visits {
@@ -19,18 +24,20 @@ interface Visits {
   byPid: Map<string, number>;
 }
 
-/** What `count` short connections from the client's namespace were told. */
-async function visit(net: Link, count: number, env: Record<string, string> = {}): Promise<Visits> {
-  const [command, ...words] = [...net.client.prefix, process.execPath, fixture('visitor.js')];
+interface Place {
+  host: string;
+  port: number;
+  /** Words before the command of the clients. */
+  prefix: string[];
+}
+
+const across = ({ address, client }: Link): Place => ({ host: address, port: PORT, prefix: client.prefix });
+
+/** What `count` short connections were told. */
+async function visit({ host, port, prefix }: Place, count: number): Promise<Visits> {
+  const [command, ...words] = [...prefix, process.execPath, fixture('visitor.js')];
   const { stdout } = await promisify(execFile)(command as string, words, {
-    env: {
-      ...process.env,
-      HOST: net.address,
-      PORT: String(PORT),
-      COUNT: String(count),
-      ADDON: addonPath(),
-      ...env,
-    },
+    env: { ...process.env, HOST: host, PORT: String(port), COUNT: String(count) },
     maxBuffer: 1 << 24,
   });
   const lines = stdout
@@ -47,22 +54,17 @@ async function visit(net: Link, count: number, env: Record<string, string> = {})
   return { local: lines.filter(([, cpu, core]) => cpu === core).length, byPid };
 }
 
-function start(t: TestContext, net: Link, steer: string): App {
+async function start(t: TestContext, steer: string, port = PORT, prefix: string[] = []): Promise<App> {
   const app = startApp(fixture('locality-app.js'), {
-    port: PORT,
-    prefix: net.server.prefix,
+    port,
+    prefix,
     env: { FASTSOCKET_STEER: steer, ADDON: addonPath() },
   });
   t.after(() => app.stop());
+  await app.said(/worker 1 is ready/);
+  await app.said(/worker 2 is ready/);
   return app;
 }
-
-const both = (app: App) =>
-  until(
-    () =>
-      /worker 1 is ready[\s\S]*worker 2 is ready|worker 2 is ready[\s\S]*worker 1 is ready/.test(app.stderr),
-    `two workers:\n${app.stderr}`,
-  );
 
 function assertShared({ byPid }: Visits, count: number): void {
   assert.equal(byPid.size, 2, `${[...byPid]}`);
@@ -75,15 +77,14 @@ for (const steer of ['auto', 'cpu']) {
     skip,
   }, async (t) => {
     const net = link(t, '3');
-    const app = start(t, net, steer);
-    await both(app);
+    const app = await start(t, steer, PORT, net.server.prefix);
     if (steer === 'auto') {
       await until(async () => {
-        await visit(net, WARM_UP);
+        await visit(across(net), WARM_UP);
         return /steering: .*by CPU/.test(app.stderr);
       }, `steering by CPU:\n${app.stderr}`);
     }
-    const visits = await visit(net, COUNT);
+    const visits = await visit(across(net), COUNT);
     assert.equal(visits.local, COUNT);
     assertShared(visits, COUNT);
   });
@@ -91,17 +92,32 @@ for (const steer of ['auto', 'cpu']) {
 
 test('by hash about half are served where they arrive: the control', { skip }, async (t) => {
   const net = link(t, '3');
-  await both(start(t, net, 'hash'));
-  const visits = await visit(net, COUNT);
+  await start(t, 'hash', PORT, net.server.prefix);
+  const visits = await visit(across(net), COUNT);
   // binomial, 2,000 draws at one half: 45-55 % is 4.5 standard deviations
   assert.ok(visits.local > COUNT * 0.45 && visits.local < COUNT * 0.55, `${visits.local} local`);
   assertShared(visits, COUNT);
 });
 
+/** `auto` sees much more than it needs for a decision, and both workers go on serving. */
+async function assertStaysEven(place: Place): Promise<void> {
+  for (let seen = 0; seen < 4 * WARM_UP; seen += WARM_UP) {
+    await visit(place, WARM_UP);
+  }
+  assertShared(await visit(place, COUNT), COUNT);
+}
+
 test('packets that all arrive on one CPU: both workers serve all the same', { skip }, async (t) => {
   const net = link(t, '1');
-  const app = start(t, net, 'auto');
-  await both(app);
-  for (let round = 0; round < 4; round++) await visit(net, WARM_UP);
-  assertShared(await visit(net, COUNT), COUNT);
+  await start(t, 'auto', PORT, net.server.prefix);
+  await assertStaysEven(across(net));
+});
+
+test('loopback, where a packet arrives on the CPU of its sender: both workers serve', {
+  skip: oneCpu,
+}, async (t) => {
+  const place = { host: '127.0.0.1', port: await freePort('127.0.0.1'), prefix: [] };
+  const app = await start(t, 'auto', place.port);
+  await assertStaysEven(place);
+  assert.doesNotMatch(app.stderr, /steering: .*by CPU/);
 });

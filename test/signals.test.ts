@@ -1,23 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A signal that the app handles, or does not: whichever way it comes, the tree behaves as the single process would.
+// A signal that the app handles: whichever way it comes, every process behaves as the single process would, once.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from './support/app';
-import { exited, noneLeft, portFree } from './support/ending';
-import { noted, RELAYED, startTree, type Tree, WAYS } from './support/signals';
+import { endsLike, noted, RELAYED, startTree, WAYS } from './support/signals';
 
 /** Longer than the origin waits for its own copy of a signal that a worker has reported. */
 const SETTLED_MS = 250;
-
-async function endsLike(
-  tree: Tree,
-  expected: { code: number | null; signal: NodeJS.Signals | null },
-): Promise<void> {
-  assert.deepEqual(await exited(tree.app), expected);
-  assert.ok(await portFree(tree.app.port), 'the port is free when the end can be seen');
-  await noneLeft(tree.workers);
-}
 
 describe('with a handler', () => {
   test('every process runs it exactly once, whichever way the signal came', async (t) => {
@@ -45,29 +35,6 @@ describe('with a handler', () => {
     }
     assert.deepEqual(tree.app.workers(), tree.workers);
   });
-});
-
-describe('without a handler', () => {
-  for (const signal of RELAYED) {
-    test(`${signal} ends the tree at once, as it ends plain Node`, async (t) => {
-      const plain = await startTree(t, {}, { hook: false });
-      WAYS['the origin']?.(plain, signal);
-      const expected = await exited(plain.app);
-      assert.deepEqual(expected, { code: null, signal });
-      for (const [way, send] of Object.entries(WAYS)) {
-        await t.test(way, async (t) => {
-          const tree = await startTree(t);
-          send(tree, signal);
-          await endsLike(tree, expected);
-          assert.deepEqual(
-            tree.ledger.entries.filter(({ event }) => event.startsWith('exit')),
-            [],
-            'no exit handler runs',
-          );
-        });
-      }
-    });
-  }
 });
 
 describe('with a handler that ends the origin at once', () => {

@@ -2,8 +2,8 @@
 import { markerName } from '../config/environment';
 import type { ReadText } from './read';
 
-/** Marker of a worker in the environment it was started with: core/index/workers/descriptor, or `ipc` without the addon. */
-const WORKER = /^(\d+|none)\/\d+\/\d+\/(?:\d+|ipc)$/;
+/** Marker of a worker in the environment it was started with: core/index/workers/origin's pid/descriptor, or `ipc`. */
+const WORKER = /^(\d+|none)\/\d+\/\d+\/(\d+)\/(?:\d+|ipc)$/;
 const DEPTH = 32;
 
 /** The marker in a process's first environment (proc(5): /proc/PID/environ is what execve was given); undefined: none. */
@@ -13,6 +13,12 @@ export function markerOf(pid: number, read: ReadText): string | undefined {
     ?.split('\0')
     .find((word) => word.startsWith(prefix));
   return entry?.slice(prefix.length);
+}
+
+/** Pid of the origin that started this worker; undefined: it is none. */
+function originOf(pid: number, read: ReadText): number | undefined {
+  const match = WORKER.exec(markerOf(pid, read) ?? '');
+  return match ? Number(match[2]) : undefined;
 }
 
 function childrenOf(pid: number, read: ReadText): number[] {
@@ -26,12 +32,13 @@ function parentOf(pid: number, read: ReadText): number {
 
 /**
  * Whether a program belongs to a tree although its environment does not say so (it was started with an environment of
- * its own): one of its ancestors was started as a worker, or has a child that was.
+ * its own): one of its ancestors was started as a worker, or has started one. Workers of a dead origin, which end within
+ * milliseconds, are children of process 1 or of a subreaper (prctl(2)) until then, and say nothing about that one.
  */
 export function insideTree(pid: number, read: ReadText): boolean {
   for (let at = parentOf(pid, read), depth = 0; at > 0 && depth < DEPTH; at = parentOf(at, read), depth++) {
     if (markerOf(at, read) !== undefined) return true;
-    if (childrenOf(at, read).some((child) => WORKER.test(markerOf(child, read) ?? ''))) return true;
+    if (childrenOf(at, read).some((child) => originOf(child, read) === at)) return true;
   }
   return false;
 }

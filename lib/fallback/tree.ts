@@ -47,7 +47,7 @@ export class FallbackTree {
       birth,
       exitWaitMs: plan.exitWaitMs,
       markName: markerName,
-      mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/ipc`,
+      mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}/ipc`,
       prefix: (index) => plan.prefixes[index] ?? [],
       events: {
         message: (worker, message) => this.message(worker, message),
@@ -175,6 +175,7 @@ export class FallbackTree {
     // without a handler, a signal that reaches a worker directly ends it before it can report it
     const direct = this.pool.graceMs(worker) === 0 ? RELAYED.get(signal ?? '') : undefined;
     if (direct !== undefined) this.options.signals.reported(direct);
+    if (worker.toldAt !== undefined && this.lifecycle.canaryObeyed()) return;
     if (this.lifecycle.canaryExited(code, signal)) return;
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     const delay = this.pool.restart(index, this.pool.graceMs(worker));

@@ -8,7 +8,7 @@ export interface ControlMessage {
 }
 
 export interface Addon {
-  /** Raised when a function changes its meaning: the loader refuses another version. */
+  /** Raised when a function is added or changes its meaning: the loader refuses another version. */
   version: number;
 
   /** SO_REUSEPORT on a socket that is bound and does not listen yet. */
@@ -99,7 +99,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 1;
+const VERSION = 2;
 
 export interface LoadedAddon {
   addon?: Addon;

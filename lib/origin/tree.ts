@@ -50,7 +50,7 @@ export class Tree {
       addon: plan.addon,
       birth,
       markName: markerName,
-      mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}`,
+      mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}`,
       events: {
         message: (worker, message) => this.message(worker, message),
         signal: (_worker, signal) => signals.reported(signal),
@@ -263,6 +263,7 @@ export class Tree {
     this.groups.ended(index, this.pool.get(index) !== undefined);
     const toldAt = this.toldAt.get(worker);
     this.toldAt.delete(worker);
+    if (toldAt !== undefined && this.lifecycle.canaryObeyed()) return;
     if (this.lifecycle.canaryExited(code, signal)) return;
     for (const group of this.groups) this.resteer(group);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;

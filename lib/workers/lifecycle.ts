@@ -7,6 +7,8 @@ export const SETTLED_MS = 100;
 export const FORK_GRACE_MS = 1_000;
 /** A copy that listens where the original does not: how long the original may take to do the same. */
 export const ELSEWHERE_MS = 2_000;
+/** An app that has been told of a signal and is still there after this long goes on. */
+export const AFTER_SIGNAL_MS = 1_000;
 const CANARY_MIN_MS = 10_000;
 const CANARY_STARTS = 5;
 
@@ -113,6 +115,22 @@ export class Lifecycle {
     if (this.state !== 'canary') return false;
     const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
     this.fail(`the copy ${how} before it listened on everything the original listens on`);
+    return true;
+  }
+
+  /**
+   * The canary has ended after a signal that it was told of: it did as it was told, or had no handler yet. That says
+   * nothing about copies; where the app goes on, another one follows. Returns false where there is no canary.
+   */
+  canaryObeyed(): boolean {
+    if (this.state !== 'canary') return false;
+    this.state = 'idle';
+    clearTimeout(this.deadline);
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      this.wait();
+    }, AFTER_SIGNAL_MS);
+    this.timer.unref();
     return true;
   }
 

@@ -143,14 +143,16 @@ export function settle(outcomes: readonly Outcome[], ledger: string, kills: read
   const accounts = nothing();
   const unnoted = new Set<Kill>();
   for (const outcome of outcomes) {
-    const { id, end, ended } = outcome;
+    const { id, end, begun, ended } = outcome;
     if ((requests.get(id) ?? 0) > 1) accounts.wrong++;
     if (end !== 'broken') {
       accounts[end]++;
       continue;
     }
-    const kill = kills.filter(({ at }) => at <= ended).at(-1);
-    accounts[kill && hadAccepted(outcome, kill, notes, unnoted) ? 'accepted' : 'queued']++;
+    const excused = kills
+      .filter(({ at }) => begun <= at && at <= ended)
+      .some((kill) => hadAccepted(outcome, kill, notes, unnoted));
+    accounts[excused ? 'accepted' : 'queued']++;
   }
   return accounts;
 }

@@ -42,14 +42,14 @@ export async function freePort(host = '0.0.0.0'): Promise<number> {
 /** Waits until `check` gives something truthy; throws with `what` after `ms`. */
 export async function until<T>(
   check: () => T | Promise<T>,
-  what: string,
+  what: string | (() => string),
   ms = 15_000,
 ): Promise<Exclude<NonNullable<T>, false>> {
   const end = Date.now() + ms;
   for (;;) {
     const result = await check();
     if (result) return result as Exclude<NonNullable<T>, false>;
-    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${typeof what === 'string' ? what : what()}`);
     await sleep(10);
   }
 }
@@ -221,12 +221,16 @@ export async function answering(port: number, host?: string): Promise<void> {
 
 /** Waits until `workers` workers serve and the origin stands by; returns their pids. */
 export async function multiplied(app: App, workers = 2, host?: string): Promise<number[]> {
-  await until(() => {
-    if (app.child.exitCode !== null || app.child.signalCode !== null)
-      throw new Error(`the app has ended:\n${app.stderr}`);
-    const ready = new Set([...app.stderr.matchAll(/worker (\d+) is ready/g)].map(([, index]) => index));
-    return ready.size >= workers;
-  }, `${workers} workers ready:\n${app.stderr}`);
+  await until(
+    () => {
+      if (app.child.exitCode !== null || app.child.signalCode !== null)
+        throw new Error(`the app has ended:\n${app.stderr}`);
+      const ready = new Set([...app.stderr.matchAll(/worker (\d+) is ready/g)].map(([, index]) => index));
+      return ready.size >= workers;
+    },
+    () => `${workers} workers ready:\n${app.stderr}`,
+    30_000,
+  );
   await answering(app.port, host);
   return app.workers();
 }

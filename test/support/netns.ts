@@ -1,27 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import type { TestContext } from 'node:test';
+
+const nameFor = (role: string) => `fs-${role}-${process.pid}-${Math.floor(Math.random() * 1e6)}`;
+const remove = (name: string) => spawnSync('ip', ['netns', 'del', name]);
+const ip = (...words: string[]) => execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'inherit'] });
+
+/** Namespaces of test processes that were killed before they could remove them. */
+function removeLeftOver(): void {
+  for (const line of spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout.split('\n')) {
+    const [, name, pid] = /^(fs-[a-z]+-(\d+)-\d+)/.exec(line) ?? [];
+    if (name !== undefined && !existsSync(`/proc/${pid}`)) remove(name);
+  }
+}
 
 /** Why network namespaces cannot be made here; undefined where they can. */
 export function whyNoNamespaces(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root for network namespaces';
-  const name = `fs-probe-${process.pid}`;
+  const name = nameFor('probe');
   const { status, error } = spawnSync('ip', ['netns', 'add', name]);
   if (error || status !== 0) return 'network namespaces cannot be made here';
-  spawnSync('ip', ['netns', 'del', name]);
+  remove(name);
+  removeLeftOver();
   return undefined;
 }
-
-const ip = (...words: string[]) => execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'inherit'] });
 
 /** A network namespace of the test's own, gone when it ends. */
 export class Namespace {
   readonly name: string;
 
   constructor(t: TestContext, role: string) {
-    this.name = `fs-${role}-${process.pid}-${Math.floor(Math.random() * 1e6)}`;
+    this.name = nameFor(role);
+    t.after(() => remove(this.name));
     ip('netns', 'add', this.name);
-    t.after(() => spawnSync('ip', ['netns', 'del', this.name]));
     this.run('ip', 'link', 'set', 'lo', 'up');
   }
 

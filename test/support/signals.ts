@@ -1,7 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import type { TestContext } from 'node:test';
-import { type App, type AppOptions, answering, fixture, freePort, multiplied, startApp } from './app';
+import {
+  type App,
+  type AppOptions,
+  answering,
+  type Ended,
+  fixture,
+  freePort,
+  multiplied,
+  startApp,
+} from './app';
+import { exited, noneLeft, portFree } from './ending';
 import { Ledger } from './ledger';
 
 export const RELAYED = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2'] as const satisfies NodeJS.Signals[];
@@ -57,3 +68,10 @@ export const WAYS: Record<string, (tree: Tree, signal: NodeJS.Signals) => void> 
   'every process, origin first': ({ all }, signal) => all.forEach((pid) => send(pid, signal)),
   'every process, workers first': ({ all }, signal) => [...all].reverse().forEach((pid) => send(pid, signal)),
 };
+
+/** The origin ends so; when that can be seen its port is free, and no worker is left. */
+export async function endsLike(tree: Tree, expected: Ended): Promise<void> {
+  assert.deepEqual(await exited(tree.app), expected);
+  assert.ok(await portFree(tree.app.port), 'the port is free when the end can be seen');
+  await noneLeft(tree.workers);
+}
