@@ -3,6 +3,7 @@ import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
 import { debug, say } from '../log';
 import type { Attempts } from '../origin/attempts';
+import { judgeCanary } from '../origin/canary-end';
 import { appForks, onClusterFork } from '../origin/eligible';
 import type { OriginSignals } from '../signals/origin-signals';
 import { RELAYED } from '../signals/relayed';
@@ -175,8 +176,13 @@ export class FallbackTree {
     // without a handler, a signal that reaches a worker directly ends it before it can report it
     const direct = this.pool.graceMs(worker) === 0 ? RELAYED.get(signal ?? '') : undefined;
     if (direct !== undefined) this.options.signals.reported(direct);
-    if (worker.toldAt !== undefined && this.lifecycle.canaryObeyed()) return;
-    if (this.lifecycle.canaryExited(code, signal)) return;
+    if (this.lifecycle.state === 'canary') {
+      return judgeCanary(this.lifecycle, this.options.signals, {
+        code,
+        signal,
+        told: worker.toldAt !== undefined,
+      });
+    }
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     const delay = this.pool.restart(index, this.pool.graceMs(worker));
     debug('worker %d is started again in %d ms', index, delay);

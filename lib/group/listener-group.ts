@@ -118,12 +118,13 @@ export class ListenerGroup {
    */
   settle(live: readonly number[]): void {
     if (this.hasProgram || this.closing) return;
+    // who comes comes before the others go: with nobody in the group a SYN is refused
+    if (live.length === 0 && this.away.has(0)) this.comeBack();
     for (let i = 1; i < this.sockets.length; i++) {
       if (live.includes(i)) this.away.delete(i);
       else if (!this.away.has(i)) this.leave(i);
     }
     if (live.length > 0 && !this.away.has(0)) this.leave(0);
-    else if (live.length === 0 && this.away.has(0)) this.comeBack();
   }
 
   /**

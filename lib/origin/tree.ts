@@ -13,6 +13,7 @@ import type { ToOrigin, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
 import type { Attempts } from './attempts';
+import { judgeCanary } from './canary-end';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
@@ -263,8 +264,9 @@ export class Tree {
     this.groups.ended(index, this.pool.get(index) !== undefined);
     const toldAt = this.toldAt.get(worker);
     this.toldAt.delete(worker);
-    if (toldAt !== undefined && this.lifecycle.canaryObeyed()) return;
-    if (this.lifecycle.canaryExited(code, signal)) return;
+    if (this.lifecycle.state === 'canary') {
+      return judgeCanary(this.lifecycle, this.options.signals, { code, signal, told: toldAt !== undefined });
+    }
     for (const group of this.groups) this.resteer(group);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     // a worker that ends after SIGTERM ends as the app wants it; if the origin is still there much later, it does not

@@ -48,14 +48,21 @@ export class OriginSignals {
 
   /** A signal reached a worker only (a pid file names its last writer): it counts as if it had come here, once. */
   reported(signal: number): void {
-    setTimeout(() => {
-      const last = this.receivedAt.get(signal) ?? Number.NEGATIVE_INFINITY;
-      if (performance.now() - last < SAME_SIGNAL_MS) return;
+    this.whetherReceived(signal, (received) => {
+      if (received) return;
       const name = nameOf(signal);
       if (name === undefined || this.tree?.addon.disposition(signal) === 1) return;
       debug('%s reached a worker only: it acts as if it had come to the origin', name);
       this.receivedAt.set(signal, performance.now());
       process.kill(process.pid, signal);
+    });
+  }
+
+  /** Answers when a signal that a worker has got would have been handled here, too, if it was meant for all. */
+  whetherReceived(signal: number, answer: (received: boolean) => void): void {
+    setTimeout(() => {
+      const last = this.receivedAt.get(signal) ?? Number.NEGATIVE_INFINITY;
+      answer(performance.now() - last < SAME_SIGNAL_MS);
     }, REPORT_WAIT_MS);
   }
 
@@ -75,6 +82,8 @@ export class OriginSignals {
       if (name !== undefined && process.listenerCount(name) === 0) this.waitForTold();
       return false;
     });
+    // before the first fork: from then on somebody else has these sockets, too
+    this.refreshGuard();
   }
 
   /**
