@@ -34,7 +34,7 @@ const said = (app: App): string => app.stderr.replace(/^FASTSOCKET .*\n/gm, '');
 
 describe('a signal while the first copy starts', () => {
   test('SIGHUP as a reload does not end multiplying', async (t) => {
-    for (const ms of MOMENTS_MS) {
+    for (const ms of [0, 20, 40, 60]) {
       const { app, ledger } = await signalled(t, 'SIGHUP', 'note', ms);
       await multiplied(app, 2, '127.0.0.1');
       assert.equal(said(app), '');
