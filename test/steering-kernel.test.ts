@@ -192,10 +192,9 @@ test('a group of 129: 128 CPUs, each with its own probability, and a weighted po
     for (const [index, p] of expected(table, cpu, 1)) due.set(index, (due.get(index) ?? 0) + p / 128);
   }
   assert.ok(worst < 5, `largest surprise of a CPU ${worst}`);
-  assert.ok(
-    Math.abs(surprise(total, due, 128 * 60)) < 5,
-    `over all sockets ${surprise(total, due, 128 * 60)}`,
-  );
+  // the sum of draws from 128 urns varies less than as many from one: only too much of it is a fault
+  const overall = surprise(total, due, 128 * 60);
+  assert.ok(overall < 5, `over all sockets ${overall}`);
   assert.equal(total.has(0), false, 'the origin got none');
 });
 
