@@ -45,7 +45,8 @@ export class ArrivalSampler {
     const cpu = this.addon.incomingCpu(client.fd);
     if (cpu < 0) return;
     this.counts.set(cpu, (this.counts.get(cpu) ?? 0) + 1);
-    this.timer ??= setTimeout(() => this.flush(), REPORT_MS).unref();
+    // at the same moment in every worker: reports of different spans would look like a lopsided machine
+    this.timer ??= setTimeout(() => this.flush(), REPORT_MS - (Date.now() % REPORT_MS)).unref();
   }
 
   private flush(): void {

@@ -8,6 +8,8 @@ import type { ListenerGroup } from './listener-group';
 const HALF_LIFE = 4_000;
 /** How many new samples are worth a new decision. */
 const STEP = 100;
+/** Reports that are made at one moment are in after this time; less than the time to the next ones (REPORT_MS). */
+const TOGETHER_MS = 100;
 const ENOMEM = -12;
 
 /** The program that selects the origin's own socket, index 0, and no other. */
@@ -18,6 +20,8 @@ export function originOnlyProgram(): Uint8Array {
 /** Knows where connections arrive, and puts the policy's table into the kernel. */
 export class Steering {
   private readonly arrivals: number[] = [];
+  private readonly pending: [cpu: number, count: number][] = [];
+  private timer: NodeJS.Timeout | undefined;
   private fresh = 0;
   private readonly decisions = new WeakMap<ListenerGroup, Decision>();
 
@@ -27,8 +31,19 @@ export class Steering {
     private readonly explain: (why: string) => void,
   ) {}
 
-  /** Counts arrivals by CPU. Returns true when there are enough new ones for a new decision. */
-  arrived(cpus: readonly [cpu: number, count: number][]): boolean {
+  /**
+   * Counts arrivals by CPU. `decide` is called when there are enough new ones for a new decision, and never between the
+   * reports that the workers make at one moment: where steering is by CPU each of them tells of its own CPU alone.
+   */
+  arrived(cpus: readonly [cpu: number, count: number][], decide: () => void): void {
+    this.pending.push(...cpus);
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      if (this.count(this.pending.splice(0))) decide();
+    }, TOGETHER_MS).unref();
+  }
+
+  private count(cpus: readonly [cpu: number, count: number][]): boolean {
     let total = 0;
     for (const [cpu, count] of cpus) {
       while (this.arrivals.length <= cpu) this.arrivals.push(0);

@@ -227,8 +227,9 @@ export class Tree {
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
       case 'arrivals':
-        if (this.steering.arrived(message.cpus)) for (const group of this.groups) this.resteer(group);
-        return;
+        return this.steering.arrived(message.cpus, () => {
+          for (const group of this.groups) this.resteer(group);
+        });
       case 'connections':
         return this.counts.answered(message.id, worker.index, message.count);
     }
