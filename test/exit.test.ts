@@ -56,6 +56,17 @@ describe('process.exit() in the origin', () => {
       assert.deepEqual(tree.ledger.of(pid).slice(1), [noted('SIGHUP'), 'exit 7']);
   });
 
+  test('does not wait for a copy that is still starting', async (t) => {
+    const slow = { SLOW_COPY: '30000', HANDLER: 'exit', FASTSOCKET_EXIT_WAIT_MS: '60000' };
+    const tree = await startTree(t, slow, { waitFor: 'answer' });
+    await until(() => tree.ledger.count('starts') === 1, 'the copy');
+    process.kill(tree.origin, 'SIGTERM');
+    const start = performance.now();
+    assert.deepEqual(await exited(tree.app), { code: 3, signal: null });
+    assert.ok(performance.now() - start < 15_000);
+    assert.ok(await portFree(tree.app.port));
+  });
+
   test('ends a worker whose loop is blocked, too', async (t) => {
     const tree = await startTree(t, { TRIGGER: 'exit' });
     const blocked = await blockOne(tree);
@@ -117,8 +128,11 @@ const HINDRANCES: Record<string, (t: TestContext) => Promise<Tree>> = {
   },
   'all processes under another user since before listen()': (t) => startTree(t, { DROP_TO: '65534' }),
   'all processes under another user since after listen()': (t) => startTree(t, { DROP_LATER: '65534' }),
-  'another user and a blocked loop': async (t) => {
-    const tree = await startTree(t, { DROP_LATER: '65534' });
+  // the kernel forgets the parent-death signal there (kernel/cred.c, commit_creds)
+  'all processes under another user since a moment ago, and a blocked loop': async (t) => {
+    const tree = await startTree(t, { HANDLER: 'drop', SIGNALS: 'SIGUSR2' });
+    process.kill(tree.origin, 'SIGUSR2');
+    await until(() => tree.all.every((pid) => tree.ledger.count('dropped', pid) === 1), 'another user');
     await blockOne(tree);
     return tree;
   },

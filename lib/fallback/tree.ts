@@ -87,6 +87,7 @@ export class FallbackTree {
       addon: signalFace(),
       exitWaitMs: plan.exitWaitMs,
       relay: (signal) => this.pool.relay(signal),
+      endStarting: () => this.endStarting(),
       tellExit: (code) => this.pool.live.forEach((worker) => this.pool.send(worker, { kind: 'exit', code })),
       sockets: () => [],
       pids: () => this.pool.pids(),
@@ -117,7 +118,7 @@ export class FallbackTree {
     if (this.groups.size === 0) {
       this.pool.stopRestarts();
       // those that have not come to listen yet would do it alone now
-      for (const worker of this.pool.live) if (worker.servedAt === undefined) this.pool.kill(worker);
+      this.endStarting();
     }
     this.lifecycle.groupClosed();
   }
@@ -186,6 +187,10 @@ export class FallbackTree {
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     const delay = this.pool.restart(index, this.pool.graceMs(worker));
     debug('worker %d is started again in %d ms', index, delay);
+  }
+
+  private endStarting(): void {
+    for (const worker of this.pool.live) if (worker.servedAt === undefined) this.pool.kill(worker);
   }
 
   private startFailed(index: number, error: Error): void {

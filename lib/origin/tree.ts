@@ -91,6 +91,7 @@ export class Tree {
       addon: plan.addon,
       exitWaitMs: plan.exitWaitMs,
       relay: (signal) => this.relay(signal),
+      endStarting: () => this.endStarting(),
       tellExit: (code) => this.tellAll({ kind: 'exit', code }),
       sockets: () => this.groups.sockets(),
       pids: () => this.pool.pids(),
@@ -275,6 +276,10 @@ export class Tree {
     const delay = this.pool.restart(index, Math.max(0, grace));
     debug('worker %d is started again in %d ms', index, delay);
     this.unserved.look();
+  }
+
+  private endStarting(): void {
+    for (const worker of this.pool.live) if (worker.servedAt === undefined) this.pool.kill(worker);
   }
 
   private startFailed(index: number, error: Error): void {

@@ -20,6 +20,8 @@ export interface SignalTree {
   exitWaitMs: number;
   /** Passes the signal on to every worker, before the app's own handlers run. */
   relay(signal: number): void;
+  /** Kills the workers that have never served: they have nothing to finish, and do not listen to us yet. */
+  endStarting(): void;
   /** Asks all workers to exit with this code. */
   tellExit(code: number): void;
   sockets(): number[];
@@ -118,6 +120,7 @@ export class OriginSignals {
   private finish(code: number): void {
     const { tree } = this;
     if (!tree || this.exiting) return;
+    tree.endStarting();
     this.waitForTold();
     tree.tellExit(code);
     this.exiting = true;

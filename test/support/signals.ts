@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { TestContext } from 'node:test';
 import {
@@ -35,19 +36,33 @@ export async function startTree(
   env: Record<string, string> = {},
   options: AppOptions & { waitFor?: 'answer' } = {},
 ): Promise<Tree> {
+  let app: App | undefined;
+  // first: the ledger goes with the test, too
+  t.after(async () => {
+    // an orphan would hold the app's output
+    for (const { pid } of ledger.entries) if (belongs(pid, ledger.path)) send(pid, 'SIGKILL');
+    await app?.stop();
+  });
   const ledger = new Ledger(t);
   const port = await freePort();
-  const app = startApp(fixture('signals-app.js'), {
+  app = startApp(fixture('signals-app.js'), {
     ...options,
     port,
     detached: options.detached ?? true,
     env: { LEDGER: ledger.path, ...env },
   });
-  t.after(() => app.stop());
   const single = options.hook === false || options.waitFor === 'answer';
   if (single) await answering(port, '127.0.0.1');
   const workers = single ? [] : await multiplied(app, Number(env['FASTSOCKET_WORKERS'] ?? 2), '127.0.0.1');
   return { app, ledger, origin: app.pid, workers, all: [app.pid, ...workers] };
+}
+
+function belongs(pid: number, ledger: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`LEDGER=${ledger}\0`);
+  } catch {
+    return false;
+  }
 }
 
 function send(pid: number, signal: NodeJS.Signals): void {
