@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Control groups that the kernel really made, as a container runtime makes them. Root only.
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import { type GroupMount, parseGroupMounts } from '../../lib/cpu/cgroup-paths';
+import { readText } from '../../lib/cpu/read';
+import { lives, until } from './app';
+
+export type Controller = 'cpu' | 'memory';
+
+function offers(mount: GroupMount, controller: Controller): boolean {
+  if (mount.root !== '/' || !existsSync(`${mount.mountPoint}/cgroup.procs`)) return false;
+  if (!mount.unified) return mount.controllers.includes(controller);
+  return (readText(`${mount.mountPoint}/cgroup.subtree_control`) ?? '').split(/\s+/).includes(controller);
+}
+
+function mountOf(controller: Controller): GroupMount | undefined {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return undefined;
+  return parseGroupMounts(readText('/proc/self/mountinfo') ?? '').find((mount) => offers(mount, controller));
+}
+
+/** Option of a test that needs groups with these controllers. */
+export function needsGroups(...controllers: Controller[]): { skip: false | string } {
+  const missing = controllers.filter((controller) => mountOf(controller) === undefined);
+  return { skip: missing.length > 0 && `needs root and a cgroup hierarchy with ${missing.join(' and ')}` };
+}
+
+let made = 0;
+
+/** A group below the root of a hierarchy, and one more below that; gone after the test. */
+export class LimitedGroup {
+  private readonly mount: GroupMount;
+  private readonly outer: string;
+  private readonly inner: string;
+
+  constructor(
+    t: TestContext,
+    private readonly controller: Controller,
+  ) {
+    this.mount = mountOf(controller) as GroupMount;
+    this.outer = `${this.mount.mountPoint}/fastsocket-test-${process.pid}-${++made}`;
+    this.inner = `${this.outer}/inner`;
+    mkdirSync(this.inner, { recursive: true });
+    t.after(() => this.remove());
+  }
+
+  /** @param cpus CPUs' worth of time */
+  quota(cpus: number, { where = this.inner, periodUs = 100_000 } = {}): this {
+    const quotaUs = Math.round(cpus * periodUs);
+    if (this.mount.unified) writeFileSync(`${where}/cpu.max`, `${quotaUs} ${periodUs}`);
+    else {
+      writeFileSync(`${where}/cpu.cfs_period_us`, String(periodUs));
+      writeFileSync(`${where}/cpu.cfs_quota_us`, String(quotaUs));
+    }
+    return this;
+  }
+
+  /** The same on the parent of the processes' group. */
+  quotaAbove(cpus: number): this {
+    return this.quota(cpus, { where: this.outer });
+  }
+
+  memory(bytes: number): this {
+    writeFileSync(
+      `${this.inner}/${this.mount.unified ? 'memory.max' : 'memory.limit_in_bytes'}`,
+      String(bytes),
+    );
+    return this;
+  }
+
+  /** Words before a command that start it in the group. */
+  get prefix(): string[] {
+    return ['sh', '-c', `echo $$ > ${this.inner}/cgroup.procs && exec "$@"`, 'sh'];
+  }
+
+  /** Ends what runs in it: hooks run in the order in which they were set up, this one's before the app's. */
+  private async remove(): Promise<void> {
+    await until(() => {
+      const pids = readFileSync(`${this.inner}/cgroup.procs`, 'utf8').split('\n').filter(Boolean).map(Number);
+      for (const pid of pids) if (lives(pid)) process.kill(pid, 'SIGKILL');
+      return pids.length === 0;
+    }, `an empty ${this.controller} group`);
+    for (const folder of [this.inner, this.outer]) rmdirSync(folder);
+  }
+}
