@@ -137,7 +137,9 @@ describe('a listener comes back in the origin', { concurrency: 2 }, () => {
           () => ledger.count('closed', app.pid) === 1 && ledger.count('listening', app.pid) === 2,
           'closed, and listening again',
         );
-        await whoAnswers('http', address);
+        const answered = await whoAnswers('http', address);
+        // at once, not only when the old copies have made way
+        if (keep) assert.deepEqual([answered, before.filter(lives)], [app.pid, before]);
         for (const pid of before)
           await until(() => ledger.count('close', pid) === 1, 'the workers have closed');
         // a copy serves what a fresh start of the app serves: the old ones are of no use

@@ -5,13 +5,19 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { until } from './support/app';
-import { exited, noneLeft, portFree, untilPortFree } from './support/ending';
+import { type App, type Ended, lives, until } from './support/app';
+import { noneLeft, portFree, untilPortFree } from './support/ending';
 import { noted, RELAYED, startTree, type Tree, WAYS } from './support/signals';
 import { PackageWithoutAddon } from './support/without-addon';
 
 const bare = new PackageWithoutAddon();
 after(() => bare.remove());
+
+/** Waits for the end of the origin. */
+async function exited({ child }: App): Promise<Ended> {
+  await until(() => child.exitCode !== null || child.signalCode !== null, 'the end of the origin');
+  return { code: child.exitCode, signal: child.signalCode };
+}
 
 const noSetpriv = {
   skip:
@@ -20,11 +26,22 @@ const noSetpriv = {
       : 'there is no setpriv(1) that knows --pdeathsig',
 };
 
-/** A worker that runs no line of JavaScript any more. Requests that block would reach the origin, too. */
-async function blockWorker({ workers }: Tree): Promise<void> {
+/**
+ * While a worker runs no line of JavaScript any more. It is stopped: a request that blocks could reach the origin. An
+ * orphan would hold the test's pipes for ever, so it is ended here.
+ */
+async function whileBlocked({ workers }: Tree, f: () => Promise<void>): Promise<void> {
   const [victim] = workers as [number];
   process.kill(victim, 'SIGSTOP');
-  await until(() => /^State:\s+T/m.test(readFileSync(`/proc/${victim}/status`, 'utf8')), 'a stopped worker');
+  try {
+    await until(
+      () => /^State:\s+T/m.test(readFileSync(`/proc/${victim}/status`, 'utf8')),
+      'a stopped worker',
+    );
+    await f();
+  } finally {
+    if (lives(victim)) process.kill(victim, 'SIGKILL');
+  }
 }
 
 for (const [means, flags] of Object.entries(bare.means)) {
@@ -106,21 +123,23 @@ for (const [means, flags] of Object.entries(bare.means)) {
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
       test(`${signal} to the origin leaves no orphan, though a worker is blocked`, noSetpriv, async (t) => {
         const tree = await startTree(t, {}, { hook: flags });
-        await blockWorker(tree);
-        process.kill(tree.origin, signal);
-        assert.deepEqual(await exited(tree.app), { code: null, signal });
-        await noneLeft(tree.workers);
+        await whileBlocked(tree, async () => {
+          process.kill(tree.origin, signal);
+          assert.deepEqual(await exited(tree.app), { code: null, signal });
+          await noneLeft(tree.workers);
+        });
         t.diagnostic(`the port was free after ${Math.round(await untilPortFree(tree.app.port))} ms`);
       });
     }
 
     test('process.exit() in the origin ends a blocked worker, too', async (t) => {
       const tree = await startTree(t, { TRIGGER: 'exit' }, { hook: flags });
-      await blockWorker(tree);
-      process.kill(tree.origin, 'SIGUSR1');
-      assert.deepEqual(await exited(tree.app), { code: 7, signal: null });
-      assert.ok(await portFree(tree.app.port));
-      await noneLeft(tree.workers);
+      await whileBlocked(tree, async () => {
+        process.kill(tree.origin, 'SIGUSR1');
+        assert.deepEqual(await exited(tree.app), { code: 7, signal: null });
+        assert.ok(await portFree(tree.app.port));
+        await noneLeft(tree.workers);
+      });
     });
   });
 }

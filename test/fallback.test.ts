@@ -156,6 +156,7 @@ for (const [means, flags] of Object.entries(bare.means)) {
           ...(flagsOfSecond === undefined ? {} : { hook: flagsOfSecond }),
         });
         t.after(() => other.stop());
+        await until(() => other.child.exitCode !== null, 'the end of the second instance');
         const { code } = await other.ended;
         return { code, error: other.stderr.split('\n').find((line) => line.startsWith('{')) };
       };
@@ -188,6 +189,23 @@ for (const [means, flags] of Object.entries(bare.means)) {
         'a successor',
       );
       await answersFrom(app, [successor, other, app.pid]);
+    });
+
+    test('the share of a worker whose successors all fail is served', async (t) => {
+      const folder = mkdtempSync(join(tmpdir(), 'fastsocket-fail-'));
+      t.after(() => rmSync(folder, { recursive: true, force: true }));
+      const when = join(folder, 'now');
+      const { app, workers } = await start(t, {
+        hook: [...flags, '-r', fixture('fails-as-worker.cjs')],
+        env: { WHEN: when },
+      });
+      writeFileSync(when, '');
+      process.kill(workers[0] as number, 'SIGKILL');
+      await app.said(/worker \d+ ended \(code 9/);
+      const clients = 40;
+      let answered = 0;
+      for (let i = 0; i < clients; i++) request(app.port).then(() => answered++, assert.fail);
+      await until(() => answered === clients, 'an answer to each', 5_000);
     });
 
     test('worker after worker killed under load: no connection is refused', async (t) => {

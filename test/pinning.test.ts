@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Only the event loops are pinned; everything else in the process, and what it starts, sees the mask it would have had.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { describe, type TestContext, test } from 'node:test';
 import { parseCpuList } from '../lib/config/cpulist';
 import {
@@ -104,9 +104,15 @@ describe('pinning', onTwo, () => {
     assert.equal(new Set(settled.map(({ main }) => main)).size, 2);
   });
 
-  test('the threads that are there from the beginning are never pinned', async (t) => {
-    const { app } = await loops(t, {});
-    for (const pid of app.workers()) assert.deepEqual(masksBeside(pid), [mask]);
+  test('the thread pool is never pinned, not even for a moment', async (t) => {
+    const app = await start(t);
+    const pids = await multiplied(app);
+    for (const { masks } of await askEach<{ pid: number; masks: Record<string, number> }>(
+      app.port,
+      '/pool',
+      pids,
+    ))
+      assert.deepEqual(Object.keys(masks), [mask]);
   });
 
   test('FASTSOCKET_PIN=off', async (t) => {
@@ -158,15 +164,3 @@ describe('pinning', onTwo, () => {
     assert.match(app.stderr, /auto: least of 2 CPUs in the mask/);
   });
 });
-
-/** Masks of all threads but the main one. */
-function masksBeside(pid: number): string[] {
-  const masks = readdirSync(`/proc/${pid}/task`)
-    .filter((tid) => Number(tid) !== pid)
-    .map(
-      (tid) =>
-        /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8'))?.[1] ??
-        '',
-    );
-  return [...new Set(masks)];
-}

@@ -82,6 +82,7 @@ test('workers are cluster workers, started as the app was', async (t) => {
     args: ['an argument', '--flag=1'],
     execArgv: ['--no-warnings', '--stack-trace-limit=20'],
     cwd: '/tmp',
+    prefix: ['sh', '-c', 'exec "$0" "$@" < /proc/version'],
   });
   const origin = await ask<Facts>(app.port, '/facts');
   assert.equal(origin.pid, app.pid);
@@ -92,7 +93,7 @@ test('workers are cluster workers, started as the app was', async (t) => {
     assert.deepEqual({ ...parts(worker), env }, parts(origin));
     assert.equal(worker.env['SECRET'], 'known to the copies');
     assert.deepEqual([worker.isWorker, worker.isPrimary, worker.sameProcess], [true, false, true]);
-    assert.equal(worker.stdin, '/dev/null');
+    assert.deepEqual([origin.stdin, worker.stdin], ['/proc/version', '/dev/null']);
     assert.deepEqual([worker.connected, worker.send, worker.uniqueId], [true, 'function', undefined]);
     assert.deepEqual(worker.messages, []);
     assert.deepEqual(worker.clusterEvents, []);
