@@ -13,7 +13,7 @@ export interface FallbackWorker {
   readonly process: ChildProcess;
   /** When it first served. */
   servedAt?: number;
-  /** When it was last told of a signal. */
+  /** When it was last told of a signal that usually ends a server. */
   toldAt?: number;
   ended?: boolean;
 }
@@ -27,7 +27,6 @@ export interface FallbackPoolEvents {
 
 export interface FallbackPoolOptions {
   birth: Birth;
-  exitWaitMs: number;
   markName: string;
   mark(index: number): string;
   /** Words before node. */
@@ -140,19 +139,6 @@ export class FallbackPool {
       worker.toldAt = performance.now();
       this.send(worker, { kind: 'signal', signal });
     }
-  }
-
-  /** What is left of the time that a worker has for its end after it was told of a signal, in ms; 0 where it was not. */
-  graceMs({ toldAt }: FallbackWorker): number {
-    if (toldAt === undefined) return 0;
-    return Math.max(0, Math.ceil(toldAt + this.options.exitWaitMs - performance.now()));
-  }
-
-  /** Workers that have been told of a signal less than exitWaitMs ago, and how much of that time is left at most. */
-  told(): { pids: number[]; leftMs: number } {
-    const told = this.live.filter((worker) => this.graceMs(worker) > 0);
-    const pids = told.flatMap(({ process }) => process.pid ?? []);
-    return { pids, leftMs: Math.max(0, ...told.map((worker) => this.graceMs(worker))) };
   }
 
   kill(worker: FallbackWorker): void {

@@ -7,6 +7,7 @@ import { judgeCanary } from '../origin/canary-end';
 import { appForks, onClusterFork } from '../origin/eligible';
 import type { OriginSignals } from '../signals/origin-signals';
 import { RELAYED } from '../signals/relayed';
+import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
 import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import { Renewal } from '../workers/renewal';
@@ -46,7 +47,6 @@ export class FallbackTree {
     const { plan, birth, clusterLoaded, signals, attempts } = options;
     this.pool = new FallbackPool({
       birth,
-      exitWaitMs: plan.exitWaitMs,
       markName: markerName,
       mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}/ipc`,
       prefix: (index) => plan.prefixes[index] ?? [],
@@ -85,13 +85,11 @@ export class FallbackTree {
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: signalFace(),
-      exitWaitMs: plan.exitWaitMs,
       relay: (signal) => this.pool.relay(signal),
-      endStarting: () => this.endStarting(),
       tellExit: (code) => this.pool.live.forEach((worker) => this.pool.send(worker, { kind: 'exit', code })),
       sockets: () => [],
       pids: () => this.pool.pids(),
-      told: () => this.pool.told(),
+      waits: () => exitWaits(this.pool.live, plan.exitWaitMs),
     });
   }
 
@@ -118,7 +116,7 @@ export class FallbackTree {
     if (this.groups.size === 0) {
       this.pool.stopRestarts();
       // those that have not come to listen yet would do it alone now
-      this.endStarting();
+      for (const worker of this.pool.live) if (worker.servedAt === undefined) this.pool.kill(worker);
     }
     this.lifecycle.groupClosed();
   }
@@ -175,7 +173,8 @@ export class FallbackTree {
     this.groups.workerExited(index, this.pool.get(index) !== undefined);
     this.questions.workerLeft(worker);
     // without a handler, a signal that reaches a worker directly ends it before it can report it
-    const direct = this.pool.graceMs(worker) === 0 ? RELAYED.get(signal ?? '') : undefined;
+    const grace = graceMs(worker, this.options.plan.exitWaitMs);
+    const direct = grace === 0 ? RELAYED.get(signal ?? '') : undefined;
     if (direct !== undefined) this.options.signals.reported(direct);
     if (this.lifecycle.state === 'canary') {
       return judgeCanary(this.lifecycle, this.options.signals, {
@@ -185,12 +184,8 @@ export class FallbackTree {
       });
     }
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    const delay = this.pool.restart(index, this.pool.graceMs(worker));
+    const delay = this.pool.restart(index, grace);
     debug('worker %d is started again in %d ms', index, delay);
-  }
-
-  private endStarting(): void {
-    for (const worker of this.pool.live) if (worker.servedAt === undefined) this.pool.kill(worker);
   }
 
   private startFailed(index: number, error: Error): void {

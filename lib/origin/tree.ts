@@ -7,6 +7,7 @@ import { Steering } from '../group/steering';
 import type { ServerInside } from '../hook/tcp';
 import { debug, say } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
+import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
 import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import type { ToOrigin, ToWorker } from '../workers/messages';
@@ -42,8 +43,6 @@ export class Tree {
   private readonly counts = new ConnectionCount();
   private readonly unserved: UnservedQueues;
   private readonly renewal: Renewal<Worker>;
-  /** When each worker was last told of a signal that usually ends a server. */
-  private readonly toldAt = new Map<Worker, number>();
 
   constructor(private readonly options: TreeOptions) {
     const { plan, birth, clusterLoaded, signals } = options;
@@ -89,13 +88,11 @@ export class Tree {
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
-      exitWaitMs: plan.exitWaitMs,
       relay: (signal) => this.relay(signal),
-      endStarting: () => this.endStarting(),
       tellExit: (code) => this.tellAll({ kind: 'exit', code }),
       sockets: () => this.groups.sockets(),
       pids: () => this.pool.pids(),
-      told: () => this.told(),
+      waits: () => exitWaits(this.pool.live, plan.exitWaitMs),
     });
   }
 
@@ -182,20 +179,8 @@ export class Tree {
   }
 
   private relay(signal: number): void {
-    for (const worker of this.pool.live) this.toldAt.set(worker, performance.now());
+    for (const worker of this.pool.live) worker.toldAt = performance.now();
     this.tellAll({ kind: 'signal', signal });
-  }
-
-  private told(): { pids: number[]; leftMs: number } {
-    const left = (worker: Worker) =>
-      (this.toldAt.get(worker) ?? Number.NEGATIVE_INFINITY) +
-      this.options.plan.exitWaitMs -
-      performance.now();
-    const told = this.pool.live.filter((worker) => left(worker) > 0);
-    return {
-      pids: this.pool.pids((worker) => told.includes(worker)),
-      leftMs: Math.ceil(Math.max(0, ...told.map(left))),
-    };
   }
 
   private startWorker(index: number): void {
@@ -264,22 +249,16 @@ export class Tree {
     this.counts.workerLeft(index);
     // a canary that was ended may have a successor under its index already
     this.groups.ended(index, this.pool.get(index) !== undefined);
-    const toldAt = this.toldAt.get(worker);
-    this.toldAt.delete(worker);
+    const { toldAt } = worker;
     if (this.lifecycle.state === 'canary') {
       return judgeCanary(this.lifecycle, this.options.signals, { code, signal, told: toldAt !== undefined });
     }
     for (const group of this.groups) this.resteer(group);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     // a worker that ends after SIGTERM ends as the app wants it; if the origin is still there much later, it does not
-    const grace = toldAt === undefined ? 0 : toldAt + this.options.plan.exitWaitMs - performance.now();
-    const delay = this.pool.restart(index, Math.max(0, grace));
+    const delay = this.pool.restart(index, graceMs(worker, this.options.plan.exitWaitMs));
     debug('worker %d is started again in %d ms', index, delay);
     this.unserved.look();
-  }
-
-  private endStarting(): void {
-    for (const worker of this.pool.live) if (worker.servedAt === undefined) this.pool.kill(worker);
   }
 
   private startFailed(index: number, error: Error): void {
@@ -330,10 +309,10 @@ export class Tree {
     this.becomeSingle(reason);
     for (const worker of this.pool.live) this.pool.kill(worker);
     for (const group of this.groups) {
-      group.holders.clear();
-      group.ready.clear();
+      for (const index of [...group.holders]) group.workerEnded(index);
       this.steering.apply(group, []);
       group.settle([]);
+      group.drainUnserved();
       group.closeSiblings();
     }
     this.options.signals.refreshGuard();

@@ -3,6 +3,7 @@ import { hookSelfKill } from '../hook/node';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { nameOf, RELAYED, RELAYED_NUMBERS } from './relayed';
+import type { Wait } from './told';
 
 /** A worker's report waits this long for the origin's own copy of the same signal: systemd, kill -- -pgid reach all. */
 const REPORT_WAIT_MS = 50;
@@ -17,17 +18,14 @@ export type SignalAddon = Pick<Addon, 'disposition' | 'guard' | 'shutAll' | 'wai
 /** What the signals need of the workers, once there are any. */
 export interface SignalTree {
   addon: SignalAddon;
-  exitWaitMs: number;
   /** Passes the signal on to every worker, before the app's own handlers run. */
   relay(signal: number): void;
-  /** Kills the workers that have never served: they have nothing to finish, and do not listen to us yet. */
-  endStarting(): void;
   /** Asks all workers to exit with this code. */
   tellExit(code: number): void;
   sockets(): number[];
   pids(): number[];
-  /** Workers that have been told of a signal less than exitWaitMs ago, and how much of that time is left at most. */
-  told(): { pids: number[]; leftMs: number };
+  /** What an exit has to wait for, one after the other. */
+  waits(): Wait[];
 }
 
 /** The origin's half of the signals (design: "Signals"). */
@@ -111,16 +109,15 @@ export class OriginSignals {
   private waitForTold(): void {
     const { tree } = this;
     if (!tree) return;
-    const { pids, leftMs } = tree.told();
-    if (pids.length === 0) return;
-    const left = tree.addon.waitGone(leftMs, pids);
-    if (left > 0) debug('%d workers had not ended %d ms after the signal', left, tree.exitWaitMs);
+    for (const { pids, until } of tree.waits()) {
+      const left = tree.addon.waitGone(Math.max(0, Math.ceil(until - performance.now())), pids);
+      if (left > 0) debug('%d workers had not ended in time after the signal', left);
+    }
   }
 
   private finish(code: number): void {
     const { tree } = this;
     if (!tree || this.exiting) return;
-    tree.endStarting();
     this.waitForTold();
     tree.tellExit(code);
     this.exiting = true;

@@ -18,6 +18,8 @@ export interface Worker {
   readonly startedAt: number;
   /** When it first served, undefined before. */
   servedAt?: number;
+  /** When it was last told of a signal that usually ends a server. */
+  toldAt?: number;
 }
 
 export interface PoolEvents {
