@@ -62,7 +62,8 @@ int makeSibling(int fd, int backlog) {
     if (error < 0) return error;
   }
   if (bind(sibling.get(), name, length) < 0) return -errno;
-  if (listen(sibling.get(), backlog) < 0) return -errno;
+  // a negative backlog: bound only, the port is held and no connection comes
+  if (backlog >= 0 && listen(sibling.get(), backlog) < 0) return -errno;
   return sibling.release();
 }
 

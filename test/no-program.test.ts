@@ -7,7 +7,18 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Customers, settle } from './support/accounts';
-import { type App, answeredBy, fixture, freePort, multiplied, request, startApp, until } from './support/app';
+import {
+  type App,
+  answeredBy,
+  answering,
+  fixture,
+  freePort,
+  multiplied,
+  request,
+  startApp,
+  until,
+} from './support/app';
+import { HalfOpen } from './support/half-open';
 import { refusing } from './support/refuse';
 
 /** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
@@ -91,6 +102,7 @@ describe('without a steering program', () => {
 
     const asked = () => readFileSync(ledger, 'utf8').split(`request ${app.pid} `).length - 1;
     const customers = new Customers(app.port, CLIENTS);
+    t.after(() => customers.stop());
     const kills = [];
     for (let i = 0; i < 4; i++) {
       const [before, said] = [asked(), app.stderr.length];
@@ -110,5 +122,49 @@ describe('without a steering program', () => {
     const before = asked();
     assert.deepEqual(await rush(app.port, 304), successors);
     assert.equal(asked(), before, 'the origin stands by');
+  });
+
+  describe('a handshake that is under way', () => {
+    const count = 200;
+    const all = { answered: count, reset: 0, hung: 0 };
+
+    for (const killed of [1, 2]) {
+      test(`outlives the death of ${killed} of two workers`, async (t) => {
+        const app = await start(t, 'EPERM', 'http-app.js', {});
+        await multiplied(app, 2, HOST);
+        const halfOpen = await HalfOpen.begin(t, app.port, count);
+        for (const pid of app.workers().slice(0, killed)) process.kill(pid, 'SIGKILL');
+        assert.deepEqual(await halfOpen.finish(), all);
+      });
+    }
+
+    test('outlives the moment from which the workers serve', async (t) => {
+      const app = await start(t, 'EPERM', 'http-app.js', {});
+      await answering(app.port, HOST);
+      const halfOpen = await HalfOpen.begin(t, app.port, count);
+      assert.equal(readyLines(app), 0, 'the origin serves');
+      await multiplied(app, 2, HOST);
+      assert.deepEqual(await halfOpen.finish(), all);
+    });
+  });
+
+  test('a share whose worker does not come back is served', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-no-program-'));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const when = join(folder, 'now');
+    const app = await start(t, 'EPERM', 'http-app.js', {
+      NODE_OPTIONS: `-r ${fixture('fails-as-worker.cjs')}`,
+      WHEN: when,
+    });
+    const [victim, other] = await multiplied(app, 2, HOST);
+    writeFileSync(when, '');
+    process.kill(victim as number, 'SIGKILL');
+    // by the origin at first, by the worker that is left when the attempts have become rare: all of it, and at once
+    assert.deepEqual(await rush(app.port, 96), [app.pid, other].sort());
+    await until(async () => (await rush(app.port, 96)).length === 1, `the socket to leave:\n${app.stderr}`);
+    const before = ticks(app.pid);
+    assert.deepEqual(await rush(app.port, 304), [other]);
+    await sleep(1_000);
+    assert.ok(ticks(app.pid) - before <= 2, `${ticks(app.pid) - before} ticks`);
   });
 });

@@ -2,8 +2,12 @@
 
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import type { Addon } from '../native/addon';
+import { Departures } from './departures';
 import { captureContext, drain, type InContext } from './drain';
 import { type BindArguments, isLoopbackAddress } from './key';
+
+/** A backlog for sockets that are bound only. */
+const NOT_LISTENING = -1;
 
 export interface GroupOptions {
   key: string;
@@ -21,6 +25,9 @@ export interface GroupOptions {
 /**
  * All listening sockets of one address. The origin owns every one of them for as long as it lives: index 0 its own,
  * index i worker i's. A worker's death closes nothing, so its queue survives it.
+ *
+ * Where the kernel takes no steering program its hash selects every socket that listens. The origin's and worker 1's are
+ * one there: the origin stands by when it polls it no longer, and nothing has to leave for that.
  */
 export class ListenerGroup {
   readonly key: string;
@@ -39,8 +46,11 @@ export class ListenerGroup {
   hasProgram = false;
   closing = false;
   closed = false;
-  /** Sockets that have left the group (no program): index -> true. */
-  private readonly away = new Set<number>();
+  private departures: Departures;
+  /** libuv polls the origin's socket. */
+  private polled = true;
+  /** The origin stands by (no program). */
+  private aside = false;
 
   constructor(
     private readonly addon: Addon,
@@ -51,6 +61,19 @@ export class ListenerGroup {
     this.handle = options.handle;
     this.backlog = options.backlog;
     this.loopback = isLoopbackAddress(options.bind.address);
+    this.departures = this.departuresFrom([]);
+  }
+
+  private departuresFrom(left: Iterable<number>): Departures {
+    const { addon } = this;
+    const socket = (index: number) => this.sockets[index] as number;
+    const hooks = {
+      dropSyn: (index: number) => addon.dropSyn(socket(index)),
+      keepSyn: (index: number) => addon.keepSyn(socket(index)),
+      shut: (index: number) => this.shut(index),
+      held: (index: number) => this.holders.has(index),
+    };
+    return new Departures(hooks, left);
   }
 
   get server(): ServerInside | undefined {
@@ -73,16 +96,19 @@ export class ListenerGroup {
     this.hasProgram = addon.attachProgram(fd, options.originOnly) === 0;
     const error = listen(options.backlog);
     if (error < 0) return { error };
-    for (let i = 1; i <= options.workers; i++) {
-      const socket = addon.sibling(fd, options.backlog);
+    if (!this.hasProgram) this.sockets.push(fd);
+    // nobody serves them yet; with a program they are not selected, without one they do not listen before their worker
+    const backlog = this.hasProgram ? options.backlog : NOT_LISTENING;
+    for (let i = this.sockets.length; i <= options.workers; i++) {
+      const socket = addon.sibling(fd, backlog);
       if (socket < 0) {
         this.closeSiblings();
         return { error, failed: `socket ${i} of the listener group could not be made (errno ${-socket})` };
       }
       this.sockets.push(socket);
-      // nobody serves it yet; with a program it is not selected, without one it has to leave
-      if (!this.hasProgram) this.leave(i);
     }
+    if (!this.hasProgram)
+      this.departures = this.departuresFrom(this.sockets.map((_, index) => index).slice(2));
     return { error };
   }
 
@@ -90,12 +116,15 @@ export class ListenerGroup {
   adopt(predecessor: ListenerGroup, listen: (backlog: number) => number, backlog: number): number {
     const { addon } = this;
     this.sockets.push(this.handle.fd);
-    for (const socket of predecessor.sockets.slice(1)) {
+    if (predecessor.origin === 1) this.sockets.push(this.handle.fd);
+    for (const socket of predecessor.sockets.slice(this.sockets.length)) {
       const copy = addon.dup(socket);
       if (copy >= 0) this.sockets.push(copy);
     }
     this.hasProgram = predecessor.hasProgram;
-    for (const index of predecessor.away) this.away.add(index);
+    // the origin's own listens again
+    const left = [...predecessor.departures.left].filter((index) => index > this.origin);
+    this.departures = this.departuresFrom(left);
     for (const socket of this.sockets) addon.keepSyn(socket);
     return listen(backlog);
   }
@@ -113,42 +142,72 @@ export class ListenerGroup {
   }
 
   /**
-   * Without a program: takes out of the group what nobody serves, and the origin's socket back in when nobody else can.
+   * Without a program: lets go of what nobody serves, and takes the origin's socket back in when nobody else can.
    * @param live workers that serve this group now
    */
   settle(live: readonly number[]): void {
     if (this.hasProgram || this.closing) return;
     // who comes comes before the others go: with nobody in the group a SYN is refused
-    if (live.length === 0 && this.away.has(0)) this.comeBack();
+    this.aside = live.length > 0;
+    if (!this.aside) this.comeBack();
     for (let i = 1; i < this.sockets.length; i++) {
-      if (live.includes(i)) this.away.delete(i);
-      else if (!this.away.has(i)) this.leave(i);
+      if (live.includes(i)) this.departures.end(i);
+      else if (this.aside || i !== this.origin) this.departures.begin(i);
     }
-    if (live.length > 0 && !this.away.has(0)) this.leave(0);
+    if (this.aside) this.standBy();
   }
 
-  /**
-   * Takes socket `index` out of the group and keeps the port: SYNs are dropped, what is queued is served here, and
-   * shutdown(SHUT_RD) ends LISTEN without unbinding (net/ipv4/af_inet.c, inet_shutdown; tcp_disconnect keeps a bound
-   * port). A shut listener is a level-triggered EPOLLHUP, so libuv must not watch it any longer.
-   */
-  private leave(index: number): void {
-    const { addon } = this;
-    const socket = this.sockets[index] as number;
-    addon.dropSyn(socket);
-    this.drainSocket(index);
-    addon.shutdownRead(socket);
-    if (index === 0) addon.pollDelete(socket);
-    addon.keepSyn(socket);
-    this.away.add(index);
+  /** Index of the origin's socket: 1 where it is worker 1's, too. */
+  private get origin(): 0 | 1 {
+    return this.sockets[1] === this.sockets[0] ? 1 : 0;
+  }
+
+  private standBy(): void {
+    if (this.origin === 0) return this.departures.begin(0);
+    // libuv adds a new socket to its epoll set when it polls next (src/unix/linux.c, uv__io_poll): ENOENT before that
+    if (this.polled && this.addon.pollDelete(this.sockets[0] as number) === 0) this.polled = false;
   }
 
   private comeBack(): void {
-    const { addon } = this;
+    const { addon, origin } = this;
     const socket = this.sockets[0] as number;
+    // whether it listens still is not always known; where it does this changes nothing
     if (addon.listen(socket, this.backlog) < 0) return;
-    addon.pollAdd(socket);
-    this.away.delete(0);
+    this.departures.end(origin);
+    if (!this.polled) this.polled = addon.pollAdd(socket) === 0;
+  }
+
+  /** Worker `index` has ended. It may have listened without having come to say so. */
+  workerEnded(index: number): void {
+    this.holders.delete(index);
+    this.ready.delete(index);
+    this.departures.end(index);
+  }
+
+  /** Sockets are about to leave the group: `advance` is to be called again and again. */
+  get departing(): boolean {
+    const { aside, polled, departures } = this;
+    return !this.closing && (departures.under || (aside && polled && this.origin === 1));
+  }
+
+  /** @param now by performance.now() */
+  advance(now?: number): void {
+    if (!this.departing) return;
+    if (this.aside) this.standBy();
+    this.departures.advance(now);
+  }
+
+  /**
+   * Takes socket `index`, which has no SYN left to answer, out of the group and keeps the port: shutdown(SHUT_RD) ends
+   * LISTEN without unbinding (net/ipv4/af_inet.c, inet_shutdown; tcp_disconnect keeps a bound port). A shut listener is a
+   * level-triggered EPOLLHUP, so libuv must not watch it any longer.
+   */
+  private shut(index: number): void {
+    const { addon } = this;
+    const socket = this.sockets[index] as number;
+    this.drainSocket(index);
+    addon.shutdownRead(socket);
+    if (index === 0 && addon.pollDelete(socket) === 0) this.polled = false;
   }
 
   /** Serves in the origin what waits in the queue of socket `index`. */
@@ -162,7 +221,7 @@ export class ListenerGroup {
   drainUnserved(): number {
     let accepted = 0;
     for (let i = 1; i < this.sockets.length; i++) {
-      if (!this.ready.has(i) && !this.away.has(i)) accepted += this.drainSocket(i);
+      if (!this.ready.has(i) && !this.departures.left.has(i)) accepted += this.drainSocket(i);
     }
     return accepted;
   }
@@ -175,12 +234,13 @@ export class ListenerGroup {
   drainAll(): number {
     let accepted = 0;
     for (let i = 0; i < this.sockets.length; i++) {
-      if (!this.away.has(i)) accepted += this.drainSocket(i);
+      if (!this.departures.left.has(i)) accepted += this.drainSocket(i);
     }
     return accepted;
   }
 
   closeSiblings(): void {
-    for (const socket of this.sockets.splice(1)) this.addon.close(socket);
+    this.departures = this.departuresFrom([]);
+    for (const socket of this.sockets.splice(1)) if (socket !== this.sockets[0]) this.addon.close(socket);
   }
 }

@@ -13,7 +13,7 @@ export interface Addon {
 
   /** SO_REUSEPORT on a socket that is bound and does not listen yet. */
   reusePort(fd: number): number;
-  /** Another listening member of fd's group: its descriptor. */
+  /** Another socket on fd's address, a listening member of its group unless the backlog is negative: its descriptor. */
   sibling(fd: number, backlog: number): number;
   /** SO_ATTACH_REUSEPORT_CBPF; `program` is packed struct sock_filter. -ENOMEM: larger than net.core.optmem_max allows. */
   attachProgram(fd: number, program: Uint8Array): number;

@@ -100,9 +100,6 @@ export class Groups {
   ended(index: number, replaced: boolean): void {
     for (const closing of [...this.ending]) closing.workerLeft(index);
     if (replaced) return;
-    for (const group of this) {
-      group.holders.delete(index);
-      group.ready.delete(index);
-    }
+    for (const group of this) group.workerEnded(index);
   }
 }
