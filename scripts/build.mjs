@@ -16,10 +16,12 @@ const TREE_FOLDERS = ['lib', 'register', 'test', 'bench'];
 
 /**
  * Loaded by --import. Requiring the file costs least: importing a CommonJS file makes Node parse it for its export names
- * first, which takes 20 ms on Node 22 (`node scripts/startup.mjs --forms yes`).
+ * first, which takes 20 ms on Node 22 (`node scripts/startup.mjs --forms yes`). Nodes before 20.16 and 22.3 have no
+ * getBuiltinModule.
  */
 const REGISTER_MJS = `${SPDX}
-process.getBuiltinModule('module').createRequire(import.meta.url)('./register.cjs');
+const { createRequire } = process.getBuiltinModule?.('module') ?? (await import('module'));
+createRequire(import.meta.url)('./register.cjs');
 `;
 
 /** What lib/preload.ts requires when the app listens: a bundle of its own beside register.cjs. */

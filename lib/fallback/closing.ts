@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { holdClose } from '../hook/held-close';
 import type { FallbackGroup } from './group';
 
 export interface FallbackClosingHooks {
@@ -14,16 +15,13 @@ export interface FallbackClosingHooks {
 export class FallbackClosing {
   private readonly left: Set<number>;
   private finished = false;
-  private readonly wasDrained: boolean;
+  private readonly letClose: () => void;
 
   constructor(
     readonly group: FallbackGroup,
     private readonly hooks: FallbackClosingHooks,
   ) {
-    // holds back 'close', as net.js does for the handles of its cluster workers (Server.prototype._emitCloseIfDrained)
-    const { server } = group;
-    this.wasDrained = server?._connections === 0;
-    if (server) server._connections++;
+    this.letClose = holdClose(group.server);
     group.serveAll();
     this.left = new Set(group.holders);
     setImmediate(() => this.finishIfAlone());
@@ -39,14 +37,9 @@ export class FallbackClosing {
     if (this.left.size > 0 || this.finished) return;
     this.finished = true;
     const { group, hooks } = this;
-    const { server } = group;
     group.closeSiblings();
     hooks.closeHandle();
     hooks.done();
-    if (!server) return;
-    server._connections--;
-    // net.js looks for connections when close() is called, and only later for a handle: one that listens again is told, too
-    if (this.wasDrained && server._handle) process.nextTick(() => server.emit('close'));
-    else server._emitCloseIfDrained();
+    this.letClose();
   }
 }

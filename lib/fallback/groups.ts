@@ -78,13 +78,11 @@ export class FallbackGroups {
   /** getConnections() of the server of a group; false where it is none, or where the origin's own count is all. */
   count(server: ServerInside, own: number, callback: (error: null, count: number) => void): boolean {
     const group = [...this.open.values()].find((candidate) => candidate.server === server);
-    if (!group || group.ready.size === 0) return false;
-    const ask = (index: number, id: number) => {
+    const tell = (index: number, id: number) => {
       const worker = this.pool.get(index);
-      if (worker) this.pool.send(worker, { kind: 'count', key: group.key, id });
-      else this.counts.answered(id, index, 0);
+      if (worker && group) this.pool.send(worker, { kind: 'count', key: group.key, id });
+      return worker !== undefined;
     };
-    this.counts.ask(own, [...group.ready], ask, callback);
-    return true;
+    return this.counts.askGroup(group, own, tell, callback);
   }
 }

@@ -5,6 +5,7 @@ import { debug, say } from '../log';
 import type { Attempts } from '../origin/attempts';
 import { judgeCanary } from '../origin/canary-end';
 import { appForks, onClusterFork } from '../origin/eligible';
+import { becomeSingle } from '../origin/single';
 import type { OriginSignals } from '../signals/origin-signals';
 import { RELAYED } from '../signals/relayed';
 import { exitWaits, graceMs } from '../signals/told';
@@ -207,22 +208,19 @@ export class FallbackTree {
   }
 
   private withdraw(reason: string): void {
-    this.becomeSingle(reason);
+    this.endMultiplying(reason);
     for (const worker of this.pool.live) this.pool.send(worker, { kind: 'leave' });
   }
 
-  private becomeSingle(reason: string): void {
+  private endMultiplying(reason: string): void {
     this.off = reason;
-    this.options.state.reason = reason;
-    this.options.state.active = false;
-    if (!appForks()) say(`the app runs as plain Node: ${reason}`);
-    else debug('one process: %s', reason);
+    becomeSingle(this.options.state, reason);
     this.pool.stopRestarts();
   }
 
   /** The copy may be serving what the kernel has given it: it closes, and is ended soon after. */
   private giveUp(reason: string): void {
-    this.becomeSingle(reason);
+    this.endMultiplying(reason);
     const serving = this.pool.live.filter(({ servedAt }) => servedAt !== undefined);
     for (const worker of serving) this.pool.send(worker, { kind: 'leave' });
     setTimeout(() => this.killAll(), serving.length > 0 ? LEAVE_MS : 0).unref();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { holdClose } from '../hook/held-close';
 import type { ListenerGroup } from './listener-group';
 
 /** Sockets of a closing group are looked after this often: queues refill from handshakes that were under way. */
@@ -19,7 +20,7 @@ export class ClosingGroup {
   private readonly left: Set<number>;
   private readonly timer: NodeJS.Timeout;
   private finished = false;
-  private readonly wasDrained: boolean;
+  private readonly letClose: () => void;
   /** A group of the same address has taken the sockets over: what is queued is its affair. */
   inherited = false;
 
@@ -28,10 +29,7 @@ export class ClosingGroup {
     private readonly hooks: ClosingHooks,
   ) {
     group.closing = true;
-    // holds back 'close', as net.js does for the handles of its cluster workers (Server.prototype._emitCloseIfDrained)
-    const server = group.server;
-    this.wasDrained = server?._connections === 0;
-    if (server) server._connections++;
+    this.letClose = holdClose(group.server);
     group.stopSyns();
     group.drainSocket(0);
     this.left = new Set(group.holders);
@@ -56,16 +54,11 @@ export class ClosingGroup {
     this.finished = true;
     clearInterval(this.timer);
     const { group, hooks } = this;
-    const server = group.server;
     if (!this.inherited) group.drainAll();
     group.closed = true;
     group.closeSiblings();
     hooks.closeHandle();
     hooks.done();
-    if (!server) return;
-    server._connections--;
-    // net.js looks for connections when close() is called, and only later for a handle: one that listens again is told, too
-    if (this.wasDrained && server._handle) process.nextTick(() => server.emit('close'));
-    else server._emitCloseIfDrained();
+    this.letClose();
   }
 }

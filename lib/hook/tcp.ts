@@ -124,12 +124,29 @@ export interface ListenCall {
 }
 
 /**
- * Sees every server.listen() with its options, without loading or touching net: the channel is there on Node 20 to 26
- * (lib/net.js, netServerListen.asyncStart). It fires before listen() loads cluster.
+ * Sees every server.listen() with its options, without loading or touching net: the channel is there on Node 20.16 and
+ * 22.3 and later, like getBuiltinModule (lib/net.js, netServerListen.asyncStart). It fires before listen() loads cluster.
  */
 export function onListenCall(see: (call: ListenCall) => void): void {
+  if (!('getBuiltinModule' in process)) return onListenMethod(see);
   const { subscribe } = require('node:diagnostics_channel') as typeof import('node:diagnostics_channel');
   subscribe('tracing:net.server.listen:asyncStart', (message) => see(message as ListenCall));
+}
+
+/** The same on earlier Nodes, where net has to be loaded for it. */
+function onListenMethod(see: (call: ListenCall) => void): void {
+  const net = require('node:net') as typeof import('node:net') & {
+    _normalizeArgs(args: unknown[]): [ListenCall['options']];
+  };
+  replace(
+    net.Server.prototype,
+    'listen',
+    (original) =>
+      function (this: Server, ...args: never[]) {
+        see({ server: this, options: net._normalizeArgs(args)[0] });
+        return Reflect.apply(original, this, args) as Server;
+      } as typeof original,
+  );
 }
 
 /** True where Node has loaded this builtin already. */

@@ -32,6 +32,21 @@ export class ConnectionCount {
     for (const index of workers) ask(index, id);
   }
 
+  /** The same of a group; false where the origin's own count is all. `tell` asks one worker; false where it has ended. */
+  askGroup(
+    group: { readonly ready: ReadonlySet<number> } | undefined,
+    own: number,
+    tell: (index: number, id: number) => boolean,
+    callback: (error: null, count: number) => void,
+  ): boolean {
+    if (!group || group.ready.size === 0) return false;
+    const ask = (index: number, id: number) => {
+      if (!tell(index, id)) this.answered(id, index, 0);
+    };
+    this.ask(own, [...group.ready], ask, callback);
+    return true;
+  }
+
   answered(id: number, index: number, count: number): void {
     const question = this.questions.get(id);
     if (!question?.waiting.delete(index)) return;

@@ -5,7 +5,7 @@ import { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
 import { Steering } from '../group/steering';
 import type { ServerInside } from '../hook/tcp';
-import { debug, say } from '../log';
+import { debug } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
 import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
@@ -19,6 +19,7 @@ import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
 import type { Multiplied } from './plan';
+import { becomeSingle } from './single';
 import { UnservedQueues } from './unserved-queues';
 
 export interface TreeOptions {
@@ -160,14 +161,12 @@ export class Tree {
     callback: (error: null, count: number) => void,
   ): boolean {
     const group = this.groups.ofServer(server);
-    if (!group || group.ready.size === 0) return false;
-    const ask = (index: number, id: number) => {
+    const tell = (index: number, id: number) => {
       const worker = this.pool.get(index);
-      if (worker) this.pool.send(worker, { kind: 'count', key: group.key, id });
-      else this.counts.answered(id, index, 0);
+      if (worker && group) this.pool.send(worker, { kind: 'count', key: group.key, id });
+      return worker !== undefined;
     };
-    this.counts.ask(own, [...group.ready], ask, callback);
-    return true;
+    return this.counts.askGroup(group, own, tell, callback);
   }
 
   liveWorkers(): number {
@@ -291,22 +290,19 @@ export class Tree {
 
   /** A fork that comes later still wins: the origin serves again, the workers drain and go. */
   private withdraw(reason: string): void {
-    this.becomeSingle(reason);
+    this.endMultiplying(reason);
     for (const group of this.groups) this.resteer(group);
     this.tellAll({ kind: 'leave' });
   }
 
-  private becomeSingle(reason: string): void {
+  private endMultiplying(reason: string): void {
     this.off = reason;
-    this.options.state.reason = reason;
-    this.options.state.active = false;
-    if (!appForks()) say(`the app runs as plain Node: ${reason}`);
-    else debug('one process: %s', reason);
+    becomeSingle(this.options.state, reason);
     this.pool.stopRestarts();
   }
 
   private giveUp(reason: string): void {
-    this.becomeSingle(reason);
+    this.endMultiplying(reason);
     for (const worker of this.pool.live) this.pool.kill(worker);
     for (const group of this.groups) {
       for (const index of [...group.holders]) group.workerEnded(index);
