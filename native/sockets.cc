@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Listening sockets of a group (SO_REUSEPORT), their program and their queues. socket(7), tcp(7).
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -65,6 +66,48 @@ int makeSibling(int fd, int backlog) {
   // a negative backlog: bound only, the port is held and no connection comes
   if (backlog >= 0 && listen(sibling.get(), backlog) < 0) return -errno;
   return sibling.release();
+}
+
+bool readAddress(int family, const char* text, int port, sockaddr_storage* address, socklen_t* length) {
+  const auto number = htons(static_cast<uint16_t>(port));
+  if (family == 4) {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(address);
+    v4->sin_family = AF_INET;
+    v4->sin_port = number;
+    *length = sizeof *v4;
+    return inet_pton(AF_INET, text, &v4->sin_addr) == 1;
+  }
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(address);
+  v6->sin6_family = AF_INET6;
+  v6->sin6_port = number;
+  *length = sizeof *v6;
+  return inet_pton(AF_INET6, text, &v6->sin6_addr) == 1;
+}
+
+int bindShared(int family, const char* text, int port, int v6only) {
+  sockaddr_storage address = {};
+  socklen_t length = 0;
+  if (!readAddress(family, text, port, &address, &length)) return -EINVAL;
+  Fd shared(socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!shared.valid()) return -errno;
+  int error = setOption(shared.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (error < 0) return error;
+  error = setOption(shared.get(), SOL_SOCKET, SO_REUSEPORT, 1);
+  if (error < 0) return error;
+  if (address.ss_family == AF_INET6) error = setOption(shared.get(), IPPROTO_IPV6, IPV6_V6ONLY, v6only);
+  if (error < 0) return error;
+  if (bind(shared.get(), reinterpret_cast<sockaddr*>(&address), length) < 0) return -errno;
+  return shared.release();
+}
+
+napi_value jsBindShared(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int family = args.integer(0);
+  const Buffer<char> address = args.text(1);
+  const int port = args.integer(2);
+  const int v6only = args.integer(3);
+  if (!args.ok()) return nullptr;
+  return number(env, bindShared(family, address.data(), port, v6only));
 }
 
 napi_value jsSibling(napi_env env, napi_callback_info info) {
@@ -181,6 +224,33 @@ napi_value jsDup(napi_env env, napi_callback_info info) {
   return number(env, orErrno(fcntl(fd, F_DUPFD_CLOEXEC, 3)));
 }
 
+int occupy(int fd, int from) { return orErrno(dup3(from, fd, O_CLOEXEC)); }
+
+int vacate(int fd) {
+  int family = 0;
+  int error = getOption(fd, SOL_SOCKET, SO_DOMAIN, &family);
+  if (error < 0) return error;
+  Fd fresh(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fresh.valid()) return -errno;
+  error = occupy(fd, fresh.get());
+  return error < 0 ? error : 0;
+}
+
+napi_value jsVacate(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int fd = args.integer(0);
+  if (!args.ok()) return nullptr;
+  return number(env, vacate(fd));
+}
+
+napi_value jsOccupy(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int fd = args.integer(0);
+  const int from = args.integer(1);
+  if (!args.ok()) return nullptr;
+  return number(env, occupy(fd, from));
+}
+
 napi_value jsSetCloseOnExec(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int fd = args.integer(0);
@@ -249,6 +319,7 @@ napi_value jsOpenFds(napi_env env, napi_callback_info info) {
 bool exportSockets(napi_env env, napi_value exports) {
   static const Export kTable[] = {
       {"reusePort", jsReusePort},
+      {"bindShared", jsBindShared},
       {"sibling", jsSibling},
       {"attachProgram", jsAttachProgram},
       {"detachProgram", jsDetachProgram},
@@ -259,6 +330,8 @@ bool exportSockets(napi_env env, napi_value exports) {
       {"shutdownRead", jsShutdownRead},
       {"close", jsClose},
       {"dup", jsDup},
+      {"vacate", jsVacate},
+      {"occupy", jsOccupy},
       {"setCloseOnExec", jsSetCloseOnExec},
       {"isCloseOnExec", jsIsCloseOnExec},
       {"incomingCpu", jsIncomingCpu},

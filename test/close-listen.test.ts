@@ -161,6 +161,25 @@ describe('a listener comes back in the origin', { concurrency: 2 }, () => {
   }
 });
 
+for (const [from, to] of [
+  ['127.0.0.1', '0.0.0.0'],
+  ['0.0.0.0', '127.0.0.1'],
+  ['127.0.0.1', '::'],
+] as const) {
+  test(`the port moves from ${from} to ${to} in one tick`, async (t) => {
+    const address = { ...(await loopback()), host: from };
+    const { app, ledger } = start(t, [address], { ON_USR2: 'another address', TO: to });
+    const workers = await multiplied(app, 2, '127.0.0.1');
+    process.kill(app.pid, 'SIGUSR2');
+    await until(
+      () => [app.pid, ...workers].every((pid) => ledger.count('listening', pid) === 2),
+      () => `all listen on ${to}:\n${app.stderr}`,
+    );
+    const reached = { ...address, host: '127.0.0.1' };
+    await allAnswer(reached, workers);
+  });
+}
+
 test('a listener comes back when all workers have gone', async (t) => {
   const address = await loopback();
   const { app, ledger } = start(t, [address], { ON_USR1: 'listen much later', KEEP: '' });

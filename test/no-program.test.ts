@@ -167,4 +167,49 @@ describe('without a steering program', () => {
     await sleep(1_000);
     assert.ok(ticks(app.pid) - before <= 2, `${ticks(app.pid) - before} ticks`);
   });
+
+  test('a worker that closes its own server leaves its share to the others', async (t) => {
+    const app = await start(t, 'EPERM', 'http-app.js', { KEEP: '1' });
+    const workers = await multiplied(app, 2, HOST);
+    const closed = await until(async () => {
+      const pid = answeredBy(await request(app.port, '/close', HOST));
+      return workers.includes(pid as number) && pid;
+    }, 'a worker that closes');
+    const others = workers.filter((pid) => pid !== closed);
+    await until(async () => JSON.stringify(await rush(app.port, 96)) === JSON.stringify(others), app.stderr);
+    const before = ticks(app.pid);
+    await sleep(1_000);
+    assert.ok(ticks(app.pid) - before <= 1, `${ticks(app.pid) - before} ticks in a second`);
+    assert.deepEqual(app.workers().sort(), [...workers].sort());
+  });
+
+  test('a copy that does not prove itself answers what the kernel has given it', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-no-program-'));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const ledger = join(folder, 'ledger');
+    writeFileSync(ledger, '');
+    const second = await freePort(HOST);
+    const app = await start(t, 'EPERM', 'draining.js', {
+      LEDGER: ledger,
+      SECOND: String(second),
+      SLOW_MS: '300',
+    });
+    await answering(app.port, HOST);
+    const by = new Map<number, number>();
+    let over = false;
+    const client = async () => {
+      while (!over) {
+        const pid = answeredBy(await request(app.port, '/slow', HOST));
+        assert.ok(pid !== undefined, 'an answer');
+        by.set(pid, (by.get(pid) ?? 0) + 1);
+      }
+    };
+    const clients = Array.from({ length: 16 }, client);
+    await app.said(/runs as plain Node: the copy did not listen/, 30_000);
+    await until(() => app.workers().length === 0, 'the end of the copy');
+    over = true;
+    await Promise.all(clients);
+    t.diagnostic(`answered by ${[...by.values()].join(' and ')}`);
+    assert.equal(by.size, 2, 'the kernel gave some to the copy');
+  });
 });

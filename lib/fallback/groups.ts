@@ -83,6 +83,6 @@ export class FallbackGroups {
       if (worker && group) this.pool.send(worker, { kind: 'count', key: group.key, id });
       return worker !== undefined;
     };
-    return this.counts.askGroup(group, own, tell, callback);
+    return this.counts.askGroup(group?.ready ?? new Set(), own, tell, callback);
   }
 }

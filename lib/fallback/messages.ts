@@ -9,6 +9,8 @@ export type ToOrigin =
   | { kind: 'gone'; key: string; generation: number }
   /** The origin's 'close' has been obeyed, or there was nothing to close. */
   | { kind: 'closed'; key: string; generation: number }
+  /** Its handlers of a signal have run, and it goes on serving. */
+  | { kind: 'stays'; signal: number }
   /** A server on an address that is past in the origin has closed here too. */
   | { kind: 'probed'; key: string }
   | { kind: 'signal'; signal: number }

@@ -2,6 +2,7 @@
 import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Attempts } from '../origin/attempts';
+import { OWN_MS } from '../origin/late-ports';
 import type { FallbackGroup } from './group';
 import type { ToWorker } from './messages';
 import type { FallbackWorker } from './pool';
@@ -25,7 +26,7 @@ export interface QuestionHooks {
 
 /** Answers the workers' listen() calls. */
 export class Questions {
-  /** Of the canary: they wait for a listen() of the origin. */
+  /** They wait for a listen() of the origin. */
   private readonly waiting = new Set<Question>();
 
   constructor(private readonly hooks: QuestionHooks) {}
@@ -39,8 +40,8 @@ export class Questions {
     // what failed in the origin is left to fail here
     const failed = history.some(({ error }) => error !== undefined);
     if (past !== undefined) send(worker, { kind: 'answer', id, past });
-    else if (failed || !canary()) return this.leaveAlone(question);
-    else this.waiting.add(question);
+    else if (failed) return this.leaveAlone(question);
+    else this.wait(question);
     if (!canary()) return;
     elsewhere(keys[0] as string, () =>
       keys.some((key) => group(key) !== undefined || attempts.wasClosedInCopy(key)),
@@ -51,9 +52,16 @@ export class Questions {
     for (const question of [...this.waiting]) if (this.lend(question)) this.waiting.delete(question);
   }
 
+  /** The origin may be slower, or be listening again in a moment; the address is the worker's own after that. */
+  private wait(question: Question): void {
+    this.waiting.add(question);
+    setTimeout(() => {
+      if (!this.hooks.canary() && this.waiting.delete(question)) this.leaveAlone(question);
+    }, OWN_MS).unref();
+  }
+
   canaryServes(): void {
-    for (const question of this.waiting) this.leaveAlone(question);
-    this.waiting.clear();
+    for (const question of [...this.waiting]) this.wait(question);
   }
 
   workerLeft(worker: FallbackWorker): void {

@@ -7,10 +7,10 @@ import { judgeCanary } from '../origin/canary-end';
 import { appForks, onClusterFork } from '../origin/eligible';
 import { becomeSingle } from '../origin/single';
 import type { OriginSignals } from '../signals/origin-signals';
-import { RELAYED } from '../signals/relayed';
+import { RELAYED, RELOADS } from '../signals/relayed';
 import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
-import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
+import { LEAVE_MS, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import { Renewal } from '../workers/renewal';
 import type { FallbackGroup } from './group';
 import { FallbackGroups } from './groups';
@@ -19,9 +19,6 @@ import type { FallbackPlan } from './plan';
 import { FallbackPool, type FallbackWorker } from './pool';
 import { signalFace } from './processes';
 import { Questions } from './questions';
-
-/** How long a copy that is given up may take for the requests that it has. */
-const LEAVE_MS = 1_000;
 
 export interface FallbackTreeOptions {
   plan: FallbackPlan;
@@ -152,6 +149,9 @@ export class FallbackTree {
         return this.options.attempts.closedInCopy(message.key);
       case 'signal':
         return this.options.signals.reported(message.signal);
+      case 'stays':
+        if (RELOADS.has(message.signal)) delete worker.toldAt;
+        return;
       case 'connections':
         return this.groups.counts.answered(message.id, worker.index, message.count);
     }
@@ -171,13 +171,15 @@ export class FallbackTree {
     debug('worker %d ended (code %s, signal %s)', index, code, signal);
     this.renewal.exited(worker);
     // a canary that was ended may have a successor under its index already
-    this.groups.workerExited(index, this.pool.get(index) !== undefined);
+    const replaced = this.pool.get(index) !== undefined;
+    this.groups.workerExited(index, replaced);
     this.questions.workerLeft(worker);
     // without a handler, a signal that reaches a worker directly ends it before it can report it
     const grace = graceMs(worker, this.options.plan.exitWaitMs);
     const direct = grace === 0 ? RELAYED.get(signal ?? '') : undefined;
     if (direct !== undefined) this.options.signals.reported(direct);
     if (this.lifecycle.state === 'canary') {
+      if (replaced) return;
       return judgeCanary(this.lifecycle, this.options.signals, {
         code,
         signal,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { captureContext, type InContext } from '../group/drain';
-import { groupKey, ipv4Fallback } from '../group/key';
+import { keysOf } from '../group/key';
 import {
   closeUnnoticed,
   type GetServerCallback,
@@ -102,7 +102,11 @@ export class FallbackWorker {
   private obey(message: Exclude<ToWorker, Answer>): void {
     switch (message.kind) {
       case 'signal':
-        return deliverSignal(message.signal);
+        deliverSignal(message.signal);
+        setImmediate(() => {
+          if (this.listening.size > 0) this.tell({ kind: 'stays', signal: message.signal });
+        });
+        return;
       case 'close':
         return this.closeGroup(message.key, message.generation);
       case 'count': {
@@ -181,13 +185,4 @@ export class FallbackWorker {
   private closeAll(): void {
     for (const { server } of [...this.listening.values()]) closeUnnoticed(server);
   }
-}
-
-/** The names that an address may have in the origin: without a host net.js tries `::`, then 0.0.0.0. */
-function keysOf({ address, port, addressType, flags }: ServerQuery): string[] {
-  if (typeof address === 'string') {
-    return [groupKey({ family: addressType === 6 ? 6 : 4, address, port, flags: flags ?? 0 })];
-  }
-  const any = { family: 6, address: '::', port, flags: flags ?? 0 } as const;
-  return [groupKey(any), ipv4Fallback(any) as string];
 }

@@ -30,6 +30,23 @@ export function ipv4Fallback(bind: BindArguments): string | undefined {
   return groupKey({ family: 4, address: '0.0.0.0', port: bind.port, flags: 0 });
 }
 
+/** What cluster asks about one listen() (lib/internal/cluster/child.js, getServer). */
+export interface ListenQuery {
+  address: unknown;
+  port: number;
+  addressType: number | string;
+  flags: number;
+}
+
+/** The names that an address may have in the origin: without a host net.js tries `::`, then 0.0.0.0. */
+export function keysOf({ address, port, addressType, flags }: ListenQuery): string[] {
+  if (typeof address === 'string') {
+    return [groupKey({ family: addressType === 6 ? 6 : 4, address, port, flags: flags ?? 0 })];
+  }
+  const any = { family: 6, address: '::', port, flags: flags ?? 0 } as const;
+  return [groupKey(any), ipv4Fallback(any) as string];
+}
+
 /** True for an address that only loopback traffic can reach. */
 export function isLoopbackAddress(address: string): boolean {
   return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');

@@ -35,12 +35,15 @@ export class ListenerGroup {
   readonly handle: TcpHandle;
   readonly backlog: number;
   readonly loopback: boolean;
+  readonly port: number;
   readonly openedAt = performance.now();
   readonly sockets: number[] = [];
   /** Workers whose accept loop has run. */
   readonly ready = new Set<number>();
   /** Workers that hold a duplicate of their socket. */
   readonly holders = new Set<number>();
+  /** Of these, the ones that have closed theirs again. */
+  readonly letGo = new Set<number>();
   readonly inContext: InContext = captureContext();
   /** The kernel has a steering program of ours; without one, sockets that nobody serves leave the group instead. */
   hasProgram = false;
@@ -60,6 +63,7 @@ export class ListenerGroup {
     this.generation = options.generation;
     this.handle = options.handle;
     this.backlog = options.backlog;
+    this.port = options.bind.port;
     this.loopback = isLoopbackAddress(options.bind.address);
     this.departures = this.departuresFrom([]);
   }
@@ -71,7 +75,7 @@ export class ListenerGroup {
       dropSyn: (index: number) => addon.dropSyn(socket(index)),
       keepSyn: (index: number) => addon.keepSyn(socket(index)),
       shut: (index: number) => this.shut(index),
-      held: (index: number) => this.holders.has(index),
+      held: (index: number) => this.holders.has(index) && !this.letGo.has(index),
     };
     return new Departures(hooks, left);
   }
@@ -82,8 +86,9 @@ export class ListenerGroup {
 
   /**
    * Makes the group around a handle that has been bound exclusively and does not listen yet. SO_REUSEPORT is set after
-   * bind(), so that bind() has refused a taken port as in plain Node; the program is attached before listen(), because
-   * on a plain listener that is hashed already it is EINVAL (net/core/sock_reuseport.c, reuseport_attach_prog).
+   * bind(), so that bind() has refused a taken port as in plain Node, and before listen(), because a plain listener takes
+   * no program: EINVAL (net/core/sock_reuseport.c, reuseport_attach_prog). The program follows after listen(): a socket
+   * that has one, or a group, finds its own kind in the way (inet_csk_bind_conflict: sk_reuseport_cb).
    * @returns libuv's result of listen(), which is plain Node's answer to the app; `failed` names what could not be had
    */
   open(options: GroupOptions, listen: (backlog: number) => number): { error: number; failed?: string } {
@@ -93,9 +98,9 @@ export class ListenerGroup {
     if (shared < 0)
       return { error: listen(options.backlog), failed: `SO_REUSEPORT was refused (errno ${-shared})` };
     this.sockets.push(fd);
-    this.hasProgram = addon.attachProgram(fd, options.originOnly) === 0;
     const error = listen(options.backlog);
     if (error < 0) return { error };
+    this.hasProgram = addon.attachProgram(fd, options.originOnly) === 0;
     if (!this.hasProgram) this.sockets.push(fd);
     // nobody serves them yet; with a program they are not selected, without one they do not listen before their worker
     const backlog = this.hasProgram ? options.backlog : NOT_LISTENING;
@@ -113,20 +118,29 @@ export class ListenerGroup {
   }
 
   /** Takes over the sockets of a group of the same address that is closing: close(); listen() in one tick. */
-  adopt(predecessor: ListenerGroup, listen: (backlog: number) => number, backlog: number): number {
+  adopt(
+    predecessor: ListenerGroup,
+    options: GroupOptions,
+    listen: (backlog: number) => number,
+  ): { error: number; failed?: string } {
     const { addon } = this;
     this.sockets.push(this.handle.fd);
     if (predecessor.origin === 1) this.sockets.push(this.handle.fd);
     for (const socket of predecessor.sockets.slice(this.sockets.length)) {
       const copy = addon.dup(socket);
-      if (copy >= 0) this.sockets.push(copy);
+      if (copy < 0) {
+        this.closeSiblings();
+        if (predecessor.hasProgram) this.steer(options.originOnly);
+        return { error: listen(options.backlog), failed: `no duplicate of its sockets (errno ${-copy})` };
+      }
+      this.sockets.push(copy);
     }
     this.hasProgram = predecessor.hasProgram;
     // the origin's own listens again
     const left = [...predecessor.departures.left].filter((index) => index > this.origin);
     this.departures = this.departuresFrom(left);
     for (const socket of this.sockets) addon.keepSyn(socket);
-    return listen(backlog);
+    return { error: listen(options.backlog) };
   }
 
   /** Attaches a steering program. Returns 0 or a negative errno (ENOMEM: larger than net.core.optmem_max allows). */
@@ -180,6 +194,7 @@ export class ListenerGroup {
   /** Worker `index` has ended. It may have listened without having come to say so. */
   workerEnded(index: number): void {
     this.holders.delete(index);
+    this.letGo.delete(index);
     this.ready.delete(index);
     this.departures.end(index);
   }

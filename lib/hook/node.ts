@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is replaced in Node once there is something to multiply.
 import type { Server } from 'node:net';
+import type { ListenQuery } from '../group/key';
 import { type AnyFunction, replace } from './replace';
 import type { ServerInside, TcpHandle } from './tcp';
 
@@ -92,13 +93,9 @@ type GetServer = (
   callback: GetServerCallback,
 ) => void;
 export type GetServerCallback = (error: number | null, handle: unknown) => void;
-export interface ServerQuery {
-  address: unknown;
-  port: number;
-  addressType: number | string;
+export interface ServerQuery extends ListenQuery {
   fd?: number;
   backlog: number;
-  flags: number;
 }
 
 /** Decides about one listen() of a worker; false leaves it alone, which `alone` does too, later. */

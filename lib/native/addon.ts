@@ -15,6 +15,8 @@ export interface Addon {
   reusePort(fd: number): number;
   /** Another socket on fd's address, a listening member of its group unless the backlog is negative: its descriptor. */
   sibling(fd: number, backlog: number): number;
+  /** A socket bound with SO_REUSEPORT; v6only: 0 or 1 (IPV6_V6ONLY). Its descriptor; -EINVAL: not an address of that family. */
+  bindShared(family: 4 | 6, address: string, port: number, v6only: number): number;
   /** SO_ATTACH_REUSEPORT_CBPF; `program` is packed struct sock_filter. -ENOMEM: larger than net.core.optmem_max allows. */
   attachProgram(fd: number, program: Uint8Array): number;
   detachProgram(fd: number): number;
@@ -32,6 +34,10 @@ export interface Addon {
   close(fd: number): number;
   /** A duplicate, close-on-exec. */
   dup(fd: number): number;
+  /** Makes fd a new socket of the same family, neither bound nor connected: what it was is closed. */
+  vacate(fd: number): number;
+  /** Makes fd a duplicate of `from`, close-on-exec. */
+  occupy(fd: number, from: number): number;
   setCloseOnExec(fd: number): number;
   isCloseOnExec(fd: number): number;
   /** CPU on which the last packet of this connection was processed (SO_INCOMING_CPU). */
@@ -99,7 +105,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 2;
+const VERSION = 3;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -12,6 +12,10 @@ export class Attempts {
     this.refused.set(key, error);
   }
 
+  get history(): [key: string, error: number][] {
+    return [...this.refused];
+  }
+
   opened(key: string): void {
     this.refused.delete(key);
   }

@@ -34,16 +34,16 @@ export class ConnectionCount {
 
   /** The same of a group; false where the origin's own count is all. `tell` asks one worker; false where it has ended. */
   askGroup(
-    group: { readonly ready: ReadonlySet<number> } | undefined,
+    workers: ReadonlySet<number>,
     own: number,
     tell: (index: number, id: number) => boolean,
     callback: (error: null, count: number) => void,
   ): boolean {
-    if (!group || group.ready.size === 0) return false;
+    if (workers.size === 0) return false;
     const ask = (index: number, id: number) => {
       if (!tell(index, id)) this.answered(id, index, 0);
     };
-    this.ask(own, [...group.ready], ask, callback);
+    this.ask(own, [...workers], ask, callback);
     return true;
   }
 

@@ -31,8 +31,17 @@ export class Groups {
     return group?.generation === generation ? group : undefined;
   }
 
-  ofServer(server: ServerInside): ListenerGroup | undefined {
-    for (const group of this) if (group.server === server) return group;
+  get(key: string): ListenerGroup | undefined {
+    return this.byKey.get(key);
+  }
+
+  /** The group of a server, workers that may have connections of it, and what is counted too many to hold its end back. */
+  ofServer(
+    server: ServerInside,
+  ): { group: ListenerGroup; workers: ReadonlySet<number>; held: number } | undefined {
+    for (const group of this) if (group.server === server) return { group, workers: group.ready, held: 0 };
+    for (const { group, left } of this.ending)
+      if (group.server === server) return { group, workers: left, held: 1 };
     return undefined;
   }
 
@@ -51,8 +60,16 @@ export class Groups {
 
   /** A group of this address that is closing and whose sockets nobody has taken over. */
   closingAt(key: string): ClosingGroup | undefined {
-    for (const closing of this.ending) if (closing.group.key === key && !closing.inherited) return closing;
+    for (const closing of this.ending) {
+      const { group, inherited } = closing;
+      if (group.key === key && !inherited && !group.closed) return closing;
+    }
     return undefined;
+  }
+
+  /** Whether a closing group has sockets on this port, whatever the address. */
+  holdsPort(port: number): boolean {
+    return [...this.ending].some(({ group }) => !group.closed && group.port === port);
   }
 
   /** Whether this worker accepts anywhere, also where the origin is closing. */
@@ -60,6 +77,12 @@ export class Groups {
     for (const group of this) if (group.ready.has(index)) return true;
     for (const { group } of this.ending) if (group.ready.has(index)) return true;
     return false;
+  }
+
+  /** Whether the kernel may give worker `index` connections, though nothing steers to it. */
+  exposes(index: number): boolean {
+    const all = [...this, ...[...this.ending].map((closing) => closing.group)];
+    return all.some((group) => !group.hasProgram && group.holders.has(index));
   }
 
   /** Every socket that the origin holds. */
@@ -71,10 +94,15 @@ export class Groups {
   /** What worker `index` is given: its socket of each of these groups, which it holds from now on. */
   handover(index: number, groups: Iterable<ListenerGroup> = this): { fds: number[]; handover: Handover } {
     const list = [...groups];
-    for (const group of list) group.holders.add(index);
+    for (const group of list) {
+      group.holders.add(index);
+      group.letGo.delete(index);
+    }
     return {
       fds: list.map((group) => group.sockets[index] as number),
-      handover: { sockets: list.map(({ key, generation }) => ({ key, generation })) },
+      handover: {
+        sockets: list.map(({ key, generation, hasProgram }) => ({ key, generation, once: !hasProgram })),
+      },
     };
   }
 
@@ -84,6 +112,13 @@ export class Groups {
     for (const { group } of this.ending) if (group.generation === generation) group.ready.delete(index);
     const group = this.find(key, generation);
     return group?.ready.delete(index) ? group : undefined;
+  }
+
+  /** A worker has no descriptor of its socket any more, and may still have connections. */
+  dropped(index: number, key: string, generation: number): void {
+    this.find(key, generation)?.letGo.add(index);
+    for (const closing of [...this.ending])
+      if (closing.group.generation === generation) closing.workerDropped(index);
   }
 
   /** A worker has closed its server and its duplicate because the origin asked it to. */

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Settings } from '../config/settings';
 import type { ClosingGroup } from '../group/closing';
-import { type BindArguments, groupKey } from '../group/key';
+import { captureContext } from '../group/drain';
+import { type BindArguments, groupKey, IPV6_ONLY } from '../group/key';
 import { ListenerGroup } from '../group/listener-group';
 import { spareUnheard } from '../hook/http-close';
 import { hookGetConnections, interceptClose } from '../hook/node';
+import { endPretending, failListen, pretendBound } from '../hook/pretend';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import { debug, say } from '../log';
 import type { Preload } from '../preload';
@@ -26,6 +28,8 @@ interface BoundHandle {
  */
 export class Origin {
   private readonly revived = new WeakMap<TcpHandle, ClosingGroup>();
+  /** Handles whose address a worker has: how they are bound when it has given it back. */
+  private readonly postponed = new WeakMap<TcpHandle, () => number>();
   private readonly attempts = new Attempts();
   private generation = 0;
   private plan: Plan | undefined;
@@ -45,9 +49,15 @@ export class Origin {
   }
 
   private bind(handle: TcpHandle, bind: BindArguments, native: () => number): number {
+    if (this.tree?.isOwnedByWorker(groupKey(bind))) {
+      pretendBound(handle, bind);
+      this.postponed.set(handle, native);
+      this.preload.bound.set(handle, bind);
+      return 0;
+    }
     const revives = this.tree?.closingGroup(groupKey(bind));
     const adopted = revives !== undefined && this.adoptSocket(handle, revives);
-    const error = adopted ? 0 : native();
+    const error = adopted || this.bindBeside(handle, bind) ? 0 : native();
     if (adopted) this.revived.set(handle, revives);
     if (error === 0) this.preload.bound.set(handle, bind);
     else this.attempts.failed(groupKey(bind), error);
@@ -66,9 +76,25 @@ export class Origin {
     return false;
   }
 
+  /**
+   * The port is still held by a closing group of another address of ours: 127.0.0.1 before, 0.0.0.0 now. Sockets that
+   * have SO_REUSEPORT and one owner do not exclude each other (net/ipv4/inet_connection_sock.c, inet_csk_bind_conflict).
+   */
+  private bindBeside(handle: TcpHandle, bind: BindArguments): boolean {
+    const addon = this.plan?.addon;
+    if (!addon || !this.tree?.holdsPort(bind.port)) return false;
+    const fd = addon.bindShared(bind.family, bind.address, bind.port, (bind.flags & IPV6_ONLY) !== 0 ? 1 : 0);
+    if (fd < 0) return false;
+    if (handle.open(fd) === 0) return true;
+    addon.close(fd);
+    return false;
+  }
+
   private listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
     const bind = this.preload.bound.get(handle);
     if (!bind) return native(backlog);
+    const bindNow = this.postponed.get(handle);
+    if (bindNow) return this.postpone(handle, bind, bindNow, () => native(backlog), backlog);
     const bound = { bind, key: groupKey(bind), revives: this.revived.get(handle) };
     const why = this.reasonAgainst(handle, bound);
     if (why !== undefined) {
@@ -78,6 +104,33 @@ export class Origin {
       return native(backlog);
     }
     return this.openGroup(handle, bound, backlog, native);
+  }
+
+  /** A worker was here first, with an address that turns out to be the whole app's: it serves until it gives it back. */
+  private postpone(
+    handle: TcpHandle,
+    bind: BindArguments,
+    bindNow: () => number,
+    listenNow: () => number,
+    backlog: number,
+  ): number {
+    this.postponed.delete(handle);
+    let closed = false;
+    interceptClose(handle, (close) => {
+      closed = true;
+      close();
+    });
+    const inContext = captureContext();
+    this.tree?.reclaim(groupKey(bind), () => {
+      if (closed) return;
+      delete (handle as Partial<TcpHandle>).close;
+      endPretending(handle);
+      inContext(() => {
+        const error = this.bind(handle, bind, bindNow) || this.listen(handle, backlog, listenNow);
+        if (error < 0) failListen(handle, error, bind);
+      });
+    });
+    return 0;
   }
 
   private reasonAgainst(handle: TcpHandle, bound: BoundHandle): string | undefined {
@@ -124,17 +177,15 @@ export class Origin {
       originOnly: plan.originOnly,
     };
     const group = new ListenerGroup(plan.addon, options);
-    if (bound.revives) {
-      bound.revives.inherited = true;
-      const error = group.adopt(bound.revives.group, native, backlog);
-      if (error < 0) return error;
-    } else {
-      const { error, failed } = group.open(options, native);
-      if (failed !== undefined) debug('%s is served by one process: %s', bound.key, failed);
-      if (error < 0) this.attempts.failed(bound.key, error);
-      else this.attempts.opened(bound.key);
-      if (error < 0 || failed !== undefined) return error;
-    }
+    const { revives } = bound;
+    if (revives) revives.inherited = true;
+    const { error, failed } = revives
+      ? group.adopt(revives.group, options, native)
+      : group.open(options, native);
+    if (failed !== undefined) debug('%s is served by one process: %s', bound.key, failed);
+    if (error < 0) this.attempts.failed(bound.key, error);
+    else this.attempts.opened(bound.key);
+    if (error < 0 || failed !== undefined) return error;
     interceptClose(handle, (native) => tree.closeGroup(group, native));
     spareUnheard(group.server);
     tree.addGroup(group, bound.revives !== undefined);

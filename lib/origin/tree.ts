@@ -7,12 +7,14 @@ import { Steering } from '../group/steering';
 import type { ServerInside } from '../hook/tcp';
 import { debug } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
+import { RELOADS } from '../signals/relayed';
 import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
-import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
-import type { ToOrigin, ToWorker } from '../workers/messages';
+import { LEAVE_MS, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
+import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
+import { Asks } from './asks';
 import type { Attempts } from './attempts';
 import { judgeCanary } from './canary-end';
 import { ConnectionCount } from './connection-count';
@@ -43,6 +45,7 @@ export class Tree {
   private readonly steering: Steering;
   private readonly counts = new ConnectionCount();
   private readonly unserved: UnservedQueues;
+  private readonly asks: Asks;
   private readonly renewal: Renewal<Worker>;
 
   constructor(private readonly options: TreeOptions) {
@@ -60,7 +63,10 @@ export class Tree {
           this.lifecycle.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
-        sockets: (index) => this.groups.handover(index),
+        sockets: (index) => {
+          const { fds, handover } = this.groups.handover(index);
+          return { fds, handover: { ...handover, refused: options.attempts.history } };
+        },
         changed: () => signals.refreshGuard(),
       },
     });
@@ -73,14 +79,21 @@ export class Tree {
         giveUp: (reason) => this.giveUp(reason),
         withdraw: (reason) => this.withdraw(reason),
         multiply: () => this.multiply(),
-        endCanary: () => {
-          for (const worker of this.pool.live) this.pool.kill(worker);
-        },
+        endCanary: () => this.endCopies(),
         appForks,
       },
     });
     this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why));
     this.unserved = new UnservedQueues(() => this.groups);
+    this.asks = new Asks({
+      attempts: options.attempts,
+      group: (key) => this.groups.get(key),
+      canary: () => this.lifecycle.state === 'canary',
+      elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
+      give: (worker, group) => this.give(worker, group),
+      hand: (worker, handover) => this.hand(worker, handover, []),
+      release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
+    });
     this.renewal = new Renewal({
       needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,
       serves: ({ index }) => this.groups.servedBy(index),
@@ -109,6 +122,7 @@ export class Tree {
       group.sockets.length,
       group.hasProgram ? 'steered' : 'no steering program',
     );
+    this.asks.late.opened(group.key);
     for (const worker of this.pool.live) this.give(worker, group);
     if (revived) this.resteer(group);
     if (this.lifecycle.state === 'full') {
@@ -117,6 +131,10 @@ export class Tree {
     this.renewal.look();
     this.lifecycle.groupOpened();
     this.options.signals.refreshGuard();
+  }
+
+  holdsPort(port: number): boolean {
+    return this.groups.holdsPort(port);
   }
 
   closingGroup(key: string): ClosingGroup | undefined {
@@ -160,13 +178,24 @@ export class Tree {
     own: number,
     callback: (error: null, count: number) => void,
   ): boolean {
-    const group = this.groups.ofServer(server);
+    const found = this.groups.ofServer(server);
+    if (!found) return false;
+    const { key, generation } = found.group;
     const tell = (index: number, id: number) => {
       const worker = this.pool.get(index);
-      if (worker && group) this.pool.send(worker, { kind: 'count', key: group.key, id });
+      if (worker) this.pool.send(worker, { kind: 'count', key, generation, id });
       return worker !== undefined;
     };
-    return this.counts.askGroup(group, own, tell, callback);
+    return this.counts.askGroup(found.workers, own - found.held, tell, callback);
+  }
+
+  /** A worker has this address to itself; `reclaim` calls back when it has given it back. */
+  isOwnedByWorker(key: string): boolean {
+    return this.asks.late.isOwned(key);
+  }
+
+  reclaim(key: string, done: () => void): void {
+    this.asks.late.reclaim(key, done);
   }
 
   liveWorkers(): number {
@@ -190,8 +219,13 @@ export class Tree {
 
   private give(worker: Worker, group: ListenerGroup): void {
     const { fds, handover } = this.groups.handover(worker.index, [group]);
+    this.hand(worker, handover, fds);
+  }
+
+  private hand(worker: Worker, handover: Handover, fds: number[]): void {
     const sent = this.pool.hand(worker, handover, fds);
     if (sent < 0) debug('worker %d could not be given its sockets (errno %d)', worker.index, -sent);
+    this.pool.send(worker, { kind: 'look' });
   }
 
   private message(worker: Worker, message: ToOrigin): void {
@@ -208,7 +242,14 @@ export class Tree {
         if (!this.groups.servedBy(worker.index)) this.renewal.closed(worker);
         return;
       case 'ask':
-        return this.workerAsks(worker, message.key);
+        return this.asks.asked(worker, message.keys);
+      case 'released':
+        return this.asks.late.released(worker, message.key);
+      case 'dropped':
+        return this.groups.dropped(worker.index, message.key, message.generation);
+      case 'stays':
+        if (RELOADS.has(message.signal)) delete worker.toldAt;
+        return;
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
       case 'arrivals':
@@ -230,26 +271,18 @@ export class Tree {
     else this.lifecycle.workerReady();
   }
 
-  private workerAsks(worker: Worker, key: string): void {
-    const { attempts } = this.options;
-    if (this.groups.has(key)) return;
-    const canary = this.lifecycle.state === 'canary';
-    const answer = attempts.answer(key, worker.servedAt !== undefined);
-    if (answer || !canary) this.pool.hand(worker, { sockets: [], own: key, ...answer }, []);
-    if (!answer && !canary) debug('worker %d listens on %s alone', worker.index, key);
-    if (!canary || answer?.error !== undefined) return;
-    this.lifecycle.canaryElsewhere(key, () => this.groups.has(key) || attempts.wasClosedInCopy(key));
-  }
-
   private workerExited(worker: Worker, code: number | null, signal: string | null): void {
     const { index } = worker;
     debug('worker %d ended (code %s, signal %s)', index, code, signal);
     this.renewal.exited(worker);
     this.counts.workerLeft(index);
+    this.asks.late.workerLeft(worker);
     // a canary that was ended may have a successor under its index already
-    this.groups.ended(index, this.pool.get(index) !== undefined);
+    const replaced = this.pool.get(index) !== undefined;
+    this.groups.ended(index, replaced);
     const { toldAt } = worker;
     if (this.lifecycle.state === 'canary') {
+      if (replaced) return;
       return judgeCanary(this.lifecycle, this.options.signals, { code, signal, told: toldAt !== undefined });
     }
     for (const group of this.groups) this.resteer(group);
@@ -301,9 +334,18 @@ export class Tree {
     this.pool.stopRestarts();
   }
 
+  /** Without a program the kernel may have given a copy connections already: it closes, and is ended soon after. */
+  private endCopies(): void {
+    const { live } = this.pool;
+    const end = () => live.forEach((worker) => this.pool.kill(worker));
+    if (!live.some(({ index }) => this.groups.exposes(index))) return end();
+    for (const worker of live) this.pool.send(worker, { kind: 'leave' });
+    setTimeout(end, LEAVE_MS).unref();
+  }
+
   private giveUp(reason: string): void {
     this.endMultiplying(reason);
-    for (const worker of this.pool.live) this.pool.kill(worker);
+    this.endCopies();
     for (const group of this.groups) {
       for (const index of [...group.holders]) group.workerEnded(index);
       this.steering.apply(group, []);

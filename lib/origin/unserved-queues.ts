@@ -24,7 +24,7 @@ export class UnservedQueues {
     let departing = false;
     let accepted = 0;
     for (const group of this.groups()) {
-      missing ||= group.ready.size < group.sockets.length - 1;
+      missing ||= group.hasProgram && group.ready.size < group.sockets.length - 1;
       accepted += group.drainUnserved();
       group.advance();
       departing ||= group.departing;

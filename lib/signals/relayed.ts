@@ -8,6 +8,9 @@ export const RELAYED: ReadonlyMap<string, number> = new Map([
   ['SIGTERM', 15],
 ]);
 
+/** Those that mean "read your configuration again" to most servers that go on after them. */
+export const RELOADS: ReadonlySet<number> = new Set([1, 12]);
+
 export const RELAYED_NAMES: ReadonlySet<string> = new Set(RELAYED.keys());
 export const RELAYED_NUMBERS: readonly number[] = [...RELAYED.values()];
 

@@ -3,20 +3,16 @@ import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import type { Handover } from '../workers/messages';
 
-/** How long one look at the control socket may block while the origin decides about an address. */
-const LOOK_MS = 250;
-/** After this a worker that has no answer (a blocked origin) takes the address for its own. */
-const PATIENCE_MS = 5_000;
-
 export interface InheritedSocket {
   fd: number;
   generation: number;
+  once: boolean;
 }
 
 /** A socket of the origin's group; the worker's own affair; an address that failed, or is no longer open, in the origin. */
 export type Found =
   | ({ kind: 'group' } & InheritedSocket)
-  | { kind: 'own' }
+  | { kind: 'own'; granted: boolean }
   | { kind: 'failed'; error: number }
   | { kind: 'past' };
 
@@ -28,6 +24,9 @@ export class InheritedSockets {
   private readonly sockets = new Map<string, InheritedSocket>();
   /** Answers of the origin about addresses that it has no socket for. */
   private readonly answers = new Map<string, Handover>();
+
+  /** Addresses that the origin has failed to get before this copy was started. */
+  private readonly refused = new Map<string, number>();
 
   constructor(
     private readonly addon: Addon,
@@ -52,11 +51,14 @@ export class InheritedSockets {
       return;
     }
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
-    handover.sockets.forEach(({ key, generation }, i) => {
+    for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);
+    handover.sockets.forEach(({ key, generation, once = false }, i) => {
       const fd = fds[i];
       if (fd === undefined) return;
       this.drop(key);
-      this.sockets.set(key, { fd, generation });
+      this.answers.delete(key);
+      this.refused.delete(key);
+      this.sockets.set(key, { fd, generation, once });
     });
   }
 
@@ -64,32 +66,24 @@ export class InheritedSockets {
     return this.sockets.has(key);
   }
 
-  /** What this address is; `ask` puts the question to the origin. */
-  find(key: string, ask: () => void): Found {
-    if (!this.read()) return this.found(key);
-    if (!this.sockets.has(key)) {
-      ask();
-      const end = performance.now() + PATIENCE_MS;
-      while (!this.sockets.has(key) && !this.answers.has(key) && performance.now() < end) {
-        if (!this.read(LOOK_MS)) break;
-      }
-    }
-    return this.found(key);
+  isAnswered(key: string): boolean {
+    return this.answers.has(key) || this.refused.has(key);
   }
 
-  private found(key: string): Found {
+  /** What this address is. */
+  find(key: string): Found {
     const answer = this.answers.get(key);
     this.answers.delete(key);
     const socket = this.sockets.get(key);
     if (socket) return { kind: 'group', ...socket };
-    const { error, past } = answer ?? {};
+    const { error = this.refused.get(key), past } = answer ?? {};
     debug(
       '%s is not in a group%s',
       key,
       error !== undefined ? `: failed in the origin (errno ${-error})` : past ? ' any more' : '',
     );
     if (error !== undefined) return { kind: 'failed', error };
-    return { kind: past ? 'past' : 'own' };
+    return past ? { kind: 'past' } : { kind: 'own', granted: answer !== undefined };
   }
 
   /** Closes the kept descriptor: the origin closes the group. */
@@ -98,5 +92,11 @@ export class InheritedSockets {
     if (!socket || (generation !== undefined && socket.generation !== generation)) return;
     this.sockets.delete(key);
     this.addon.close(socket.fd);
+  }
+
+  /** The server on this address has closed. Returns whether the descriptor went with it. */
+  serverClosed(key: string, generation: number): boolean {
+    if (this.sockets.get(key)?.once) this.drop(key, generation);
+    return this.sockets.get(key)?.generation !== generation;
   }
 }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ArrivalSampler } from '../group/arrivals';
 import { captureContext, drain, type InContext } from '../group/drain';
-import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress } from '../group/key';
+import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
 import { spareUnheard } from '../hook/http-close';
-import { closeUnnoticed, hookGetServer, interceptClose } from '../hook/node';
-import { hookTcp, type TcpBinding, type TcpHandle } from '../hook/tcp';
+import { closeUnnoticed, hookGetServer, interceptClose, type ServerQuery } from '../hook/node';
+import { pretendBound } from '../hook/pretend';
+import { hookTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
 import { InheritedSockets } from './inherited';
+import { LateListens } from './late-listens';
+import { OwnPorts } from './own-ports';
 import { pinEventLoop } from './pinning';
-import { pretendBound } from './probe';
 
 /** EAFNOSUPPORT: what bind6() says where there is no IPv6; net.js then takes 0.0.0.0. */
 const NO_IPV6 = -97;
@@ -36,6 +38,7 @@ interface Listening {
   key: string;
   generation: number;
   handle: TcpHandle;
+  backlog: number;
   inContext: InContext;
 }
 
@@ -47,6 +50,10 @@ export class Worker {
   private readonly refused = new WeakSet<TcpHandle>();
   private readonly probes = new WeakSet<TcpHandle>();
   private readonly listening = new Map<string, Listening>();
+  private readonly late: LateListens;
+  private readonly own: OwnPorts;
+  /** Handles that the origin has left to this worker, by address. */
+  private readonly granted = new WeakMap<TcpHandle, string>();
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
   private core: number | undefined;
@@ -62,6 +69,8 @@ export class Worker {
       () => this.core,
       (report) => this.tell({ kind: 'arrivals', ...report }),
     );
+    this.late = new LateListens(this.inherited, (keys) => this.tell({ kind: 'ask', keys }));
+    this.own = new OwnPorts(addon, (key) => this.tell({ kind: 'released', key }));
   }
 
   install(): void {
@@ -71,7 +80,7 @@ export class Worker {
     process.channel?.unref();
     this.inherited.read();
     installWorkerSignals(addon, control);
-    hookGetServer();
+    hookGetServer((server, query, _callback, alone) => this.takeListen(server, query, alone));
     hookTcp(tcp, {
       bind: (handle, bind, native) => this.bind(handle, bind, native),
       listen: (handle, backlog, native) => this.listen(handle, backlog, native),
@@ -94,14 +103,23 @@ export class Worker {
       (this.send as SendFunction)?.call(process, { cmd: COMMAND, body }, undefined, undefined, () => {});
   }
 
+  private takeListen(server: ServerInside, query: ServerQuery, alone: () => void): boolean {
+    // the second server of a process on one address gets EADDRINUSE at once, as in plain Node
+    if (keysOf(query).some((key) => this.listening.has(key) || this.own.has(key))) return false;
+    return this.late.take(server, query, alone);
+  }
+
   private bind(handle: TcpHandle, bind: BindArguments, native: () => number): number {
     const key = groupKey(bind);
     this.inherited.read();
     const fallback = ipv4Fallback(bind);
     if (!this.inherited.has(key) && fallback !== undefined && this.inherited.has(fallback)) return NO_IPV6;
     if (this.listening.has(key)) return this.refuse(handle, IN_USE);
-    const found = this.inherited.find(key, () => this.tell({ kind: 'ask', key }));
-    if (found.kind === 'own') return native();
+    const found = this.inherited.find(key);
+    if (found.kind === 'own') {
+      if (found.granted) this.granted.set(handle, key);
+      return native();
+    }
     if (found.kind === 'failed') return this.refuse(handle, found.error);
     if (found.kind === 'past') return this.probe(handle, bind);
     const copy = this.options.addon.dup(found.fd);
@@ -136,12 +154,13 @@ export class Worker {
     if (this.refused.has(handle)) return IN_USE;
     if (this.probes.has(handle)) return 0;
     const bound = this.bound.get(handle);
-    if (!bound) return native(backlog);
+    if (!bound) return this.listenAlone(handle, backlog, native);
     this.pin();
     const error = native(backlog);
     if (error < 0) return error;
     const { key, generation, loopback } = bound;
-    const listening = { key, generation, handle, inContext: captureContext() };
+    const listening = { key, generation, handle, backlog, inContext: captureContext() };
+    if (this.closedOnce.has(generation)) this.reopened.add(generation);
     this.listening.set(key, listening);
     interceptClose(handle, (close) => this.closing(listening, close));
     spareUnheard(handle.owner);
@@ -151,6 +170,36 @@ export class Worker {
       if (this.listening.get(key) === listening) this.tell({ kind: 'ready', key, generation });
     });
     return 0;
+  }
+
+  private listenAlone(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
+    const error = native(backlog);
+    const key = this.granted.get(handle);
+    if (key === undefined) return error;
+    this.granted.delete(handle);
+    if (error < 0) {
+      this.tell({ kind: 'released', key });
+      return error;
+    }
+    debug('listens on %s alone', key);
+    this.own.add(key, handle, backlog);
+    interceptClose(handle, (close) => {
+      close();
+      this.own.closed(key);
+    });
+    return 0;
+  }
+
+  private look(): void {
+    this.late.look();
+    for (const [key, { handle, backlog }] of this.own.vacated) {
+      if (!this.inherited.has(key)) continue;
+      this.own.vacated.delete(key);
+      const found = this.inherited.find(key);
+      if (found.kind !== 'group' || this.options.addon.occupy(handle.fd, found.fd) < 0) continue;
+      this.bound.set(handle, { key, generation: found.generation, loopback: false });
+      if (handle.listen(backlog) === 0) this.options.addon.pollAdd(handle.fd);
+    }
   }
 
   private pin(): void {
@@ -165,33 +214,45 @@ export class Worker {
   /** The app closes its server, or the origin the group: steering goes first, then what is queued is served, then the socket. */
   private closing({ key, generation, handle, inContext }: Listening, close: () => void): void {
     this.listening.delete(key);
+    this.own.vacated.delete(key);
     this.tell({ kind: 'gone', key, generation });
     const accepted = drain(this.options.addon, handle, handle.fd, inContext);
     debug('%s closes here, %d connections were still queued', key, accepted);
-    this.ending.add(generation);
+    this.ending.set(generation, handle.owner);
+    this.closedOnce.add(generation);
     handle.owner?.once('close', () => {
       this.ending.delete(generation);
       this.goIfDone();
       if (this.leaving.delete(generation)) this.tell({ kind: 'closed', key, generation });
     });
     close();
+    if (this.inherited.serverClosed(key, generation)) this.tell({ kind: 'dropped', key, generation });
   }
 
-  /** Groups, by generation, whose server here is closing: connections of it may live on. */
-  private readonly ending = new Set<number>();
+  /** Groups, by generation, whose server here the app has closed, and of these the ones on which it listened again. */
+  private readonly closedOnce = new Set<number>();
+  private readonly reopened = new Set<number>();
+  /** Servers here that are closing, by the generation of their group: connections of it may live on. */
+  private readonly ending = new Map<number, ServerInside | undefined>();
   /** Of these, the ones that the origin waits for. */
   private readonly leaving = new Set<number>();
 
   private obey(message: ToWorker): void {
     switch (message.kind) {
       case 'signal':
-        return deliverSignal(this.options.addon, message.signal);
+        return this.deliver(message.signal);
       case 'close':
         return this.closeGroup(message.key, message.generation);
       case 'count': {
-        const count = this.listening.get(message.key)?.handle.owner?._connections ?? 0;
-        return this.tell({ kind: 'connections', id: message.id, count });
+        const open = this.listening.get(message.key);
+        const server =
+          open?.generation === message.generation ? open.handle.owner : this.ending.get(message.generation);
+        return this.tell({ kind: 'connections', id: message.id, count: server?._connections ?? 0 });
       }
+      case 'look':
+        return this.look();
+      case 'release':
+        return this.own.release(message.key);
       case 'leave':
         return this.leave();
       case 'exit':
@@ -205,8 +266,30 @@ export class Worker {
     const listening = this.listening.get(key);
     const open = listening?.generation === generation;
     if (!open && !this.ending.has(generation)) return this.tell({ kind: 'closed', key, generation });
+    if (open && this.reopened.has(generation)) return this.park(listening);
     this.leaving.add(generation);
     if (open) closeUnnoticed(listening.handle.owner);
+    else this.tell({ kind: 'dropped', key, generation });
+  }
+
+  /**
+   * A reload: this process has closed and listens again, the origin is still closing and will listen again, too. The
+   * server goes on believing that it listens, and does as soon as the origin has a socket for it.
+   */
+  private park(listening: Listening): void {
+    const { key, generation } = listening;
+    this.listening.delete(key);
+    this.own.park(key, listening);
+    this.tell({ kind: 'gone', key, generation });
+    this.tell({ kind: 'closed', key, generation });
+  }
+
+  /** After a reload (SIGHUP, SIGUSR2) the origin must not take this worker for one that is about to end. */
+  private deliver(signal: number): void {
+    deliverSignal(this.options.addon, signal);
+    setImmediate(() => {
+      if (this.listening.size > 0) this.tell({ kind: 'stays', signal });
+    });
   }
 
   private leave(): void {

@@ -9,6 +9,8 @@ export const FORK_GRACE_MS = 1_000;
 export const ELSEWHERE_MS = 2_000;
 /** An app that has been told of a signal and is still there after this long goes on. */
 export const AFTER_SIGNAL_MS = 1_000;
+/** How long a copy that may have connections has for its end. */
+export const LEAVE_MS = 1_000;
 const CANARY_MIN_MS = 10_000;
 const CANARY_STARTS = 5;
 

@@ -8,7 +8,14 @@ export type ToOrigin =
   | { kind: 'ready'; key: string; generation: number }
   | { kind: 'gone'; key: string; generation: number }
   | { kind: 'closed'; key: string; generation: number }
-  | { kind: 'ask'; key: string }
+  /** A listen() that waits for the origin's answer; the names that the address may have, best first. */
+  | { kind: 'ask'; keys: string[] }
+  /** An address of the worker's own is free again. */
+  | { kind: 'released'; key: string }
+  /** The worker has no descriptor of this group's socket any more. */
+  | { kind: 'dropped'; key: string; generation: number }
+  /** Its handlers of a signal have run, and it goes on serving. */
+  | { kind: 'stays'; signal: number }
   /** A server on an address that is past in the origin has closed here too. */
   | { kind: 'probed'; key: string }
   | { kind: 'arrivals'; cpus: [cpu: number, count: number][]; local: number; remote: number }
@@ -17,16 +24,27 @@ export type ToOrigin =
 /** The origin's word to a worker, over the IPC channel. */
 export type ToWorker =
   | { kind: 'signal'; signal: number }
+  /** There is something on the control socket: a socket, or an answer to 'ask'. */
+  | { kind: 'look' }
+  /** The origin wants to listen on this address, which is the worker's own. */
+  | { kind: 'release'; key: string }
   | { kind: 'close'; key: string; generation: number }
-  | { kind: 'count'; key: string; id: number }
+  | { kind: 'count'; key: string; generation: number; id: number }
   /** The app is one process again: close everything gracefully, then end. */
   | { kind: 'leave' }
   | { kind: 'exit'; code: number };
 
 /** What travels beside the file descriptors on the control socket: one name for each, in order. */
 export interface Handover {
-  sockets: { key: string; generation: number }[];
-  /** The answer to 'ask': this address is the worker's own affair. */
+  sockets: {
+    key: string;
+    generation: number;
+    /** The worker is to keep no descriptor of it when its server has closed: the socket has to leave the group then. */
+    once?: boolean;
+  }[];
+  /** Addresses that the origin could not have, and why (negative errno): the copy fares the same. */
+  refused?: [key: string, error: number][];
+  /** An answer to 'ask': this address is the worker's own affair. */
   own?: string;
   /** With `own`: how the origin's own attempt at this address ended, a negative errno; the copy's ends the same way. */
   error?: number;

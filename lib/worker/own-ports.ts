@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+import { captureContext, drain, type InContext } from '../group/drain';
+import type { TcpHandle } from '../hook/tcp';
+import { debug } from '../log';
+import type { Addon } from '../native/addon';
+
+interface OwnPort {
+  handle: TcpHandle;
+  backlog: number;
+  inContext: InContext;
+}
+
+/** Addresses on which this worker listens and the origin does not. The origin may come later, and asks for them then. */
+export class OwnPorts {
+  private readonly ports = new Map<string, OwnPort>();
+  /** Given back: the server believes that it listens, and will again when the origin's socket comes. */
+  readonly vacated = new Map<string, OwnPort>();
+
+  constructor(
+    private readonly addon: Addon,
+    private readonly released: (key: string) => void,
+  ) {}
+
+  add(key: string, handle: TcpHandle, backlog: number): void {
+    this.ports.set(key, { handle, backlog, inContext: captureContext() });
+  }
+
+  has(key: string): boolean {
+    return this.ports.has(key);
+  }
+
+  closed(key: string): void {
+    if (this.ports.delete(key)) this.released(key);
+    this.vacated.delete(key);
+  }
+
+  /**
+   * What is queued is served, then the descriptor becomes another socket, so that the port is free; libuv's handle stays
+   * as it is.
+   */
+  release(key: string): void {
+    const port = this.ports.get(key);
+    if (port && this.park(key, port)) this.ports.delete(key);
+    this.released(key);
+  }
+
+  /** The same for any listening handle. */
+  park(key: string, port: OwnPort): boolean {
+    const { handle, inContext } = port;
+    drain(this.addon, handle, handle.fd, inContext);
+    if (this.addon.vacate(handle.fd) < 0) return false;
+    debug('%s waits for the origin', key);
+    this.vacated.set(key, port);
+    return true;
+  }
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copies that come to a port before the origin does: a faster start, or a reload in which everybody listens again.
+import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import { describe, type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LatePorts, OWN_MS, TAKEN_MS } from '../lib/origin/late-ports';
+import { type App, answeredBy, fixture, freePort, multiplied, request, startApp, until } from './support/app';
+import { exited } from './support/ending';
+import { Ledger } from './support/ledger';
+
+const HOST = '127.0.0.1';
+
+interface Scene {
+  app: App;
+  main: number;
+  ledger: Ledger;
+  workers: number[];
+}
+
+async function start(t: TestContext, env: Record<string, string>): Promise<Scene> {
+  const ledger = new Ledger(t);
+  const main = await freePort(HOST);
+  const app = startApp(fixture('late-ports.js'), {
+    port: await freePort(HOST),
+    env: { MAIN: String(main), LEDGER: ledger.path, ...env },
+  });
+  t.after(() => app.stop());
+  return { app, main, ledger, workers: await multiplied(app, 2, HOST) };
+}
+
+/** Who answers on the main port, until it is all of these. */
+async function servedBy({ app, main }: Scene, pids: number[], ms?: number): Promise<void> {
+  const expected = [...pids].sort();
+  let seen: unknown[] = [];
+  await until(
+    async () => {
+      const answers = await Promise.all(
+        Array.from({ length: 24 }, () => request(main, '/', HOST).catch(() => '')),
+      );
+      seen = [...new Set(answers.map(answeredBy))].sort();
+      return JSON.stringify(seen) === JSON.stringify(expected);
+    },
+    () => `${expected} instead of ${seen}:\n${app.stderr}`,
+    ms,
+  );
+}
+
+async function refused(port: number): Promise<boolean> {
+  return request(port, '/', HOST).then(
+    () => false,
+    ({ code }) => code === 'ECONNREFUSED',
+  );
+}
+
+describe('a port that the copies open first', { concurrency: 2 }, () => {
+  test('is nobody’s until the origin has it', async (t) => {
+    const scene = await start(t, { ORIGIN_MS: '1800', COPY_MS: '0' });
+    const { app, main, ledger, workers } = scene;
+    while (ledger.count(`main ${main}`, app.pid) === 0) {
+      assert.ok((await refused(main)) || ledger.count(`main ${main}`, app.pid) > 0);
+      await sleep(20);
+    }
+    await servedBy(scene, workers);
+    for (const pid of [app.pid, ...workers])
+      assert.deepEqual(ledger.of(pid), [`main ${main}`], 'each listens, once');
+  });
+
+  test('goes from the worker that has it to the origin when that comes', async (t) => {
+    const scene = await start(t, { ORIGIN_MS: String(OWN_MS + 2_000), COPY_MS: '0' });
+    const { app, main, ledger, workers } = scene;
+    const owner = await until(
+      () => workers.find((pid) => ledger.count(`main ${main}`, pid) === 1),
+      'an owner',
+    );
+    await servedBy(scene, [owner]);
+    await until(() => ledger.count(`main ${main}`, app.pid) === 1, 'the origin');
+    await servedBy(scene, workers);
+    for (const pid of [app.pid, ...workers]) assert.deepEqual(ledger.of(pid), [`main ${main}`]);
+    assert.deepEqual(app.workers(), workers, 'nobody has died');
+  });
+
+  test('an origin that cannot have it is told so as in plain Node', async (t) => {
+    const scene = await start(t, { ORIGIN_MS: '1500', COPY_MS: '0' });
+    const { app, main, ledger } = scene;
+    const stranger = createServer().listen(main, HOST);
+    t.after(() => stranger.close());
+    await until(() => ledger.of(app.pid).length > 0, 'an error');
+    assert.deepEqual(ledger.of(app.pid), [
+      `error ${JSON.stringify({
+        code: 'EADDRINUSE',
+        syscall: 'listen',
+        address: HOST,
+        port: main,
+        message: `listen EADDRINUSE: address already in use ${HOST}:${main}`,
+      })}`,
+    ]);
+  });
+
+  for (const ms of ['0', '300']) {
+    test(`SIGHUP: every process closes and listens again ${ms} ms later`, async (t) => {
+      const scene = await start(t, { RELOAD_MS: ms });
+      const { app, main, ledger, workers } = scene;
+      await servedBy(scene, workers);
+      for (let round = 1; round <= 3; round++) {
+        process.kill(app.pid, 'SIGHUP');
+        await until(
+          () => [app.pid, ...workers].every((pid) => ledger.count(`main ${main}`, pid) === 1 + round),
+          () => `round ${round}: all listen again:\n${app.stderr}`,
+        );
+        await servedBy(scene, workers);
+      }
+      for (const pid of [app.pid, ...workers])
+        assert.equal(ledger.of(pid).filter((event) => event.startsWith('error')).length, 0);
+      assert.deepEqual(app.workers(), workers);
+    });
+  }
+
+  test('an end soon after a reload is as quick as without one, and a worker that dies is replaced at once', async (t) => {
+    const scene = await start(t, { RELOAD_MS: '0' });
+    const { app, workers } = scene;
+    process.kill(app.pid, 'SIGHUP');
+    await sleep(500);
+    await servedBy(scene, workers);
+    process.kill(workers[0] as number, 'SIGKILL');
+    await app.said(/worker \d is started again in 0 ms/);
+    await until(() => app.workers().length === 2, 'a successor');
+    await app.stop('SIGTERM');
+    assert.deepEqual(await exited(app), { code: null, signal: 'SIGTERM' });
+  });
+});
+
+describe('who has a late port', () => {
+  const log: string[] = [];
+  const make = () => {
+    log.length = 0;
+    return new LatePorts<string>({
+      grant: (worker, key) => log.push(`grant ${worker} ${key}`),
+      release: (worker, key) => log.push(`release ${worker} ${key}`),
+    });
+  };
+
+  test('the first that waits, after a while; the others find it taken later, newcomers at once', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ports = make();
+    ports.wait('a', 'p');
+    ports.wait('b', 'p');
+    t.mock.timers.tick(OWN_MS - 1);
+    assert.deepEqual(log, []);
+    t.mock.timers.tick(1);
+    assert.deepEqual(log, ['grant a p']);
+    ports.wait('c', 'p');
+    assert.deepEqual(log, ['grant a p', 'grant c p']);
+    ports.released('c', 'p');
+    assert.ok(ports.isOwned('p'), 'c could not have it');
+    t.mock.timers.tick(TAKEN_MS);
+    assert.deepEqual(log.slice(2), ['grant b p']);
+  });
+
+  test('the next that waits, when the owner ends', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ports = make();
+    ports.wait('a', 'p');
+    ports.wait('b', 'p');
+    t.mock.timers.tick(OWN_MS);
+    ports.workerLeft('a');
+    assert.equal(ports.isOwned('p'), false);
+    t.mock.timers.tick(OWN_MS);
+    assert.deepEqual(log, ['grant a p', 'grant b p']);
+  });
+
+  test('the origin, when the owner has given it back or takes too long', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ports = make();
+    let done = 0;
+    ports.wait('a', 'p');
+    t.mock.timers.tick(OWN_MS);
+    ports.reclaim('p', () => done++);
+    assert.deepEqual(log, ['grant a p', 'release a p']);
+    assert.equal(done, 0);
+    ports.released('a', 'p');
+    assert.deepEqual([done, ports.isOwned('p')], [1, false]);
+    ports.wait('b', 'q');
+    t.mock.timers.tick(OWN_MS);
+    ports.reclaim('q', () => done++);
+    t.mock.timers.tick(60_000);
+    assert.equal(done, 2);
+  });
+
+  test('nobody, when the origin opens it in time', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ports = make();
+    ports.wait('a', 'p');
+    ports.opened('p');
+    t.mock.timers.tick(60_000);
+    assert.deepEqual(log, []);
+  });
+});
