@@ -5,7 +5,6 @@
 // obstacle under SO_REUSEADDR -, the workers are killed, and then the signal does what it would have done without us.
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/socket.h>
 
 #include "napi_help.h"
@@ -14,15 +13,15 @@
 namespace fastsocket {
 namespace {
 
-constexpr size_t kMost = 1024;
-
-// Immutable once published.
+// What a handler works through. One block of memory: the lists stand behind it. Immutable once published.
 struct Table {
   int process;
   size_t fdCount;
   size_t pidCount;
-  int fds[kMost];
-  int pids[kMost];
+  Table* next;  // of those that have been replaced
+
+  [[nodiscard]] const int* fds() const { return reinterpret_cast<const int*>(this + 1); }
+  [[nodiscard]] const int* pids() const { return fds() + fdCount; }
 };
 
 Table* g_table;
@@ -32,6 +31,9 @@ int g_readers;
 // What was installed before us, and whether we are. Written while our handler is not installed for that signal.
 struct sigaction g_before[kMostSignals + 1];
 bool g_guarded[kMostSignals + 1];
+// Tables that have been replaced and that a handler may still have read at that time.
+Table* g_replaced;
+// For all of the above but g_table and g_readers, which a handler takes without it.
 pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void shutAll() {
@@ -39,8 +41,8 @@ void shutAll() {
   const Table* table = __atomic_load_n(&g_table, __ATOMIC_SEQ_CST);
   // a child forked without exec has inherited handler and table, but neither the sockets nor the workers are its own
   if (table != nullptr && table->process == getpid()) {
-    for (size_t i = 0; i < table->fdCount; i++) shutdown(table->fds[i], SHUT_RD);
-    for (size_t i = 0; i < table->pidCount; i++) kill(table->pids[i], SIGKILL);
+    for (size_t i = 0; i < table->fdCount; i++) shutdown(table->fds()[i], SHUT_RD);
+    for (size_t i = 0; i < table->pidCount; i++) kill(table->pids()[i], SIGKILL);
   }
   __atomic_sub_fetch(&g_readers, 1, __ATOMIC_SEQ_CST);
 }
@@ -93,17 +95,33 @@ void unguardSignal(int signal) {
   if (sigaction(signal, nullptr, &now) == 0 && isOurs(now)) sigaction(signal, &g_before[signal], nullptr);
 }
 
+// Nullptr where there is no memory.
+Table* makeTable(const Buffer<int>& fds, const Buffer<int>& pids) {
+  auto* table = static_cast<Table*>(calloc(1, sizeof(Table) + (sizeof(int) * (fds.size() + pids.size()))));
+  if (table == nullptr) return nullptr;
+  table->process = getpid();
+  table->fdCount = fds.size();
+  table->pidCount = pids.size();
+  auto* lists = reinterpret_cast<int*>(table + 1);
+  if (fds.size() > 0) memcpy(lists, fds.data(), sizeof(int) * fds.size());
+  if (pids.size() > 0) memcpy(lists + fds.size(), pids.data(), sizeof(int) * pids.size());
+  return table;
+}
+
 void publish(Table* table) {
   Table* old = __atomic_exchange_n(&g_table, table, __ATOMIC_SEQ_CST);
-  // A handler that began before the exchange may still read the old one. In this thread there is none (signals are
-  // blocked), elsewhere it takes microseconds; after a fork() in the midst of one it never ends: then the table is
-  // lost.
-  for (int turn = 0; turn < 10000; turn++) {
-    if (__atomic_load_n(&g_readers, __ATOMIC_SEQ_CST) == 0) {
-      free(old);
-      return;
-    }
-    sched_yield();
+  if (old != nullptr) {
+    old->next = g_replaced;
+    g_replaced = old;
+  }
+  // A handler that began before the exchange may still read an old one. One that begins from now on finds the new one,
+  // so a moment without any is enough for all that have been replaced; without such a moment, the next call looks
+  // again.
+  if (__atomic_load_n(&g_readers, __ATOMIC_SEQ_CST) > 0) return;
+  while (g_replaced != nullptr) {
+    Table* next = g_replaced->next;
+    free(g_replaced);
+    g_replaced = next;
   }
 }
 
@@ -115,7 +133,6 @@ bool contains(const Buffer<int>& list, int value) {
 }
 
 int replaceGuard(const Buffer<int>& signals, const Buffer<int>& fds, const Buffer<int>& pids) {
-  if (fds.size() > kMost || pids.size() > kMost) return -E2BIG;
   for (size_t i = 0; i < signals.size(); i++) {
     if (signals[i] < 1 || signals[i] > kMostSignals || signals[i] == SIGKILL || signals[i] == SIGSTOP) return -EINVAL;
   }
@@ -123,21 +140,16 @@ int replaceGuard(const Buffer<int>& signals, const Buffer<int>& fds, const Buffe
     // kill(2): 0 is the process group, -1 everybody, 1 init
     if (pids[i] <= 1) return -EINVAL;
   }
-  auto* table = static_cast<Table*>(calloc(1, sizeof(Table)));
-  if (table == nullptr) return -ENOMEM;
-  table->process = getpid();
-  table->fdCount = fds.size();
-  table->pidCount = pids.size();
-  if (fds.size() > 0) memcpy(table->fds, fds.data(), sizeof(int) * fds.size());
-  if (pids.size() > 0) memcpy(table->pids, pids.data(), sizeof(int) * pids.size());
+  Table* table = makeTable(fds, pids);
 
   const SignalsBlocked blocked;
   pthread_mutex_lock(&g_lock);
+  // nothing is better than what is true no longer: the numbers of ended workers may be somebody else's by now
   publish(table);
   // Process 1 of a PID namespace is not ended by a default action (kernel/signal.c, SIGNAL_UNKILLABLE): it lives on, so
   // must its sockets and workers.
-  const bool immortal = table->process == 1;
-  int error = 0;
+  const bool immortal = getpid() == 1;
+  int error = table == nullptr ? -ENOMEM : 0;
   for (int signal = 1; signal <= kMostSignals; signal++) {
     if (!immortal && contains(signals, signal)) {
       const int result = guardSignal(signal);

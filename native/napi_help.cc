@@ -6,9 +6,9 @@
 namespace fastsocket {
 
 namespace {
-// Above every list that is passed (1,024 file descriptors), so that a length gone wrong is an error and not an
-// allocation.
-constexpr uint32_t kLongestList = 65536;
+// Above every list that is passed, so that a length gone wrong is an error and not an allocation: as many descriptors
+// as a process may have by default (fs/file.c, sysctl_nr_open).
+constexpr uint32_t kLongestList = 1024 * 1024;
 
 bool wholeNumber(napi_env env, napi_value value, int* out) {
   double number = 0;

@@ -7,7 +7,11 @@ import { describe, test } from 'node:test';
 import { addonPath, testAddon } from './support/addon';
 import { addonChild } from './support/addon-child';
 import { lives, until } from './support/app';
+import { portFree } from './support/ending';
 import { refusing } from './support/refuse';
+
+const MANY_SOCKETS = 1_200;
+const MANY_PIDS = 300;
 
 describe('the guard', () => {
   test('leaves an ignored signal ignored: it ends nothing, so nothing may be shut', async (t) => {
@@ -113,11 +117,53 @@ describe('the guard', () => {
     assert.match(output(), /second ECONNREFUSED/);
   });
 
+  test('is as long as it has to be, and replaces what was guarded before', async (t) => {
+    const {
+      process: child,
+      output,
+      end,
+    } = await addonChild(
+      t,
+      `
+      const { spawn, spawnSync } = require('node:child_process');
+      const past = spawn('sleep', ['60']);
+      addon.guard([15], [], [past.pid]);
+      const pids = String(spawnSync('sh', ['-c', 'for i in $(seq ${MANY_PIDS}); do sleep 60 >/dev/null 2>&1 & echo $!; done']).stdout);
+      const fds = Array.from({ length: ${MANY_SOCKETS / 2} }, () => addon.pair()).flat();
+      const server = require('node:net').createServer().listen(0, '127.0.0.1', () => {
+        const { fd } = server._handle;
+        const holder = spawn('sleep', ['60'], { stdio: ['ignore', 'ignore', 'ignore', fd] });
+        const error = addon.guard([15], [...fds, fd], pids.trim().split('\\n').map(Number));
+        console.log(JSON.stringify({ error, port: server.address().port, past: past.pid, holder: holder.pid }));
+        console.log('pids', pids.trim().split('\\n').join(), 'all');
+      });
+    `,
+    );
+    await until(
+      () => output().includes(' all'),
+      () => `the guard:\n${output()}`,
+    );
+    const [, json, list] = /^(\{.*\})\npids (\S+) all$/m.exec(output()) ?? assert.fail(output());
+    const guard = JSON.parse(json as string);
+    const pids = (list as string).split(',').map(Number);
+    t.after(() => {
+      for (const pid of [guard.past, guard.holder, ...pids].filter(lives)) process.kill(pid, 'SIGKILL');
+    });
+    assert.equal(guard.error, 0);
+    assert.equal(pids.filter(lives).length, MANY_PIDS);
+    child.kill('SIGTERM');
+    assert.deepEqual(await end, [null, 'SIGTERM']);
+    await until(() => !pids.some(lives), 'the end of all');
+    assert.ok(lives(guard.past), 'what is not guarded any more');
+    // its holder has the last socket still, and it does not listen
+    assert.ok(lives(guard.holder));
+    assert.ok(await portFree(guard.port));
+  });
+
   test('refuses what would be a catastrophe', () => {
     const addon = testAddon();
     for (const pid of [-1, 0, 1]) assert.ok(addon.guard([], [], [pid]) < 0, `process ${pid}`);
     for (const signal of [-1, 0, 9, 19, 65]) assert.ok(addon.guard([signal], [], []) < 0, `signal ${signal}`);
-    assert.ok(addon.guard([], Array(1025).fill(0), []) < 0);
     for (const pid of [-1, 0]) assert.ok(addon.waitGone(1000, [pid]) < 0, `waiting for ${pid}`);
   });
 });

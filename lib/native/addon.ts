@@ -94,9 +94,9 @@ export interface Addon {
   /** 0: default, 1: ignored, 2: a handler. */
   disposition(signal: number): number;
   /**
-   * When one of the signals ends this process: shut these sockets and kill these processes first (1,024 of each at most).
-   * Replaces all before. Signals that are ignored stay so, and process 1 of a PID namespace, which the default action
-   * does not end, is not guarded.
+   * When one of the signals ends this process: shut these sockets and kill these processes first. Replaces all before,
+   * by nothing where there is no memory. Signals that are ignored stay so, and process 1 of a PID namespace, which the
+   * default action does not end, is not guarded.
    */
   guard(signals: number[], fds: number[], pids: number[]): number;
   /** What guard does, now. */

@@ -102,7 +102,8 @@ export class OriginSignals {
         addon.disposition(signal) !== 1
       );
     });
-    addon.guard(signals, tree.sockets(), tree.pids());
+    const error = addon.guard(signals, tree.sockets(), tree.pids());
+    if (error < 0) debug('nothing is shut when a signal ends the origin (errno %d)', -error);
   }
 
   /** For what is left of the time since the signal: after a reload by SIGHUP nobody is about to end. */
