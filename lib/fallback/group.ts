@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { captureContext, type InContext } from '../group/drain';
+import { captureContext, type InContext } from '../hook/context';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 
 export interface FallbackGroupOptions {

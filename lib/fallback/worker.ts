@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { captureContext, type InContext } from '../group/drain';
 import { keysOf } from '../group/key';
+import { captureContext, type InContext } from '../hook/context';
 import {
   closeUnnoticed,
   type GetServerCallback,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { captureContext, type InContext } from '../hook/context';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import type { Addon } from '../native/addon';
 import { Departures } from './departures';
-import { captureContext, drain, type InContext } from './drain';
+import { drain } from './drain';
 import { type BindArguments, isLoopbackAddress } from './key';
 
 /** A backlog for sockets that are bound only. */

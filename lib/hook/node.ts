@@ -2,6 +2,7 @@
 // What is replaced in Node once there is something to multiply.
 import type { Server } from 'node:net';
 import type { ListenQuery } from '../group/key';
+import { captureContext } from './context';
 import { type AnyFunction, replace } from './replace';
 import type { ServerInside, TcpHandle } from './tcp';
 
@@ -146,7 +147,10 @@ export function fixAvailableParallelism(count: number): void {
   syncBuiltinESMExports();
 }
 
-/** Lets `count` answer server.getConnections() for servers that it knows; undefined leaves it to Node. */
+/**
+ * Lets `count` answer server.getConnections() for servers that it knows; false leaves it to Node. The answer reaches the
+ * app as Node's does: in a later tick, in the caller's async context (lib/net.js, Server.prototype.getConnections).
+ */
 export function hookGetConnections(
   count: (server: Server, own: number, callback: (error: null, count: number) => void) => boolean,
 ): void {
@@ -156,7 +160,9 @@ export function hookGetConnections(
     'getConnections',
     (original) =>
       function (this: ServerInside, callback: (error: Error | null, n: number) => void) {
-        if (!count(this, this._connections, callback))
+        const inContext = captureContext();
+        const answer = (error: null, n: number) => inContext(() => process.nextTick(callback, error, n));
+        if (typeof callback !== 'function' || !count(this, this._connections, answer))
           return Reflect.apply(original, this, [callback]) as Server;
         return this;
       },

@@ -35,13 +35,10 @@ export class Groups {
     return this.byKey.get(key);
   }
 
-  /** The group of a server, workers that may have connections of it, and what is counted too many to hold its end back. */
-  ofServer(
-    server: ServerInside,
-  ): { group: ListenerGroup; workers: ReadonlySet<number>; held: number } | undefined {
-    for (const group of this) if (group.server === server) return { group, workers: group.ready, held: 0 };
-    for (const { group, left } of this.ending)
-      if (group.server === server) return { group, workers: left, held: 1 };
+  /** The group of a server, and the workers that may have connections of it. */
+  ofServer(server: ServerInside): { group: ListenerGroup; workers: ReadonlySet<number> } | undefined {
+    for (const group of this) if (group.server === server) return { group, workers: group.ready };
+    for (const { group, left } of this.ending) if (group.server === server) return { group, workers: left };
     return undefined;
   }
 

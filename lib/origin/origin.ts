@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Settings } from '../config/settings';
 import type { ClosingGroup } from '../group/closing';
-import { captureContext } from '../group/drain';
 import { type BindArguments, groupKey, IPV6_ONLY } from '../group/key';
 import { ListenerGroup } from '../group/listener-group';
+import { captureContext } from '../hook/context';
 import { spareUnheard } from '../hook/http-close';
 import { hookGetConnections, interceptClose } from '../hook/node';
 import { endPretending, failListen, pretendBound } from '../hook/pretend';

@@ -186,7 +186,7 @@ export class Tree {
       if (worker) this.pool.send(worker, { kind: 'count', key, generation, id });
       return worker !== undefined;
     };
-    return this.counts.askGroup(found.workers, own - found.held, tell, callback);
+    return this.counts.askGroup(found.workers, own, tell, callback);
   }
 
   /** A worker has this address to itself; `reclaim` calls back when it has given it back. */

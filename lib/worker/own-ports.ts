@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { captureContext, drain, type InContext } from '../group/drain';
+import { drain } from '../group/drain';
+import { captureContext, type InContext } from '../hook/context';
 import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';

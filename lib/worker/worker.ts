@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ArrivalSampler } from '../group/arrivals';
-import { captureContext, drain, type InContext } from '../group/drain';
+import { drain } from '../group/drain';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
+import { captureContext, type InContext } from '../hook/context';
 import { spareUnheard } from '../hook/http-close';
 import { closeUnnoticed, hookGetServer, interceptClose, type ServerQuery } from '../hook/node';
 import { pretendBound } from '../hook/pretend';
