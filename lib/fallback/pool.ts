@@ -24,7 +24,7 @@ export class FallbackPool extends Crew<FallbackWorker, ToOrigin> {
   }
 
   start(index: number): void {
-    const { birth, markName, mark, prefix, events } = this.options;
+    const { birth, markName, mark, prefix } = this.options;
     this.cancel(index);
     try {
       const words = prefix(index);
@@ -38,7 +38,7 @@ export class FallbackPool extends Crew<FallbackWorker, ToOrigin> {
       });
       this.supervise({ index, process: child });
     } catch (error) {
-      events.failed(index, error as Error);
+      this.startFailed(index, error as Error);
     }
   }
 

@@ -294,6 +294,7 @@ export class Tree {
   }
 
   private startFailed(index: number, error: Error): void {
+    for (const group of this.groups) group.holders.delete(index); // it has held nothing: what has left stays away
     if (this.lifecycle.state === 'canary')
       return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;

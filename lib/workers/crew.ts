@@ -81,9 +81,19 @@ export abstract class Crew<M extends Member, Message> {
     // a canary that was ended may have a successor under its index already
     if (this.members.get(index) === member) this.members.delete(index);
     const served = servedAt === undefined ? 0 : performance.now() - servedAt;
-    this.deaths.set(index, countDeath(this.deaths.get(index) ?? 0, served));
+    this.countDeath(index, served);
     this.left(member);
     return true;
+  }
+
+  private countDeath(index: number, servedMs: number): void {
+    this.deaths.set(index, countDeath(this.deaths.get(index) ?? 0, servedMs));
+  }
+
+  /** No process came to be: as good as a death, so that the next attempt waits longer. */
+  protected startFailed(index: number, error: Error): void {
+    this.countDeath(index, 0);
+    this.told.failed(index, error);
   }
 
   /** Starts worker `index` again, at once the first time, later after a growing delay. Returns that delay in ms. */

@@ -44,7 +44,7 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
     this.cancel(index);
     const pair = addon.pair();
     if (typeof pair === 'number')
-      return events.failed(index, new Error(`socketpair failed (errno ${-pair})`));
+      return this.startFailed(index, new Error(`socketpair failed (errno ${-pair})`));
     const [control, theirs] = pair;
     const { fds, handover } = events.sockets(index);
     addon.send(control, JSON.stringify(handover), fds);
@@ -55,7 +55,7 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
       child = launch({ birth, index, controlFd: theirs, mark: `${mark(index)}/${CONTROL_FD}`, markName });
     } catch (error) {
       addon.close(control);
-      return events.failed(index, error as Error);
+      return this.startFailed(index, error as Error);
     } finally {
       addon.setChildDeathSignal(0);
       addon.close(theirs);
