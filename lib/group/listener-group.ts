@@ -255,6 +255,14 @@ export class ListenerGroup {
     return accepted;
   }
 
+  /** There are no workers, and there will be none. */
+  becomeSingle(): void {
+    for (const index of [...this.holders]) this.workerEnded(index);
+    this.settle([]);
+    this.drainUnserved();
+    this.closeSiblings();
+  }
+
   closeSiblings(): void {
     this.departures = this.departuresFrom([]);
     for (const socket of this.sockets.splice(1)) if (socket !== this.sockets[0]) this.addon.close(socket);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
-import { ClosingGroup } from '../group/closing';
+import type { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
 import { Steering } from '../group/steering';
 import type { ServerInside } from '../hook/tcp';
@@ -17,6 +17,7 @@ import { Renewal } from '../workers/renewal';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
 import { judgeCanary } from './canary-end';
+import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
@@ -141,35 +142,13 @@ export class Tree {
     return this.groups.closingAt(key);
   }
 
-  /** close() on the origin's server, for whatever reason: the whole group closes, `closeHandle` is called when it has. */
+  /** close() on the origin's server, for whatever reason: the whole group closes. */
   closeGroup(group: ListenerGroup, closeHandle: () => void): void {
-    this.groups.remove(group);
+    const { groups, pool } = this;
     this.options.attempts.closed(group.key);
-    if (group.holders.size === 0) {
-      group.closing = group.closed = true;
-      group.closeSiblings();
-      closeHandle();
-      this.lifecycle.groupClosed();
-      this.options.signals.refreshGuard();
-      return;
-    }
-    debug('listener group %s closes', group.key);
-    const closing = new ClosingGroup(group, {
-      closeHandle,
-      done: () => {
-        this.groups.closed(closing);
-        this.options.signals.refreshGuard();
-        debug('listener group %s has closed', group.key);
-      },
-    });
-    this.groups.closes(closing);
-    for (const index of group.holders) {
-      const worker = this.pool.get(index);
-      if (!worker) closing.workerLeft(index);
-      else if (this.groups.size === 0 && worker.servedAt === undefined) this.pool.kill(worker);
-      else this.pool.send(worker, { kind: 'close', key: group.key, generation: group.generation });
-    }
-    if (this.groups.size === 0) this.pool.stopRestarts();
+    const changed = () => this.options.signals.refreshGuard();
+    closeGroup(group, { groups, pool, closeHandle, changed });
+    if (groups.size === 0) pool.stopRestarts();
     this.lifecycle.groupClosed();
   }
 
@@ -348,11 +327,8 @@ export class Tree {
     this.endMultiplying(reason);
     this.endCopies();
     for (const group of this.groups) {
-      for (const index of [...group.holders]) group.workerEnded(index);
       this.steering.apply(group, []);
-      group.settle([]);
-      group.drainUnserved();
-      group.closeSiblings();
+      group.becomeSingle();
     }
     this.options.signals.refreshGuard();
   }
