@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { debug } from '../log';
 import { countDeath, respawnDelay } from './backoff';
+import { passOnMessages } from './cluster-messages';
 import { isOurs } from './messages';
 
 export interface Member {
@@ -64,6 +65,7 @@ export abstract class Crew<M extends Member, Message> {
         if (!member.ended) this.told.message(member, message.body);
       } else if (message.cmd === 'NODE_CLUSTER') this.answerCluster(member, message.act, message.seq);
     });
+    passOnMessages(index, child);
   }
 
   /** As a cluster primary would (lib/internal/cluster/primary.js). */
