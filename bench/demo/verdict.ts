@@ -139,7 +139,7 @@ function notWon(summary: Summary): string | undefined {
   );
   if (lost.length === 0) return undefined;
   const why = lost.some((text) => text.startsWith('more CPU') && text.includes(MODE_TITLES.plain))
-    ? ' Several processes wake up more often for the same load than one that is full, and share caches with the client: fastsocket pays where one core is not enough.'
+    ? ' fastsocket pays where one core is not enough.'
     : '';
   return `Where fastsocket does not win here: ${listed(lost)}.${why}`;
 }
