@@ -188,6 +188,11 @@ for (const [means, flags] of Object.entries(bare.means)) {
         () => app.workers().find((pid) => pid !== victim && pid !== other),
         'a successor',
       );
+      // the socket that the origin has served meanwhile goes then, with what comes in that moment
+      await until(
+        () => (app.stderr.match(/worker \d+ is ready/g)?.length ?? 0) >= 3,
+        () => `the successor to be ready:\n${app.stderr}`,
+      );
       await answersFrom(app, [successor, other, app.pid]);
     });
 
