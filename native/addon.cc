@@ -9,6 +9,7 @@ NAPI_MODULE_INIT() {
   if (version == nullptr || napi_set_named_property(env, exports, "version", version) != napi_ok) return nullptr;
   const bool complete = exportSockets(env, exports) && exportLoop(env, exports) && exportControl(env, exports) &&
                         exportWatch(env, exports) && exportAffinity(env, exports) && exportReport(env, exports) &&
-                        exportGuard(env, exports) && exportWait(env, exports) && exportOffspring(env, exports);
+                        exportGuard(env, exports) && exportWait(env, exports) && exportOffspring(env, exports) &&
+                        exportSeam(env, exports);
   return complete ? exports : nullptr;
 }

@@ -66,5 +66,6 @@ bool exportReport(napi_env env, napi_value exports);
 bool exportGuard(napi_env env, napi_value exports);
 bool exportWait(napi_env env, napi_value exports);
 bool exportOffspring(napi_env env, napi_value exports);
+bool exportSeam(napi_env env, napi_value exports);
 
 }  // namespace fastsocket

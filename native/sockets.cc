@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "napi_help.h"
+#include "seam/loop.h"
 
 // Older libcs do not have all of them; the numbers are the same on every architecture that Node supports
 // (include/uapi/asm-generic/socket.h).
@@ -227,6 +228,7 @@ napi_value jsDup(napi_env env, napi_callback_info info) {
 int occupy(int fd, int from) { return orErrno(dup3(from, fd, O_CLOEXEC)); }
 
 int vacate(int fd) {
+  seam::closing(seam::currentLoop(), fd);
   int family = 0;
   int error = getOption(fd, SOL_SOCKET, SO_DOMAIN, &family);
   if (error < 0) return error;

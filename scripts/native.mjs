@@ -12,12 +12,12 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const native = join(root, 'native');
-const sources = readdirSync(native)
+const sources = readdirSync(native, { recursive: true })
   .filter((name) => /\.(cc|h|gyp)$/.test(name))
   .map((name) => join(native, name));
 const units = sources.filter((name) => name.endsWith('.cc'));
@@ -204,7 +204,11 @@ function build(sanitize) {
   mkdirSync(join(root, 'build'), { recursive: true });
   const scratch = mkdtempSync(join(root, 'build/gyp-'));
   process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
-  for (const source of sources) copyFileSync(source, join(scratch, basename(source)));
+  for (const source of sources) {
+    const copy = join(scratch, relative(native, source));
+    mkdirSync(dirname(copy), { recursive: true });
+    copyFileSync(source, copy);
+  }
   run(process.execPath, [nodeGyp(), 'rebuild', '--silent', ...nodedir, ...extra], { cwd: scratch });
   const made = join(scratch, 'build/Release/fastsocket.node');
   if (!sanitize) checkBinary(made, { musl: target.includes('musl') });

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// accept4: in batches, and never out of descriptors in libuv's eyes.
+#include <errno.h>
+
+#include "libc.h"
+#include "loop.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+constexpr uint64_t kRearmNs = 50'000'000;
+
+int again() {
+  errno = EAGAIN;
+  return -1;
+}
+
+// The first accept of a turn is the event's own; those that follow are ours, and have to end.
+bool timeIsUp(const Loop& loop, const Listener& listener) {
+  return listener.accepted > 0 && !listener.shortage && nowNs() - loop.turnSince > loop.limits.turnNs;
+}
+
+// What accept(2) says when a limit is reached: of the process, of the system, of memory.
+bool isShortage(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS; }
+
+void remember(Loop& loop, Listener& listener, int fd) {
+  Handle* handle = Handles::at(fd);
+  if (handle == nullptr) return;
+  *handle = {};
+  handle->kind = Kind::kAccepted;
+  if (listener.unsure > 0) {
+    listener.unsure--;
+    handle->set(kUnsure);
+  } else if (listener.noDelay) {
+    handle->set(kNoDelay);
+  }
+  if (loop.freshCount == kMostFresh) return;
+  handle->set(kFresh);
+  loop.fresh[loop.freshCount++] = {fd, listener.fd};
+}
+
+}  // namespace
+
+int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, int flags) {
+  // an event that stands for several connections was one too many
+  if (listener.dry) return again();
+  if (timeIsUp(loop, listener)) {
+    loop.counters.outOfTime++;
+    return again();
+  }
+  const int fd = g_libc.accept4(listener.fd, address, length, flags);
+  if (fd >= 0) {
+    loop.counters.accepted++;
+    listener.accepted++;
+    remember(loop, listener, fd);
+    return fd;
+  }
+  const int error = errno;
+  // libuv goes on by itself after these: it is told of the next connection by another event
+  if (error == EINTR || error == ECONNABORTED) {
+    errno = error;
+    return -1;
+  }
+  if (error == EAGAIN) loop.counters.empty++;
+  if (!isShortage(error)) {
+    listener.dry = true;
+  } else if (loop.uses(kOutOfFds)) {
+    // libuv would accept and close everybody who waits (src/unix/stream.c, uv__emfile_trick), or be told again and
+    // again
+    listener.dry = true;
+    loop.counters.outOfFds++;
+    if (!listener.disarmed) loop.rearmAt = nowNs() + kRearmNs;
+    arm(loop, listener, false);
+    return again();
+  } else {
+    // the trick has a descriptor in reserve: what it accepts and closes now is none of ours
+    listener.shortage = true;
+  }
+  errno = error;
+  return -1;
+}
+
+}  // namespace fastsocket::seam

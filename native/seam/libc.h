@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the wrappers stand for: the functions that libuv would have called. A table, so that the tests put a kernel of
+// their own behind it.
+#pragma once
+
+#include <signal.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+namespace fastsocket::seam {
+
+struct Libc {
+  int (*epoll_pwait)(int, epoll_event*, int, int, const sigset_t*);
+  int (*epoll_ctl)(int, int, int, epoll_event*);
+  int (*accept4)(int, sockaddr*, socklen_t*, int);
+  int (*setsockopt)(int, int, int, const void*, socklen_t);
+  int (*bind)(int, const sockaddr*, socklen_t);
+  int (*listen)(int, int);
+  int (*socket)(int, int, int);
+  // Never replaced.
+  int (*getsockopt)(int, int, int, void*, socklen_t*);
+  long (*syscall)(long, long, long, long, long, long, long);
+};
+
+// Filled in before the first slot is pointed at a wrapper, and never changed afterwards.
+extern Libc g_libc;
+
+// CLOCK_MONOTONIC in nanoseconds; the tests have their own.
+uint64_t nowNs();
+
+}  // namespace fastsocket::seam

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// listen: a listener is known from here on. And close: nothing is known of the number afterwards.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "libc.h"
+#include "loop.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+// More than its queue may hold from before: their first children are looked at one by one.
+constexpr int kMostUnsure = 256;
+// tcp(7): accept wakes only when the client has sent something, or about this many seconds later without.
+constexpr int kDeferSeconds = 1;
+
+bool isTcp(int fd) {
+  int protocol = 0;
+  socklen_t length = sizeof protocol;
+  return g_libc.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
+}
+
+bool hasNoDelay(int fd) {
+  int on = 0;
+  socklen_t length = sizeof on;
+  return g_libc.getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length) == 0 && on != 0;
+}
+
+}  // namespace
+
+int listenOn(Loop& loop, int fd, int backlog) {
+  const int result = g_libc.listen(fd, backlog);
+  Handle* handle = Handles::at(fd);
+  if (result < 0 || handle == nullptr || !isTcp(fd)) return result;
+  if (loop.listenerOf(fd) == nullptr) loop.addListener(fd, handle->kind == Kind::kOwn);
+  Listener* listener = loop.listenerOf(fd);
+  // a duplicate of a socket whose children inherited it in another process
+  if (listener != nullptr) {
+    listener->noDelay = hasNoDelay(fd);
+    listener->unsure = kMostUnsure;
+  }
+  if ((loop.pieces & kDeferAccept) != 0)
+    g_libc.setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &kDeferSeconds, sizeof kDeferSeconds);
+  return result;
+}
+
+void closing(Loop* loop, int fd) {
+  if (loop != nullptr && fd >= 0) {
+    if (fd == loop->ring.fd) dropRing(*loop);
+    if (fd == loop->epoll) loop->epoll = -1;
+  }
+  const Handle* handle = Handles::at(fd);
+  if (handle == nullptr) return;
+  if (loop != nullptr) {
+    if (handle->kind == Kind::kListener) loop->removeListener(fd);
+    if (handle->has(kHeld)) loop->dropHeld(fd);
+    // there is room again
+    if (loop->disarmedCount > 0) loop->rearmAt = 0;
+  }
+  Handles::forget(fd);
+}
+
+}  // namespace fastsocket::seam

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the seam knows of one event loop. Each thread has at most one; other loops of the thread (spawnSync has its own)
+// are told apart by their epoll descriptor.
+#pragma once
+
+#include <linux/io_uring.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "handles.h"
+
+namespace fastsocket::seam {
+
+// Parts that can be switched off one by one.
+enum Piece : unsigned {
+  kBatch = 1,
+  kInheritNoDelay = 2,
+  kNextTurnRead = 4,
+  kOutOfFds = 8,
+  kDeferAccept = 16,
+};
+
+constexpr int kMostListeners = 64;
+constexpr int kMostFresh = 1024;
+constexpr int kMostHeld = 128;
+constexpr int kMostBatch = 16;
+
+struct Counters {
+  uint64_t turns;
+  uint64_t accepted;
+  // accept4 calls that found the queue empty.
+  uint64_t empty;
+  // accept4 calls that were answered without a system call, because the batch had taken its time.
+  uint64_t outOfTime;
+  // setsockopt calls answered here.
+  uint64_t inherited;
+  uint64_t notInherited;
+  // First reads offered before a registration, and registrations that followed all the same.
+  uint64_t firstReads;
+  uint64_t registeredLate;
+  // Removals of what had never been registered.
+  uint64_t neverRegistered;
+  uint64_t outOfFds;
+  uint64_t rearmed;
+  // Rounds of libuv's ring that were served here.
+  uint64_t rings;
+};
+
+struct Listener {
+  int fd;
+  // Nobody else accepts from it: a batch starves nobody.
+  bool own;
+  bool disarmed;
+  // Its children inherit TCP_NODELAY.
+  bool noDelay;
+  // So many of the next children may have been made before noDelay became what it is.
+  int unsure;
+  // In this turn: it had an event, its queue ran dry.
+  bool fired;
+  bool dry;
+  // It was not the only one who had something to do in this turn.
+  bool crowded;
+  // It had no descriptors left, and libuv is to deal with it.
+  bool shortage;
+  int accepted;
+  // Adaptation; see adapt.h.
+  int batch;
+  int streak;
+  int patience;
+};
+
+struct Fresh {
+  int fd;
+  // Descriptor of its listener.
+  int listener;
+};
+
+struct Held {
+  int fd;
+  uint32_t events;
+  // libuv has been told that it can read.
+  bool offered;
+};
+
+struct Ring {
+  int fd = -1;
+  uint32_t* head = nullptr;
+  uint32_t* tail = nullptr;
+  uint32_t mask = 0;
+  io_uring_sqe* entries = nullptr;
+  // Our own mappings of it.
+  void* mapped[2] = {};
+  size_t lengths[2] = {};
+};
+
+struct Limits {
+  int batch;
+  // How long a turn may go on accepting, and how long it may have been for the next one to have a batch.
+  uint64_t turnNs;
+};
+
+struct Loop {
+  int epoll = -1;
+  unsigned pieces = 0;
+  Limits limits = {};
+  // epoll_pwait has come here: the slots work.
+  bool seen = false;
+
+  Listener listeners[kMostListeners] = {};
+  int listenerCount = 0;
+  int disarmedCount = 0;
+  uint64_t rearmAt = 0;
+
+  Fresh fresh[kMostFresh] = {};
+  int freshCount = 0;
+  Held held[kMostHeld] = {};
+  int heldCount = 0;
+
+  // When epoll_pwait last returned with a listener's event; 0 where it did not.
+  uint64_t turnSince = 0;
+  Ring ring = {};
+  Counters counters = {};
+
+  [[nodiscard]] bool uses(unsigned piece) const { return seen && (pieces & piece) != 0; }
+  Listener* listenerOf(int fd);
+  void addListener(int fd, bool own);
+  void removeListener(int fd);
+  Held* heldOf(int fd);
+  void dropHeld(int fd);
+
+ private:
+  void dropStrangers();
+  void moveLast(int to);
+};
+
+// This thread's loop, or nullptr.
+Loop* currentLoop();
+void setCurrentLoop(Loop* loop);
+
+// The calls, as the wrappers make them; `loop` is the current thread's.
+int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t* mask);
+int control(Loop& loop, int operation, int fd, epoll_event* event);
+int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, int flags);
+int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length);
+void endInheritance(Loop& loop, const Fresh& fresh, Handle& handle);
+int listenOn(Loop& loop, int fd, int backlog);
+long enterRing(Loop& loop, int ring, unsigned submit, unsigned complete, unsigned flags, long argument, long size);
+void closing(Loop* loop, int fd);
+// libuv closes its ring, or the loop's thread ends.
+void dropRing(Loop& loop);
+
+// Arms and disarms a listener in the epoll set.
+void arm(Loop& loop, Listener& listener, bool on);
+// Puts into the epoll set what has been held back, and takes every shortcut back.
+void leave(Loop& loop);
+
+}  // namespace fastsocket::seam

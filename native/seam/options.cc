@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// setsockopt(TCP_NODELAY): Node sets it on every accepted connection while it handles it (lib/net.js, onconnection). A
+// child has its listener's (net/ipv4/tcp_minisocks.c, tcp_create_openreq_child: a copy of the listener's tcp_sock), so
+// that once is enough.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "libc.h"
+#include "loop.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+// As many as any queue may have: every child is looked at.
+constexpr int kUnknownQueue = 1 << 16;
+// Children that are made on other CPUs while the listener's option changes.
+constexpr int kRacing = 64;
+
+// A child is a copy of its listener from the end of its handshake on, not from accept() on (net/ipv4/tcp_minisocks.c,
+// tcp_check_req): those in the queue have what the listener had.
+int queueLength(int fd) {
+  tcp_info state = {};
+  socklen_t length = sizeof state;
+  // of a listening socket this field is the accept queue (net/ipv4/tcp.c, tcp_get_info)
+  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) < 0) return kUnknownQueue;
+  return static_cast<int>(state.tcpi_unacked);
+}
+
+int setNoDelay(int fd, bool on) {
+  const int value = on ? 1 : 0;
+  return g_libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, sizeof value);
+}
+
+void flip(Listener& listener, bool on) {
+  if (!listener.own || listener.noDelay == on || setNoDelay(listener.fd, on) < 0) return;
+  listener.noDelay = on;
+  listener.unsure = queueLength(listener.fd) + kRacing;
+}
+
+void note(Handle& handle, bool on) {
+  handle.clear(kUnsure);
+  if (on)
+    handle.set(kNoDelay);
+  else
+    handle.clear(kNoDelay);
+}
+
+Listener* listenerOfFresh(Loop& loop, int fd) {
+  for (int i = loop.freshCount - 1; i >= 0; i--)
+    if (loop.fresh[i].fd == fd) return loop.listenerOf(loop.fresh[i].listener);
+  return nullptr;
+}
+
+}  // namespace
+
+int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length) {
+  Handle* handle = nullptr;
+  if (level == IPPROTO_TCP && name == TCP_NODELAY && length == sizeof(int)) handle = Handles::at(fd);
+  if (handle == nullptr || loop == nullptr || !loop->uses(kInheritNoDelay))
+    return g_libc.setsockopt(fd, level, name, value, length);
+  const bool on = *static_cast<const int*>(value) != 0;
+  if (handle->kind == Kind::kListener) {
+    const int result = g_libc.setsockopt(fd, level, name, value, length);
+    Listener* listener = loop->listenerOf(fd);
+    if (result == 0 && listener != nullptr) {
+      listener->noDelay = on;
+      listener->unsure = queueLength(fd) + kRacing;
+    }
+    return result;
+  }
+  if (!handle->has(kFresh)) return g_libc.setsockopt(fd, level, name, value, length);
+  handle->set(kAsked);
+  if (!handle->has(kUnsure) && on == handle->has(kNoDelay)) {
+    loop->counters.inherited++;
+    return 0;
+  }
+  const int result = g_libc.setsockopt(fd, level, name, value, length);
+  if (result < 0) return result;
+  note(*handle, on);
+  Listener* listener = on ? listenerOfFresh(*loop, fd) : nullptr;
+  if (listener != nullptr) flip(*listener, true);
+  return result;
+}
+
+// At the end of the turn of the accept: a child that was not asked to have TCP_NODELAY does not have it, and its
+// siblings to come will not either (server.noDelay is false now).
+void endInheritance(Loop& loop, const Fresh& fresh, Handle& handle) {
+  if (handle.has(kAsked) || !handle.has(kNoDelay | kUnsure)) return;
+  setNoDelay(fresh.fd, false);
+  loop.counters.notInherited++;
+  Listener* listener = loop.listenerOf(fresh.listener);
+  if (listener != nullptr) flip(*listener, false);
+}
+
+}  // namespace fastsocket::seam

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam's face to JavaScript: each thread opts in with its own loop.
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "../napi_help.h"
+#include "libc.h"
+#include "loop.h"
+#include "old_glibc.h"
+#include "wrappers.h"
+
+namespace fastsocket {
+namespace {
+
+using seam::Loop;
+
+pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_key_t g_threadEnd;
+bool g_replaced = false;
+
+void endThread(void* data) {
+  auto* loop = static_cast<Loop*>(data);
+  seam::setCurrentLoop(nullptr);
+  seam::dropRing(*loop);
+  free(loop);
+}
+
+// The slots stay replaced for as long as the process lives: other threads call through them. Returns nullptr or why
+// not.
+const char* replaceOnce(const char** name) {
+  pthread_mutex_lock(&g_lock);
+  const char* reason = nullptr;
+  if (!g_replaced) {
+    *name = "";
+    if (seam::Handles::map() < 0) reason = "no memory for the handle cache";
+    if (reason == nullptr && pthread_key_create(&g_threadEnd, endThread) != 0) reason = "no thread key is free";
+    seam::g_libc.getsockopt = getsockopt;
+    if (reason == nullptr)
+      reason = seam::replace(reinterpret_cast<const void*>(&uv_run), seam::wrappers(), seam::kWrapperCount, name);
+    g_replaced = reason == nullptr;
+  }
+  pthread_mutex_unlock(&g_lock);
+  return reason;
+}
+
+napi_value text(napi_env env, const char* reason, const char* name) {
+  char buffer[200];
+  snprintf(buffer, sizeof buffer, "%s%s%s", reason, *name == '\0' ? "" : ": ", name);
+  napi_value value = nullptr;
+  return napi_create_string_utf8(env, buffer, NAPI_AUTO_LENGTH, &value) == napi_ok ? value : nullptr;
+}
+
+// The environment ends before its loop does, and libuv's ring is ours for as long as there is one: the loop stays
+// known, without a single shortcut. Its memory goes with the thread.
+void endEnvironment(void* data) {
+  auto* loop = static_cast<Loop*>(data);
+  seam::leave(*loop);
+  loop->pieces = 0;
+}
+
+napi_value jsAttach(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int pieces = args.integer(0);
+  const int batch = args.integer(1);
+  const int turnMicros = args.integer(2);
+  if (!args.ok()) return nullptr;
+  if (seam::currentLoop() != nullptr) return number(env, 0);
+  uv_loop_t* own = nullptr;
+  if (napi_get_uv_event_loop(env, &own) != napi_ok) return number(env, -ENODEV);
+  const char* name = "";
+  const char* reason = replaceOnce(&name);
+  if (reason != nullptr) return text(env, reason, name);
+  auto* loop = static_cast<Loop*>(calloc(1, sizeof(Loop)));
+  if (loop == nullptr) return number(env, -ENOMEM);
+  loop->epoll = uv_backend_fd(own);
+  loop->pieces = static_cast<unsigned>(pieces);
+  loop->limits.batch = batch < 1 ? 1 : batch > seam::kMostBatch ? seam::kMostBatch : batch;
+  loop->limits.turnNs = static_cast<uint64_t>(turnMicros) * 1000;
+  loop->ring.fd = -1;
+  if (pthread_setspecific(g_threadEnd, loop) != 0 || napi_add_env_cleanup_hook(env, endEnvironment, loop) != napi_ok) {
+    pthread_setspecific(g_threadEnd, nullptr);
+    free(loop);
+    return number(env, -ENOMEM);
+  }
+  seam::setCurrentLoop(loop);
+  return number(env, 0);
+}
+
+// This descriptor is a socket that no other process accepts from.
+napi_value jsOwn(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int fd = args.integer(0);
+  if (!args.ok()) return nullptr;
+  seam::Handle* handle = seam::Handles::at(fd);
+  if (handle == nullptr) return number(env, -EBADF);
+  *handle = {};
+  handle->kind = seam::Kind::kOwn;
+  return number(env, 0);
+}
+
+bool put(napi_env env, napi_value object, const char* name, double value) {
+  napi_value number = nullptr;
+  return napi_create_double(env, value, &number) == napi_ok &&
+         napi_set_named_property(env, object, name, number) == napi_ok;
+}
+
+napi_value jsStats(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  if (!args.ok()) return nullptr;
+  const Loop* loop = seam::currentLoop();
+  if (loop == nullptr) return number(env, -ESRCH);
+  napi_value object = nullptr;
+  if (napi_create_object(env, &object) != napi_ok) return nullptr;
+  int batch = 0;
+  for (int i = 0; i < loop->listenerCount; i++)
+    if (loop->listeners[i].batch > batch) batch = loop->listeners[i].batch;
+  const seam::Counters& c = loop->counters;
+  const struct {
+    const char* name;
+    uint64_t value;
+  } list[] = {
+      {"pieces", loop->seen ? loop->pieces : 0},
+      {"listeners", static_cast<uint64_t>(loop->listenerCount)},
+      {"held", static_cast<uint64_t>(loop->heldCount)},
+      {"disarmed", static_cast<uint64_t>(loop->disarmedCount)},
+      {"batch", static_cast<uint64_t>(batch)},
+      {"turns", c.turns},
+      {"accepted", c.accepted},
+      {"empty", c.empty},
+      {"outOfTime", c.outOfTime},
+      {"inherited", c.inherited},
+      {"notInherited", c.notInherited},
+      {"firstReads", c.firstReads},
+      {"registeredLate", c.registeredLate},
+      {"neverRegistered", c.neverRegistered},
+      {"outOfFds", c.outOfFds},
+      {"rearmed", c.rearmed},
+      {"rings", c.rings},
+  };
+  for (const auto& entry : list)
+    if (!put(env, object, entry.name, static_cast<double>(entry.value))) return nullptr;
+  return object;
+}
+
+}  // namespace
+
+bool exportSeam(napi_env env, napi_value exports) {
+  static const Export kTable[] = {
+      {"seamAttach", jsAttach},
+      {"seamOwn", jsOwn},
+      {"seamStats", jsStats},
+  };
+  return defineAll(env, exports, kTable);
+}
+
+}  // namespace fastsocket

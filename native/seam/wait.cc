@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// epoll_pwait: where one turn of the loop ends and the next begins.
+#include <errno.h>
+
+#include "adapt.h"
+#include "libc.h"
+#include "loop.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+// Room in libuv's array (1,024 events, src/unix/linux.c, uv__io_poll) for what is added to the kernel's events.
+constexpr int kRoom = 256;
+static_assert(kMostHeld < kRoom, "all that is held back is offered at once");
+
+void endTurn(Loop& loop) {
+  for (int i = 0; i < loop.freshCount; i++) {
+    Handle* handle = Handles::known(loop.fresh[i].fd);
+    if (handle == nullptr || !handle->has(kFresh)) continue;
+    handle->clear(kFresh);
+    endInheritance(loop, loop.fresh[i], *handle);
+  }
+  loop.freshCount = 0;
+  bool slow = false;
+  if (loop.turnSince != 0) slow = nowNs() - loop.turnSince > loop.limits.turnNs;
+  for (int i = 0; i < loop.listenerCount; i++) {
+    Listener& listener = loop.listeners[i];
+    if (listener.fired) adapt(listener, loop.limits.batch);
+    // what is accepted waits here while one request takes its time; what is queued could be another's
+    if (slow) listener.batch = 1;
+    listener.fired = listener.dry = listener.crowded = listener.shortage = false;
+    listener.accepted = 0;
+  }
+  loop.turnSince = 0;
+}
+
+// Connections whose first read found nothing, or that stay open.
+void registerOffered(Loop& loop) {
+  int kept = 0;
+  for (int i = 0; i < loop.heldCount; i++) {
+    const Held held = loop.held[i];
+    if (!held.offered) {
+      loop.held[kept++] = held;
+      continue;
+    }
+    Handle* handle = Handles::at(held.fd);
+    if (handle == nullptr || !handle->has(kHeld)) continue;
+    epoll_event event = {};
+    event.events = held.events;
+    event.data.fd = held.fd;
+    if (g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_ADD, held.fd, &event) < 0 && errno != EEXIST) {
+      // no memory or no watches left: it is asked again whether it can read
+      loop.held[kept++] = {held.fd, held.events, false};
+      continue;
+    }
+    handle->clear(kHeld);
+    handle->set(kRegistered);
+    loop.counters.registeredLate++;
+  }
+  loop.heldCount = kept;
+}
+
+// Arms listeners whose time has come. Returns the timeout, in ms, that is left to the next one at most.
+int rearm(Loop& loop, int timeout) {
+  const uint64_t now = nowNs();
+  if (now < loop.rearmAt) {
+    const int left = static_cast<int>((loop.rearmAt - now) / 1'000'000) + 1;
+    return timeout < 0 || timeout > left ? left : timeout;
+  }
+  for (int i = 0; i < loop.listenerCount; i++) {
+    if (!loop.listeners[i].disarmed) continue;
+    arm(loop, loop.listeners[i], true);
+    loop.counters.rearmed++;
+  }
+  return timeout;
+}
+
+int offerFirstReads(Loop& loop, epoll_event* events, int count) {
+  int kept = 0;
+  for (int i = 0; i < loop.heldCount; i++) {
+    Held& held = loop.held[i];
+    const Handle* handle = Handles::at(held.fd);
+    // its number is another file's now
+    if (handle == nullptr || !handle->has(kHeld)) continue;
+    held.offered = true;
+    loop.held[kept++] = held;
+    events[count].events = EPOLLIN;
+    events[count++].data.fd = held.fd;
+    loop.counters.firstReads++;
+  }
+  loop.heldCount = kept;
+  return count;
+}
+
+// libuv accepts one connection an event (src/unix/stream.c, uv__server_io; since 1.45): several events, several
+// connections.
+int repeatListeners(Loop& loop, epoll_event* events, int count, int most) {
+  const int fromKernel = count;
+  for (int i = 0; i < fromKernel; i++) {
+    Listener* listener = loop.listenerOf(events[i].data.fd);
+    if (listener == nullptr) continue;
+    if (loop.turnSince == 0) loop.turnSince = nowNs();
+    listener->fired = true;
+    listener->crowded = fromKernel + loop.heldCount > 1;
+    if (!listener->own || !loop.uses(kBatch) || (events[i].events & EPOLLIN) == 0) continue;
+    for (int n = 1; n < listener->batch && count < most; n++) events[count++] = events[i];
+  }
+  return count;
+}
+
+}  // namespace
+
+int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t* mask) {
+  loop.seen = true;
+  loop.counters.turns++;
+  endTurn(loop);
+  registerOffered(loop);
+  if (most <= 2 * kRoom) {
+    leave(loop);
+    return g_libc.epoll_pwait(loop.epoll, events, most, timeout, mask);
+  }
+  int patience = loop.disarmedCount > 0 ? rearm(loop, timeout) : timeout;
+  if (loop.heldCount > 0) patience = 0;
+  int count = g_libc.epoll_pwait(loop.epoll, events, most - kRoom, patience, mask);
+  if (count < 0 && (errno != EINTR || loop.heldCount == 0)) return count;
+  if (count < 0) count = 0;
+  if (count == 0 && loop.heldCount == 0) {
+    if (patience == timeout) return 0;
+    // our own time, not libuv's: it goes round again with what is left of its own
+    errno = EINTR;
+    return -1;
+  }
+  count = repeatListeners(loop, events, count, most - kMostHeld);
+  return offerFirstReads(loop, events, count);
+}
+
+void leave(Loop& loop) {
+  for (int i = 0; i < loop.heldCount; i++) loop.held[i].offered = true;
+  registerOffered(loop);
+  for (int i = 0; i < loop.listenerCount; i++) arm(loop, loop.listeners[i], true);
+}
+
+}  // namespace fastsocket::seam

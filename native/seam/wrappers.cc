@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wrappers.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "libc.h"
+#include "loop.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+int epollPwait(int epoll, epoll_event* events, int most, int timeout, const sigset_t* mask) {
+  Loop* loop = currentLoop();
+  if (loop == nullptr || loop->epoll != epoll) return g_libc.epoll_pwait(epoll, events, most, timeout, mask);
+  return wait(*loop, events, most, timeout, mask);
+}
+
+int epollCtl(int epoll, int operation, int fd, epoll_event* event) {
+  Loop* loop = currentLoop();
+  if (loop == nullptr || loop->epoll != epoll) return g_libc.epoll_ctl(epoll, operation, fd, event);
+  return control(*loop, operation, fd, event);
+}
+
+int accept4Here(int fd, sockaddr* address, socklen_t* length, int flags) {
+  Loop* loop = currentLoop();
+  Listener* listener = loop == nullptr ? nullptr : loop->listenerOf(fd);
+  if (listener != nullptr && loop->seen) return accept(*loop, *listener, address, length, flags);
+  const int accepted = g_libc.accept4(fd, address, length, flags);
+  if (accepted >= 0) Handles::forget(accepted);
+  return accepted;
+}
+
+int setsockoptHere(int fd, int level, int name, const void* value, socklen_t length) {
+  return option(currentLoop(), fd, level, name, value, length);
+}
+
+int bindHere(int fd, const sockaddr* address, socklen_t length) {
+  const int result = g_libc.bind(fd, address, length);
+  Handle* handle = result < 0 || currentLoop() == nullptr ? nullptr : Handles::at(fd);
+  if (handle != nullptr && handle->kind == Kind::kUnknown) handle->kind = Kind::kOwn;
+  return result;
+}
+
+int listenHere(int fd, int backlog) {
+  Loop* loop = currentLoop();
+  return loop == nullptr ? g_libc.listen(fd, backlog) : listenOn(*loop, fd, backlog);
+}
+
+// A new socket has nothing of whoever had its number before.
+int socketHere(int domain, int type, int protocol) {
+  const int fd = g_libc.socket(domain, type, protocol);
+  if (fd >= 0) Handles::forget(fd);
+  return fd;
+}
+
+// libuv closes by syscall(SYS_close) and enters its rings by syscall(SYS_io_uring_enter) (src/unix/core.c,
+// uv__close_nocancel; src/unix/linux.c). Six arguments are read whatever the call has: they are registers.
+long syscallHere(long number, long a, long b, long c, long d, long e, long f) {
+  if (number == SYS_close) {
+    closing(currentLoop(), static_cast<int>(a));
+  } else if (number == SYS_io_uring_enter) {
+    Loop* loop = currentLoop();
+    if (loop != nullptr)
+      return enterRing(*loop, static_cast<int>(a), static_cast<unsigned>(b), static_cast<unsigned>(c),
+                       static_cast<unsigned>(d), e, f);
+  }
+  return g_libc.syscall(number, a, b, c, d, e, f);
+}
+
+template <typename T>
+Replacement slot(const char* name, T function, T* original) {
+  return {name, reinterpret_cast<void*>(function), reinterpret_cast<void**>(original)};
+}
+
+}  // namespace
+
+uint64_t nowNs() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+const Replacement* wrappers() {
+  static const Replacement kList[kWrapperCount] = {
+      slot("epoll_ctl", epollCtl, &g_libc.epoll_ctl),
+      slot("accept4", accept4Here, &g_libc.accept4),
+      slot("setsockopt", setsockoptHere, &g_libc.setsockopt),
+      slot("bind", bindHere, &g_libc.bind),
+      slot("listen", listenHere, &g_libc.listen),
+      slot("socket", socketHere, &g_libc.socket),
+      slot("syscall", syscallHere, &g_libc.syscall),
+      // last: nothing is done before it has been called
+      slot("epoll_pwait", epollPwait, &g_libc.epoll_pwait),
+  };
+  return kList;
+}
+
+}  // namespace fastsocket::seam
