@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bundled to core.cjs: everything but the preload.
 import type { Cluster } from 'node:cluster';
-import { setMarker } from './config/environment';
-import { parseSettings, type Settings } from './config/settings';
+import { setMarker, snapshotEnvironment } from './config/environment';
+import { DEFAULT_SETTINGS, parseSettings, type Settings } from './config/settings';
 import { FallbackOrigin } from './fallback/origin';
 import { FallbackTree } from './fallback/tree';
 import { FallbackWorker } from './fallback/worker';
@@ -12,6 +12,7 @@ import { loadAddon } from './native/addon';
 import { Origin } from './origin/origin';
 import { Tree } from './origin/tree';
 import type { Preload } from './preload';
+import { attachSeam } from './seam/seam';
 import { OriginSignals } from './signals/origin-signals';
 import type { State } from './state';
 import { Worker } from './worker/worker';
@@ -34,6 +35,7 @@ export function startOrigin(preload: Preload): void {
   for (const warning of parsed.warnings) say(warning);
   const { addon, reason } = loadAddon();
   if (!addon) return startFallbackOrigin(preload, parsed.settings, reason ?? 'it could not be loaded');
+  attachSeam(addon, parsed.settings);
   const origin = new Origin(preload, parsed.settings, (plan, clusterLoaded, attempts) => {
     const tree = new Tree({
       plan,
@@ -91,7 +93,15 @@ export function startWorker(state: State, mark: string): boolean {
   const pinned = (cpu: number) => {
     state.core = cpu;
   };
-  new Worker({ addon, tcp, control, core: wanted, pinned }).install();
+  const { settings = DEFAULT_SETTINGS } = parseSettings(snapshotEnvironment());
+  new Worker({
+    addon,
+    tcp,
+    control,
+    core: wanted,
+    pinned,
+    settings,
+  }).install();
   state.role = 'worker';
   state.active = true;
   state.workers = () => Number(count);
@@ -118,6 +128,14 @@ function startFallbackWorker(state: State, mark: string): boolean {
   state.active = true;
   state.workers = () => Number(count);
   return true;
+}
+
+/** A server that is not multiplied is about to listen; `own`: it has bound the socket itself. */
+export function startSeam(fd: number, own: boolean): void {
+  const { addon } = loadAddon();
+  const { settings } = parseSettings(snapshotEnvironment());
+  if (!addon || !settings || attachSeam(addon, settings) !== undefined) return;
+  if (own) addon.seamOwn(fd);
 }
 
 /** In a thread of a pinned worker: threads inherit the mask of the thread that starts them. */

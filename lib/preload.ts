@@ -2,12 +2,13 @@
 // All that runs in a program that never listens. The rest of the hook is core.cjs, loaded when the first listen() on a
 // fixed port binds, or at once in a worker.
 import { type Birth, rememberBirth } from './birth';
-import { marker, snapshotEnvironment, switchedOff, underTestRunner } from './config/environment';
+import { marker, seamAsked, snapshotEnvironment, switchedOff, underTestRunner } from './config/environment';
 import type { BindArguments } from './group/key';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
 import {
   builtinLoaded,
   hookTcp,
+  isBoundHere,
   type ListenCall,
   loadTcp,
   onListenCall,
@@ -44,6 +45,8 @@ export interface Core {
   /** Returns false where the marker is not to be believed. */
   startWorker(state: State, mark: string): boolean;
   restoreThread(): void;
+  /** Puts the seam under this thread's loop, which is about to listen. */
+  startSeam(fd: number, own: boolean): void;
 }
 
 /** A worker's marker while it starts; afterwards, and in whatever the tree starts: its core, `none` or `origin`. */
@@ -77,7 +80,10 @@ function begin(state: State): string | undefined {
   const mark = marker();
   if (mark !== undefined && STARTING.test(mark) && core().startWorker(state, mark)) return undefined;
   if (mark !== undefined) return startDescendant(mark);
-  if (inThread()) return 'a worker thread';
+  if (inThread()) {
+    startSeamAlone();
+    return 'a worker thread';
+  }
   const why = programReason({
     argv: process.argv,
     execArgv: process.execArgv,
@@ -89,7 +95,27 @@ function begin(state: State): string | undefined {
 /** A program that the tree has started, or a thread of a worker: it never multiplies. */
 function startDescendant(mark: string): string {
   if (PINNED.test(mark) && inThread()) core().restoreThread();
+  startSeamAlone();
   return 'started by a program that fastsocket has multiplied already';
+}
+
+/** Where nothing is multiplied a server still gets the seam. */
+function startSeamAlone(): void {
+  if (!seamAsked()) return;
+  try {
+    hookTcp(loadTcp(), { bind: (_handle, _bind, native) => native(), listen: listenOverSeam });
+  } catch (error) {
+    debug('the seam is off: %s', (error as Error).message);
+  }
+}
+
+function listenOverSeam(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
+  try {
+    if (seamAsked()) core().startSeam(handle.fd, isBoundHere(handle));
+  } catch (error) {
+    debug('the seam is off: %s', (error as Error).message);
+  }
+  return native(backlog);
 }
 
 /** process.abort is disabled in worker threads (lib/internal/process/worker_thread_only.js); asking worker_threads costs 2 ms. */
@@ -111,7 +137,7 @@ function startOrigin(state: State): string | undefined {
     state,
     birth,
     tcp,
-    hooks: { bind, listen },
+    hooks: { bind, listen: listenOverSeam },
     bound: new WeakMap(),
     calls: new WeakMap(),
     asked: new Map(),
@@ -139,10 +165,6 @@ function startOrigin(state: State): string | undefined {
       fail(state, error);
     }
     return preload.hooks.bind(handle, args, native);
-  }
-
-  function listen(_handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
-    return native(backlog);
   }
 }
 

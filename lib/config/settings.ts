@@ -16,6 +16,10 @@ export type PinSetting =
 
 export type SteerSetting = 'auto' | 'cpu' | 'hash';
 
+/** Batches; TCP_NODELAY by inheritance; the first read before registration; running out of descriptors; a longer queue. */
+export const SEAM_PIECES = ['batch', 'nodelay', 'read', 'fds', 'backlog'] as const;
+export type SeamPiece = (typeof SEAM_PIECES)[number];
+
 export interface Settings {
   /** FASTSOCKET=off: the hook does nothing. */
   readonly off: boolean;
@@ -26,6 +30,10 @@ export interface Settings {
   readonly steer: SteerSetting;
   /** How long the origin waits at its exit for workers that it told of a signal, in milliseconds. */
   readonly exitWaitMs: number;
+  /** What is done between libuv and libc; empty: nothing. */
+  readonly seam: readonly SeamPiece[];
+  /** Connections are accepted when the client has said something (TCP_DEFER_ACCEPT). */
+  readonly deferAccept: boolean;
 }
 
 /** A bad value is one line in `error`; `warnings` are one line each and stop nothing. */
@@ -42,6 +50,8 @@ export const DEFAULT_SETTINGS: Settings = Object.freeze({
   pin: { kind: 'auto' },
   steer: 'auto',
   exitWaitMs: 10_000,
+  seam: [],
+  deferAccept: false,
 } as const);
 
 export const MAX_WORKERS = 1024;
@@ -52,6 +62,8 @@ const SETTING_NAMES = [
   'FASTSOCKET_PIN',
   'FASTSOCKET_STEER',
   'FASTSOCKET_EXIT_WAIT_MS',
+  'FASTSOCKET_SEAM',
+  'FASTSOCKET_DEFER_ACCEPT',
 ] as const;
 
 /**
@@ -76,23 +88,35 @@ function given(env: Environment, name: string): string | undefined {
   return value === '' ? undefined : value;
 }
 
-function parseSwitch(env: Environment): boolean {
-  const value = given(env, 'FASTSOCKET');
+function parseSwitch(env: Environment, name: string, byDefault: boolean): boolean {
+  const value = given(env, name);
   switch (value?.toLowerCase()) {
     case undefined:
+      return byDefault;
     case 'on':
     case '1':
     case 'true':
     case 'yes':
-      return false;
+      return true;
     case 'off':
     case '0':
     case 'false':
     case 'no':
-      return true;
+      return false;
     default:
-      throw bad('FASTSOCKET', value as string, 'on, 1, true, yes, off, 0, false or no');
+      throw bad(name, value as string, 'on, 1, true, yes, off, 0, false or no');
   }
+}
+
+function parseSeam(env: Environment): readonly SeamPiece[] {
+  const value = given(env, 'FASTSOCKET_SEAM');
+  const lower = value?.toLowerCase() ?? 'off';
+  if (lower === 'on') return SEAM_PIECES;
+  if (lower === 'off') return [];
+  const names = lower.split(',').map((name) => name.trim());
+  const pieces = SEAM_PIECES.filter((piece) => names.includes(piece));
+  if (pieces.length === new Set(names).size) return pieces;
+  throw bad('FASTSOCKET_SEAM', value as string, `on, off, or a list of ${SEAM_PIECES.join(', ')}`);
 }
 
 function positiveInteger(text: string, maximum: number): number | undefined {
@@ -172,7 +196,8 @@ function unknownNames(env: Environment): string[] {
  */
 export function parseSettings(env: Environment): ParsedSettings {
   try {
-    if (parseSwitch(env)) return { settings: { ...DEFAULT_SETTINGS, off: true }, warnings: [] };
+    if (!parseSwitch(env, 'FASTSOCKET', true))
+      return { settings: { ...DEFAULT_SETTINGS, off: true }, warnings: [] };
     const settings: Settings = {
       off: false,
       workers: parseWorkers(env),
@@ -180,6 +205,8 @@ export function parseSettings(env: Environment): ParsedSettings {
       pin: parsePin(env),
       steer: parseSteer(env),
       exitWaitMs: parseExitWait(env),
+      seam: parseSeam(env),
+      deferAccept: parseSwitch(env, 'FASTSOCKET_DEFER_ACCEPT', false),
     };
     return { settings, warnings: unknownNames(env) };
   } catch (error) {

@@ -76,6 +76,12 @@ export interface TcpHooks {
   listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number;
 }
 
+/** Handles that this process has bound itself. */
+const bound = new WeakSet<TcpHandle>();
+export function isBoundHere(handle: TcpHandle): boolean {
+  return bound.has(handle);
+}
+
 /**
  * Takes the place of TCP.prototype.bind, bind6 and listen: below net.js, so arguments, DNS, errors and events stay
  * Node's. The hooks are looked up at each call: what they do may change.
@@ -91,7 +97,10 @@ export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
       name,
       (original) =>
         function (this: TcpHandle, ...args: [string, number, number?]) {
-          const native = () => Reflect.apply(original, this, args) as number;
+          const native = () => {
+            bound.add(this);
+            return Reflect.apply(original, this, args) as number;
+          };
           const [address, port, flags] = args;
           if (!port) return native();
           return hooks.bind(this, { family, address, port, flags: flags ?? 0 }, native);
@@ -116,6 +125,7 @@ export interface ListenCall {
         port?: unknown;
         exclusive?: boolean;
         reusePort?: boolean;
+        backlog?: unknown;
         fd?: number;
         handle?: unknown;
         _handle?: unknown;

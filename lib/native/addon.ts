@@ -38,6 +38,15 @@ export interface Addon {
   vacate(fd: number): number;
   /** Makes fd a duplicate of `from`, close-on-exec. */
   occupy(fd: number, from: number): number;
+  /**
+   * Puts the seam under this thread's event loop; see native/seam/loop.h for the bits. Once a thread. Returns 0, a negative
+   * errno, or in words why it cannot be.
+   */
+  seamAttach(pieces: number, batch: number, turnMicros: number): number | string;
+  /** No other process accepts from this socket. */
+  seamOwn(fd: number): number;
+  /** Counters of this thread's seam, -ESRCH where there is none. */
+  seamStats(): Record<string, number> | number;
   setCloseOnExec(fd: number): number;
   isCloseOnExec(fd: number): number;
   /** CPU on which the last packet of this connection was processed (SO_INCOMING_CPU). */

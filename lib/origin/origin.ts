@@ -10,6 +10,7 @@ import { endPretending, failListen, pretendBound } from '../hook/pretend';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import { debug, say } from '../log';
 import type { Preload } from '../preload';
+import { backlogFor } from '../seam/backlog';
 import { Attempts } from './attempts';
 import { appForks, bindReason, callReason, processReason } from './eligible';
 import { type Multiplied, makePlan, type Plan } from './plan';
@@ -45,7 +46,13 @@ export class Origin {
   install(): void {
     const { hooks } = this.preload;
     hooks.bind = (handle, bind, native) => this.bind(handle, bind, native);
-    hooks.listen = (handle, backlog, native) => this.listen(handle, backlog, native);
+    hooks.listen = (handle, backlog, native) =>
+      this.listen(handle, backlogFor(backlog, this.named(handle), this.settings), native);
+  }
+
+  private named(handle: TcpHandle): unknown {
+    const { owner } = handle;
+    return owner && this.preload.calls.get(owner)?.backlog;
   }
 
   private bind(handle: TcpHandle, bind: BindArguments, native: () => number): number {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import type { Settings } from '../config/settings';
 import { ArrivalSampler } from '../group/arrivals';
 import { drain } from '../group/drain';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
@@ -9,6 +11,8 @@ import { pretendBound } from '../hook/pretend';
 import { hookTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
+import { backlogFor } from '../seam/backlog';
+import { attachSeam } from '../seam/seam';
 import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
 import { InheritedSockets } from './inherited';
@@ -29,6 +33,7 @@ export interface WorkerOptions {
   core: number | undefined;
   /** The event loop is pinned now. */
   pinned(core: number): void;
+  settings: Settings;
 }
 
 type SendFunction =
@@ -53,6 +58,8 @@ export class Worker {
   private readonly listening = new Map<string, Listening>();
   private readonly late: LateListens;
   private readonly own: OwnPorts;
+  /** The backlogs that the app has named. */
+  private readonly named = new WeakMap<ServerInside, unknown>();
   /** Handles that the origin has left to this worker, by address. */
   private readonly granted = new WeakMap<TcpHandle, string>();
   /** As it is before the app: log4js and others put a function of their own there. */
@@ -75,16 +82,22 @@ export class Worker {
   }
 
   install(): void {
-    const { addon, control, tcp } = this.options;
+    const { addon, control, tcp, settings } = this.options;
     addon.setCloseOnExec(control);
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     this.inherited.read();
     installWorkerSignals(addon, control);
+    attachSeam(addon, settings);
     hookGetServer((server, query, _callback, alone) => this.takeListen(server, query, alone));
     hookTcp(tcp, {
       bind: (handle, bind, native) => this.bind(handle, bind, native),
-      listen: (handle, backlog, native) => this.listen(handle, backlog, native),
+      listen: (handle, backlog, native) =>
+        this.listen(
+          handle,
+          backlogFor(backlog, this.named.get(handle.owner as ServerInside), settings),
+          native,
+        ),
     });
     process.on('internalMessage' as never, (message: unknown) => {
       if (!isOurs<ToWorker>(message)) return;
@@ -105,6 +118,7 @@ export class Worker {
   }
 
   private takeListen(server: ServerInside, query: ServerQuery, alone: () => void): boolean {
+    this.named.set(server, query.backlog);
     // the second server of a process on one address gets EADDRINUSE at once, as in plain Node
     if (keysOf(query).some((key) => this.listening.has(key) || this.own.has(key))) return false;
     return this.late.take(server, query, alone);
@@ -130,6 +144,8 @@ export class Worker {
       this.options.addon.close(copy);
       return error;
     }
+    // without a program the origin accepts from worker 1's socket, too, while no worker lives
+    if (!found.once) this.options.addon.seamOwn(copy);
     this.bound.set(handle, { key, generation: found.generation, loopback: isLoopbackAddress(bind.address) });
     return 0;
   }
@@ -198,6 +214,7 @@ export class Worker {
       this.own.vacated.delete(key);
       const found = this.inherited.find(key);
       if (found.kind !== 'group' || this.options.addon.occupy(handle.fd, found.fd) < 0) continue;
+      if (!found.once) this.options.addon.seamOwn(handle.fd);
       this.bound.set(handle, { key, generation: found.generation, loopback: false });
       if (handle.listen(backlog) === 0) this.options.addon.pollAdd(handle.fd);
     }

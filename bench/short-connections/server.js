@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+// The smallest HTTP server: PORT.
+require('node:http')
+  .createServer((_request, response) => response.end('hello'))
+  .listen(Number(process.env.PORT), '127.0.0.1');

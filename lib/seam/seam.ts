@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import { SEAM_PIECES, type SeamPiece, type Settings } from '../config/settings';
+import { debug } from '../log';
+import type { Addon } from '../native/addon';
+
+/** native/seam/loop.h, enum Piece. */
+const BITS: Readonly<Record<SeamPiece, number>> = { batch: 1, nodelay: 2, read: 4, fds: 8, backlog: 0 };
+const DEFER_ACCEPT = 16;
+
+/**
+ * Connections that one event of a listener may stand for. 2, 4, 8, 16 and 32 cost the same CPU per connection; what is
+ * accepted and unread is lost with the process.
+ */
+const BATCH = 4;
+/** A turn of the loop that has lasted this long accepts no more, and the next one has no batch, in microseconds. */
+const TURN_US = 2_000;
+const LOOK_MS = 100;
+
+/** The bits that native/seam knows for these settings. */
+export function seamBits({ seam, deferAccept }: Pick<Settings, 'seam' | 'deferAccept'>): number {
+  return seam.reduce((bits, piece) => bits | BITS[piece], deferAccept ? DEFER_ACCEPT : 0);
+}
+
+function explain(addon: Addon): void {
+  const stats = addon.seamStats();
+  const { pieces = 0 } = typeof stats === 'number' ? {} : stats;
+  if (pieces === 0) return debug('the seam is off: the event loop does not come through it');
+  const names = SEAM_PIECES.filter((piece) => (pieces & BITS[piece]) !== 0);
+  debug('seam: %s', names.join(', '));
+}
+
+/** Puts the seam under this thread's event loop, before it listens. Returns why there is none. */
+export function attachSeam(
+  addon: Addon,
+  settings: Pick<Settings, 'seam' | 'deferAccept'>,
+): string | undefined {
+  const bits = seamBits(settings);
+  if (bits === 0) return 'FASTSOCKET_SEAM=off';
+  const result = addon.seamAttach(bits, BATCH, TURN_US);
+  if (result === 0) {
+    // it does nothing before the loop has come through it once
+    setTimeout(() => explain(addon), LOOK_MS).unref();
+    return undefined;
+  }
+  const reason = typeof result === 'string' ? result : `errno ${-result}`;
+  debug('the seam is off: %s', reason);
+  return reason;
+}
