@@ -18,7 +18,7 @@ import {
   startApp,
   until,
 } from './support/app';
-import { HalfOpen } from './support/half-open';
+import { HalfOpen, noHalfOpen } from './support/half-open';
 import { refusing } from './support/refuse';
 
 /** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
@@ -124,7 +124,7 @@ describe('without a steering program', () => {
     assert.equal(asked(), before, 'the origin stands by');
   });
 
-  describe('a handshake that is under way', () => {
+  describe('a handshake that is under way', { skip: noHalfOpen }, () => {
     const count = 200;
     const all = { answered: count, reset: 0, hung: 0 };
 
@@ -132,7 +132,7 @@ describe('without a steering program', () => {
       test(`outlives the death of ${killed} of two workers`, async (t) => {
         const app = await start(t, 'EPERM', 'http-app.js', {});
         await multiplied(app, 2, HOST);
-        const halfOpen = await HalfOpen.begin(t, app.port, count);
+        const halfOpen = await HalfOpen.begin(app.pid, app.port, count);
         for (const pid of app.workers().slice(0, killed)) process.kill(pid, 'SIGKILL');
         assert.deepEqual(await halfOpen.finish(), all);
       });
@@ -141,7 +141,7 @@ describe('without a steering program', () => {
     test('outlives the moment from which the workers serve', async (t) => {
       const app = await start(t, 'EPERM', 'http-app.js', {});
       await answering(app.port, HOST);
-      const halfOpen = await HalfOpen.begin(t, app.port, count);
+      const halfOpen = await HalfOpen.begin(app.pid, app.port, count);
       assert.equal(readyLines(app), 0, 'the origin serves');
       await multiplied(app, 2, HOST);
       assert.deepEqual(await halfOpen.finish(), all);

@@ -22,6 +22,7 @@ import {
   until,
 } from './support/app';
 import { compiled } from './support/compiled';
+import { noLookInto } from './support/descriptors';
 
 const HOST = '127.0.0.1';
 const major = Number.parseInt(process.versions.node, 10);
@@ -187,11 +188,8 @@ for fd in ${JSON.stringify(fds)}:
   return stdout.trim().split('\n').map(Number);
 }
 
-const noLook =
-  process.getuid?.() !== 0 || spawnSync('python3', ['-V']).status !== 0 ? 'needs root and python3' : false;
-
 test('connections that were queued before the first one was accepted have TCP_NODELAY, too', {
-  skip: noLook,
+  skip: noLookInto,
 }, async (t) => {
   for (const hook of [false, true]) {
     const app = await start(t, { hook });
