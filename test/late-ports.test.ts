@@ -55,7 +55,8 @@ async function refused(port: number): Promise<boolean> {
 
 describe('a port that the copies open first', { concurrency: 2 }, () => {
   test('is nobody’s until the origin has it', async (t) => {
-    const scene = await start(t, { ORIGIN_MS: '1800', COPY_MS: '0' });
+    // the copies serve their other port by then: nobody waits for them any more
+    const scene = await start(t, { ORIGIN_MS: '1800', COPY_MS: '300' });
     const { app, main, ledger, workers } = scene;
     while (ledger.count(`main ${main}`, app.pid) === 0) {
       assert.ok((await refused(main)) || ledger.count(`main ${main}`, app.pid) > 0);
@@ -81,7 +82,7 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
   });
 
   test('an origin that cannot have it is told so as in plain Node', async (t) => {
-    const scene = await start(t, { ORIGIN_MS: '1500', COPY_MS: '0' });
+    const scene = await start(t, { ORIGIN_MS: '1500', COPY_MS: '300' });
     const { app, main, ledger } = scene;
     const stranger = createServer().listen(main, HOST);
     t.after(() => stranger.close());
