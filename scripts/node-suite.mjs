@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Node's own tests with and without the hook:
 //   node scripts/node-suite.mjs DIR [--version 20 | --node PATH] [--pattern REGEX] [--how require|import|env] [--width 2]
+//     [--settings FASTSOCKET_WORKERS=1,FASTSOCKET_SEAM=on]
 // DIR is a checkout of the tests of the same version (a folder with test/parallel, test/common, ..., or test itself).
 // Prints the tests that fail with the hook and not without it; those are run again to tell flaky ones apart.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -26,6 +27,7 @@ const { options, names } = splitArguments(process.argv.slice(2), {
   pattern: 'regex',
   how: Object.keys(WAYS).join('|'),
   width: 'number',
+  settings: 'NAME=VALUE,...',
 });
 const folder = testFolder(names);
 const node = options.node
@@ -33,7 +35,9 @@ const node = options.node
   : options.version
     ? nodeBinary(options.version)
     : process.execPath;
-const hooked = WAYS[options.how ?? 'require'] ?? fail(`--how is one of ${Object.keys(WAYS).join(', ')}`);
+const way = WAYS[options.how ?? 'require'] ?? fail(`--how is one of ${Object.keys(WAYS).join(', ')}`);
+const settings = pairs((options.settings ?? '').split(',').filter(Boolean));
+const hooked = { ...way, env: { ...way.env, ...settings } };
 const width = Number(options.width ?? 2);
 
 function testFolder([given, ...others]) {
@@ -41,6 +45,11 @@ function testFolder([given, ...others]) {
     return fail("give one folder: a checkout of Node's own tests");
   const found = [join(given, 'test'), given].find((path) => existsSync(join(path, 'common')));
   return found ? resolve(found) : fail(`${given} has no test/common`);
+}
+
+/** Of words such as NAME=VALUE. */
+function pairs(words) {
+  return Object.fromEntries(words.map((word) => [word.split('=', 1)[0], word.slice(word.indexOf('=') + 1)]));
 }
 
 /** The tests of one of Node's folders, with what their headers ask for (tools/test.py and test/testpy there). */
@@ -56,16 +65,13 @@ function testsOf(suite) {
       [...text.matchAll(new RegExp(`^//\\s+${key}:(.*)`, 'gm'))].flatMap(([, words]) =>
         words.trim().split(/\s+/),
       );
-    const env = Object.fromEntries(
-      header('Env').map((pair) => [pair.split('=', 1)[0], pair.slice(pair.indexOf('=') + 1)]),
-    );
-    return { name: `${suite}/${name}`, file, flags: header('Flags'), env };
+    return { name: `${suite}/${name}`, file, flags: header('Flags'), env: pairs(header('Env')) };
   });
 }
 
 /** Runs one test; `lane` keeps ports and temporary folders of tests that run at the same time apart. */
 async function runOnce(test, way, lane) {
-  const env = { ...cleanEnvironment(), ...test.env, TEST_THREAD_ID: String(lane) };
+  const env = { ...cleanEnvironment(), ...test.env, ...way.env, TEST_THREAD_ID: String(lane) };
   // common.PORT throws in tests that run beside others.
   if (test.name.startsWith('parallel/')) env.TEST_PARALLEL = '1';
   const nodeOptions = [test.env.NODE_OPTIONS, way.env.NODE_OPTIONS].filter(Boolean).join(' ');
@@ -121,7 +127,7 @@ const total = parallel.length + sequential.length;
 if (total === 0) fail('no test matches');
 const version = runQuietly(node, ['--version']).trim();
 console.log(
-  `Node ${version}: ${total} tests, each without and with ${[...hooked.args, ...Object.values(hooked.env)].join(' ')}`,
+  `Node ${version}: ${total} tests, each without and with ${[...hooked.args, ...Object.entries(hooked.env).map((pair) => pair.join('='))].join(' ')}`,
 );
 const results = [
   ...(await mapLimited(parallel, width, (test, index) => compare(test, index, total))),

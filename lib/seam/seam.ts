@@ -38,8 +38,8 @@ export function attachSeam(
   if (bits === 0) return 'FASTSOCKET_SEAM=off';
   const result = addon.seamAttach(bits, BATCH, TURN_US);
   if (result === 0) {
-    // it does nothing before the loop has come through it once
-    setTimeout(() => explain(addon), LOOK_MS).unref();
+    // it does nothing before the loop has come through it once: an app that blocks comes there late
+    setTimeout(() => setImmediate(() => explain(addon)).unref(), LOOK_MS).unref();
     return undefined;
   }
   const reason = typeof result === 'string' ? result : `errno ${-result}`;
