@@ -57,7 +57,7 @@ test('FASTSOCKET_WORKERS: auto, a number, a percentage', () => {
 });
 
 test('FASTSOCKET_SEAM: everything, nothing, or a list', () => {
-  assert.deepEqual(settingsOf({}).seam, []);
+  assert.deepEqual(settingsOf({}).seam, SEAM_PIECES);
   assert.deepEqual(settingsOf({ FASTSOCKET_SEAM: 'On' }).seam, SEAM_PIECES);
   assert.deepEqual(settingsOf({ FASTSOCKET_SEAM: 'off' }).seam, []);
   assert.deepEqual(settingsOf({ FASTSOCKET_SEAM: 'read, batch' }).seam, ['batch', 'read']);

@@ -9,9 +9,9 @@ export function switchedOff(): boolean {
   return /^\s*(off|0|false|no)\s*$/i.test(process.env['FASTSOCKET'] ?? '');
 }
 
-/** FASTSOCKET_SEAM asks for something; what exactly is read when a server listens. */
+/** FASTSOCKET_SEAM is not off; what exactly it asks for is read when a server listens. */
 export function seamAsked(): boolean {
-  return !/^\s*(off)?\s*$/i.test(process.env['FASTSOCKET_SEAM'] ?? '');
+  return !/^\s*off\s*$/i.test(process.env['FASTSOCKET_SEAM'] ?? '');
 }
 
 /** The marker that descendants of the tree carry (FASTSOCKET_CORE): the core's number in a worker. */

@@ -50,7 +50,7 @@ export const DEFAULT_SETTINGS: Settings = Object.freeze({
   pin: { kind: 'auto' },
   steer: 'auto',
   exitWaitMs: 10_000,
-  seam: [],
+  seam: SEAM_PIECES,
   deferAccept: false,
 } as const);
 
@@ -110,7 +110,7 @@ function parseSwitch(env: Environment, name: string, byDefault: boolean): boolea
 
 function parseSeam(env: Environment): readonly SeamPiece[] {
   const value = given(env, 'FASTSOCKET_SEAM');
-  const lower = value?.toLowerCase() ?? 'off';
+  const lower = value?.toLowerCase() ?? 'on';
   if (lower === 'on') return SEAM_PIECES;
   if (lower === 'off') return [];
   const names = lower.split(',').map((name) => name.trim());
