@@ -27,4 +27,11 @@ int Handles::map() {
   return 0;
 }
 
+size_t Handles::count() {
+  size_t known = 0;
+  for (size_t fd = 0; fd < g_count; fd++)
+    if (g_table[fd].kind != Kind::kUnknown) known++;
+  return known;
+}
+
 }  // namespace fastsocket::seam

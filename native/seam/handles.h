@@ -67,6 +67,9 @@ class Handles {
     if (handle != nullptr && (handle->kind != Kind::kUnknown || handle->flags != 0)) *handle = {};
   }
 
+  // How many are known. Looks at all of them: for diagnosis.
+  static size_t count();
+
  private:
   static Handle* g_table;
   static size_t g_count;

@@ -123,6 +123,7 @@ napi_value jsStats(napi_env env, napi_callback_info info) {
   } list[] = {
       {"pieces", loop->seen ? loop->pieces : 0},
       {"listeners", static_cast<uint64_t>(loop->listenerCount)},
+      {"known", static_cast<uint64_t>(seam::Handles::count())},
       {"held", static_cast<uint64_t>(loop->heldCount)},
       {"disarmed", static_cast<uint64_t>(loop->disarmedCount)},
       {"batch", static_cast<uint64_t>(batch)},
