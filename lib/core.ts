@@ -12,6 +12,7 @@ import { loadAddon } from './native/addon';
 import { Origin } from './origin/origin';
 import { Tree } from './origin/tree';
 import type { Preload } from './preload';
+import { backlogFor } from './seam/backlog';
 import { attachSeam } from './seam/seam';
 import { OriginSignals } from './signals/origin-signals';
 import type { State } from './state';
@@ -130,12 +131,21 @@ function startFallbackWorker(state: State, mark: string): boolean {
   return true;
 }
 
-/** A server that is not multiplied is about to listen; `own`: it has bound the socket itself. */
-export function startSeam(fd: number, own: boolean): void {
+/**
+ * A server that is not multiplied is about to listen.
+ * @param own it has bound the socket itself
+ * @returns the backlog to listen with, where that is another than the app's
+ */
+export function startSeam(
+  fd: number,
+  own: boolean,
+  backlog: { asked: number; named: unknown },
+): number | undefined {
   const { addon } = loadAddon();
   const { settings } = parseSettings(snapshotEnvironment());
-  if (!addon || !settings || attachSeam(addon, settings) !== undefined) return;
-  if (own) addon.seamOwn(fd);
+  if (!addon || !settings) return undefined;
+  if (attachSeam(addon, settings) === undefined && own) addon.seamOwn(fd);
+  return backlogFor(backlog.asked, backlog.named, settings);
 }
 
 /** In a thread of a pinned worker: threads inherit the mask of the thread that starts them. */

@@ -12,10 +12,15 @@ function write(line: string): void {
   }
 }
 
+/** NODE_DEBUG names fastsocket. */
+export function debugging(): boolean {
+  enabled ??= debugEnabled();
+  return enabled;
+}
+
 /** Writes a line to stderr when NODE_DEBUG names fastsocket. printf-style arguments cost nothing otherwise. */
 export function debug(format: string, ...args: unknown[]): void {
-  enabled ??= debugEnabled();
-  if (!enabled) return;
+  if (!debugging()) return;
   const { format: print } = require('node:util') as typeof import('node:util');
   write(`FASTSOCKET ${process.pid}: ${print(format, ...args)}`);
 }

@@ -46,7 +46,7 @@ export interface Core {
   startWorker(state: State, mark: string): boolean;
   restoreThread(): void;
   /** Puts the seam under this thread's loop, which is about to listen. */
-  startSeam(fd: number, own: boolean): void;
+  startSeam(fd: number, own: boolean, backlog: { asked: number; named: unknown }): number | undefined;
 }
 
 /** A worker's marker while it starts; afterwards, and in whatever the tree starts: its core, `none` or `origin`. */
@@ -103,19 +103,24 @@ function startDescendant(mark: string): string {
 function startSeamAlone(): void {
   if (!seamAsked()) return;
   try {
-    hookTcp(loadTcp(), { bind: (_handle, _bind, native) => native(), listen: listenOverSeam });
+    hookTcp(loadTcp(), { bind: (_handle, _bind, native) => native(), listen: listenOverSeam(new WeakMap()) });
   } catch (error) {
     debug('the seam is off: %s', (error as Error).message);
   }
 }
 
-function listenOverSeam(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
-  try {
-    if (seamAsked()) core().startSeam(handle.fd, isBoundHere(handle));
-  } catch (error) {
-    debug('the seam is off: %s', (error as Error).message);
-  }
-  return native(backlog);
+/** @param calls what the app has asked for, where that is known */
+function listenOverSeam(calls: Preload['calls']): TcpHooks['listen'] {
+  return (handle, backlog, native) => {
+    let longer: number | undefined;
+    try {
+      const named = handle.owner && calls.get(handle.owner)?.backlog;
+      if (seamAsked()) longer = core().startSeam(handle.fd, isBoundHere(handle), { asked: backlog, named });
+    } catch (error) {
+      debug('the seam is off: %s', (error as Error).message);
+    }
+    return native(longer ?? backlog);
+  };
 }
 
 /** process.abort is disabled in worker threads (lib/internal/process/worker_thread_only.js); asking worker_threads costs 2 ms. */
@@ -133,13 +138,14 @@ function startOrigin(state: State): string | undefined {
     return reason;
   }
   const birth = rememberBirth(snapshotEnvironment());
+  const calls: Preload['calls'] = new WeakMap();
   const preload: Preload = {
     state,
     birth,
     tcp,
-    hooks: { bind, listen: listenOverSeam },
+    hooks: { bind, listen: listenOverSeam(calls) },
     bound: new WeakMap(),
-    calls: new WeakMap(),
+    calls,
     asked: new Map(),
     clusterLoaded: undefined,
     signalled: () => {},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { SEAM_PIECES, type SeamPiece, type Settings } from '../config/settings';
-import { debug } from '../log';
+import { debug, debugging } from '../log';
 import type { Addon } from '../native/addon';
 
 /** native/seam/loop.h, enum Piece. */
@@ -29,20 +29,32 @@ function explain(addon: Addon): void {
   debug('seam: %s', names.join(', '));
 }
 
+/** Says in the debug log whether the loop comes through the seam, once it has turned: an app that blocks turns late. */
+function explainLater(addon: Addon): void {
+  if (!debugging()) return;
+  try {
+    setTimeout(() => setImmediate(() => explain(addon)).unref(), LOOK_MS).unref();
+  } catch {
+    // the app's clock, not Node's
+  }
+}
+
 /** Puts the seam under this thread's event loop, before it listens. Returns why there is none. */
 export function attachSeam(
   addon: Addon,
   settings: Pick<Settings, 'seam' | 'deferAccept'>,
 ): string | undefined {
-  const bits = seamBits(settings);
-  if (bits === 0) return 'FASTSOCKET_SEAM=off';
-  const result = addon.seamAttach(bits, BATCH, TURN_US);
-  if (result === 0) {
-    // it does nothing before the loop has come through it once: an app that blocks comes there late
-    setTimeout(() => setImmediate(() => explain(addon)).unref(), LOOK_MS).unref();
-    return undefined;
-  }
-  const reason = typeof result === 'string' ? result : `errno ${-result}`;
-  debug('the seam is off: %s', reason);
+  const reason = attach(addon, seamBits(settings));
+  if (reason === undefined) explainLater(addon);
+  else debug('the seam is off: %s', reason);
   return reason;
+}
+
+function attach(addon: Addon, bits: number): string | undefined {
+  if (bits === 0) return 'FASTSOCKET_SEAM=off';
+  for (const name of ['electron', 'nw'])
+    if (name in process.versions) return `the event loop is that of ${name}`;
+  const result = addon.seamAttach(bits, BATCH, TURN_US);
+  if (result === 0) return undefined;
+  return typeof result === 'string' ? result : `errno ${-result}`;
 }

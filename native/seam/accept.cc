@@ -29,12 +29,7 @@ void remember(Loop& loop, Listener& listener, int fd) {
   if (handle == nullptr) return;
   *handle = {};
   handle->kind = Kind::kAccepted;
-  if (listener.unsure > 0) {
-    listener.unsure--;
-    handle->set(kUnsure);
-  } else if (listener.noDelay) {
-    handle->set(kNoDelay);
-  }
+  inherit(loop, listener, fd, *handle);
   if (loop.freshCount == kMostFresh) return;
   handle->set(kFresh);
   loop.fresh[loop.freshCount++] = {fd, listener.fd};
@@ -65,7 +60,7 @@ int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length,
   if (error == EAGAIN) loop.counters.empty++;
   if (!isShortage(error)) {
     listener.dry = true;
-  } else if (loop.uses(kOutOfFds)) {
+  } else if (loop.uses(kOutOfFds) && loop.slept) {
     // libuv would accept and close everybody who waits (src/unix/stream.c, uv__emfile_trick), or be told again and
     // again
     listener.dry = true;

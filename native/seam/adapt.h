@@ -19,7 +19,9 @@ inline void adapt(Listener& listener, int most) {
     return;
   }
   if (listener.dry) {
-    listener.batch = listener.accepted > 1 ? listener.accepted : 1;
+    // libuv may have accepted more than that itself (src/unix/stream.c, uv__emfile_trick)
+    const int accepted = listener.accepted < most ? listener.accepted : most;
+    listener.batch = accepted > 1 ? accepted : 1;
     if (listener.accepted <= 1) listener.patience = kPatience;
     listener.streak = 0;
     return;
@@ -30,6 +32,29 @@ inline void adapt(Listener& listener, int most) {
   } else if (++listener.streak > 1 || listener.batch > 1) {
     listener.batch = listener.batch * 2 > most ? most : listener.batch * 2;
   }
+}
+
+// First reads that are offered and looked at together. Clients that connect and speak later cost a read each that finds
+// nothing: where most of a sample do, as many connections are registered at once before the next sample, and twice as
+// many each time.
+constexpr int kSample = 64;
+constexpr int kMostWithout = 8192;
+
+inline bool skipsFirstRead(FirstReads& reads) {
+  if (reads.skip == 0) return false;
+  reads.skip--;
+  return true;
+}
+
+// At the end of each turn.
+inline void adapt(FirstReads& reads) {
+  if (reads.offered < kSample) return;
+  if (reads.empty * 2 <= reads.offered)
+    reads.without = 0;
+  else if (reads.without < kMostWithout)
+    reads.without = reads.without == 0 ? kSample : reads.without * 2;
+  reads.skip = reads.without;
+  reads.offered = reads.empty = 0;
 }
 
 }  // namespace fastsocket::seam

@@ -2,6 +2,7 @@
 // epoll_ctl: a connection is registered when its first read has found nothing, and removed only if it was registered.
 #include <errno.h>
 
+#include "adapt.h"
 #include "libc.h"
 #include "loop.h"
 
@@ -23,7 +24,8 @@ int registerNow(Loop& loop, Handle& handle, int fd, epoll_event* event) {
 bool onlyReads(const epoll_event& event) { return event.events == EPOLLIN; }
 
 bool hold(Loop& loop, Handle& handle, int fd, const epoll_event& event) {
-  if (!loop.uses(kNextTurnRead) || !handle.has(kFresh) || !onlyReads(event) || loop.heldCount == kMostHeld)
+  if (!loop.uses(kNextTurnRead) || !loop.sleeps || !handle.has(kFresh) || !onlyReads(event) ||
+      loop.heldCount == kMostHeld || skipsFirstRead(loop.firstReads))
     return false;
   loop.dropHeld(fd);
   handle.set(kHeld);
@@ -57,6 +59,11 @@ void noteListener(Loop& loop, int fd) {
 }
 
 }  // namespace
+
+void foundNothing(Loop& loop, int fd) {
+  const Handle* handle = Handles::known(fd);
+  if (handle != nullptr && handle->has(kHeld)) loop.firstReads.empty++;
+}
 
 int control(Loop& loop, int operation, int fd, epoll_event* event) {
   Handle* handle = Handles::known(fd);

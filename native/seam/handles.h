@@ -28,8 +28,10 @@ enum Flag : uint8_t {
   kHeld = 8,
   // It is in the epoll set.
   kRegistered = 16,
-  // Whether TCP_NODELAY is set is not known.
-  kUnsure = 32,
+  // Whether TCP_NODELAY is set is known.
+  kKnown = 32,
+  // What it has of TCP_NODELAY is the app's will, said of the listener.
+  kGiven = 64,
 };
 
 struct Handle {

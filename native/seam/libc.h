@@ -18,6 +18,8 @@ struct Libc {
   int (*bind)(int, const sockaddr*, socklen_t);
   int (*listen)(int, int);
   int (*socket)(int, int, int);
+  ssize_t (*sendmsg)(int, const msghdr*, int);
+  ssize_t (*read)(int, void*, size_t);
   // Never replaced.
   int (*getsockopt)(int, int, int, void*, socklen_t*);
   long (*syscall)(long, long, long, long, long, long, long);

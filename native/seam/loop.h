@@ -54,8 +54,12 @@ struct Listener {
   bool disarmed;
   // Its children inherit TCP_NODELAY.
   bool noDelay;
+  // So the app has said itself, of the listener: children of which it says nothing keep it.
+  bool given;
   // So many of the next children may have been made before noDelay became what it is.
   int unsure;
+  // How often noDelay has changed because of the children.
+  int flips;
   // In this turn: it had an event, its queue ran dry.
   bool fired;
   bool dry;
@@ -83,6 +87,15 @@ struct Held {
   bool offered;
 };
 
+// How the first reads go; see adapt.h.
+struct FirstReads {
+  int offered;
+  int empty;
+  // So many connections are registered at once: of the last sample's answer, how many are left.
+  int without;
+  int skip;
+};
+
 struct Ring {
   int fd = -1;
   uint32_t* head = nullptr;
@@ -106,6 +119,13 @@ struct Loop {
   Limits limits = {};
   // epoll_pwait has come here: the slots work.
   bool seen = false;
+  // It comes back by itself for what is held back: libuv sleeps in epoll_pwait. Who embeds it sleeps elsewhere, on its
+  // epoll descriptor (uv_backend_fd), and sees only what is registered.
+  bool sleeps = false;
+  // It has slept at least once.
+  bool slept = false;
+  // The last call did not sleep, and there was nothing.
+  bool idle = false;
 
   Listener listeners[kMostListeners] = {};
   int listenerCount = 0;
@@ -116,6 +136,7 @@ struct Loop {
   int freshCount = 0;
   Held held[kMostHeld] = {};
   int heldCount = 0;
+  FirstReads firstReads = {};
 
   // When epoll_pwait last returned with a listener's event; 0 where it did not.
   uint64_t turnSince = 0;
@@ -142,17 +163,27 @@ void setCurrentLoop(Loop* loop);
 int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t* mask);
 int control(Loop& loop, int operation, int fd, epoll_event* event);
 int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, int flags);
+// A listener's TCP_NODELAY becomes what the app has said of it.
+void shareListener(Listener& listener);
+// What a child has of TCP_NODELAY.
+void inherit(Loop& loop, Listener& listener, int fd, Handle& handle);
 int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length);
+// How many of the next children of a listener may have been made before its TCP_NODELAY is what it is now.
+int mostUnsure(int fd);
 void endInheritance(Loop& loop, const Fresh& fresh, Handle& handle);
 int listenOn(Loop& loop, int fd, int backlog);
 long enterRing(Loop& loop, int ring, unsigned submit, unsigned complete, unsigned flags, long argument, long size);
 void closing(Loop* loop, int fd);
+// These descriptors of the message go to another process, too.
+void sharing(Loop& loop, const msghdr& message);
+// A read has found nothing.
+void foundNothing(Loop& loop, int fd);
 // libuv closes its ring, or the loop's thread ends.
 void dropRing(Loop& loop);
 
 // Arms and disarms a listener in the epoll set.
 void arm(Loop& loop, Listener& listener, bool on);
-// Puts into the epoll set what has been held back, and takes every shortcut back.
+// Puts into the epoll set what has been held back, and takes every shortcut back, for good.
 void leave(Loop& loop);
 
 }  // namespace fastsocket::seam

@@ -16,5 +16,6 @@
 #ifdef FASTSOCKET_OLDEST
 __asm__(".symver dlsym,dlsym@" FASTSOCKET_OLDEST);
 __asm__(".symver pthread_key_create,pthread_key_create@" FASTSOCKET_OLDEST);
+__asm__(".symver pthread_key_delete,pthread_key_delete@" FASTSOCKET_OLDEST);
 __asm__(".symver pthread_setspecific,pthread_setspecific@" FASTSOCKET_OLDEST);
 #endif

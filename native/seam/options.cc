@@ -14,8 +14,10 @@ namespace {
 
 // As many as any queue may have: every child is looked at.
 constexpr int kUnknownQueue = 1 << 16;
-// Children that are made on other CPUs while the listener's option changes.
-constexpr int kRacing = 64;
+// Children that are being made on other CPUs while the listener's option changes.
+constexpr int kRacing = 128;
+// An app that wants it for some connections and not for others: the listener stays without.
+constexpr int kMostFlips = 8;
 
 // A child is a copy of its listener from the end of its handshake on, not from accept() on (net/ipv4/tcp_minisocks.c,
 // tcp_check_req): those in the queue have what the listener had.
@@ -33,17 +35,18 @@ int setNoDelay(int fd, bool on) {
 }
 
 void flip(Listener& listener, bool on) {
-  if (!listener.own || listener.noDelay == on || setNoDelay(listener.fd, on) < 0) return;
+  if (listener.noDelay == on || (on && listener.flips >= kMostFlips) || setNoDelay(listener.fd, on) < 0) return;
   listener.noDelay = on;
-  listener.unsure = queueLength(listener.fd) + kRacing;
+  listener.flips++;
+  listener.unsure = mostUnsure(listener.fd);
 }
 
-void note(Handle& handle, bool on) {
-  handle.clear(kUnsure);
-  if (on)
-    handle.set(kNoDelay);
-  else
-    handle.clear(kNoDelay);
+// -1 where it cannot be told.
+int noDelayOf(int fd) {
+  int on = 0;
+  socklen_t length = sizeof on;
+  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length) < 0) return -1;
+  return on != 0 ? 1 : 0;
 }
 
 Listener* listenerOfFresh(Loop& loop, int fd) {
@@ -54,43 +57,73 @@ Listener* listenerOfFresh(Loop& loop, int fd) {
 
 }  // namespace
 
+int mostUnsure(int fd) { return queueLength(fd) + kRacing; }
+
+void shareListener(Listener& listener) {
+  if (listener.noDelay && !listener.given) flip(listener, false);
+}
+
+void inherit(Loop& loop, Listener& listener, int fd, Handle& handle) {
+  // another process's doings with a shared listener are not known here
+  if (!listener.own || !loop.uses(kInheritNoDelay)) return;
+  bool on = listener.noDelay;
+  if (listener.unsure > 0) {
+    const int has = noDelayOf(fd);
+    if (has < 0) return;
+    on = has == 1;
+    if (--listener.unsure == 0 && on != listener.noDelay) {
+      // a kernel whose children do not inherit it
+      loop.pieces &= ~static_cast<unsigned>(kInheritNoDelay);
+      if (!listener.given) flip(listener, false);
+      return;
+    }
+  }
+  handle.set(kKnown);
+  if (on) handle.set(kNoDelay);
+  if (listener.given) handle.set(kGiven);
+}
+
 int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length) {
   Handle* handle = nullptr;
   if (level == IPPROTO_TCP && name == TCP_NODELAY && length == sizeof(int)) handle = Handles::at(fd);
-  if (handle == nullptr || loop == nullptr || !loop->uses(kInheritNoDelay))
+  // a listener's counts before the loop's first turn, too
+  if (handle == nullptr || loop == nullptr || (loop->pieces & kInheritNoDelay) == 0)
     return g_libc.setsockopt(fd, level, name, value, length);
   const bool on = *static_cast<const int*>(value) != 0;
   if (handle->kind == Kind::kListener) {
     const int result = g_libc.setsockopt(fd, level, name, value, length);
     Listener* listener = loop->listenerOf(fd);
     if (result == 0 && listener != nullptr) {
-      listener->noDelay = on;
-      listener->unsure = queueLength(fd) + kRacing;
+      listener->noDelay = listener->given = on;
+      listener->unsure = mostUnsure(fd);
     }
     return result;
   }
-  if (!handle->has(kFresh)) return g_libc.setsockopt(fd, level, name, value, length);
+  if (!handle->has(kFresh) || !handle->has(kKnown)) return g_libc.setsockopt(fd, level, name, value, length);
   handle->set(kAsked);
-  if (!handle->has(kUnsure) && on == handle->has(kNoDelay)) {
+  if (on == handle->has(kNoDelay)) {
     loop->counters.inherited++;
     return 0;
   }
   const int result = g_libc.setsockopt(fd, level, name, value, length);
   if (result < 0) return result;
-  note(*handle, on);
+  if (on)
+    handle->set(kNoDelay);
+  else
+    handle->clear(kNoDelay);
   Listener* listener = on ? listenerOfFresh(*loop, fd) : nullptr;
   if (listener != nullptr) flip(*listener, true);
   return result;
 }
 
-// At the end of the turn of the accept: a child that was not asked to have TCP_NODELAY does not have it, and its
-// siblings to come will not either (server.noDelay is false now).
+// At the end of the turn of the accept, or when another process gets it: a child that was not asked to have TCP_NODELAY
+// does not have it, and its siblings to come will not either (server.noDelay is false now).
 void endInheritance(Loop& loop, const Fresh& fresh, Handle& handle) {
-  if (handle.has(kAsked) || !handle.has(kNoDelay | kUnsure)) return;
+  if (!handle.has(kNoDelay) || handle.has(kAsked | kGiven)) return;
   setNoDelay(fresh.fd, false);
   loop.counters.notInherited++;
   Listener* listener = loop.listenerOf(fresh.listener);
-  if (listener != nullptr) flip(*listener, false);
+  if (listener != nullptr && listener->own) flip(*listener, false);
 }
 
 }  // namespace fastsocket::seam

@@ -63,7 +63,7 @@ bool takeOver(Loop& loop, int fd) {
   auto* head = reinterpret_cast<uint32_t*>(rings.at(params.sq_off.head));
   auto* tail = reinterpret_cast<uint32_t*>(rings.at(params.sq_off.tail));
   const uint32_t mask = *reinterpret_cast<uint32_t*>(rings.at(params.sq_off.ring_mask));
-  if (mask != kEntries - 1) return refuse(loop);
+  if (mask != kEntries - 1) return false;
   auto* list = static_cast<io_uring_sqe*>(entries.address);
   // another loop of this thread (spawnSync): its requests name another epoll descriptor
   const io_uring_sqe& first = list[*head & mask];
@@ -83,7 +83,8 @@ void dropRing(Loop& loop) {
 }
 
 long enterRing(Loop& loop, int ring, unsigned submit, unsigned complete, unsigned flags, long argument, long size) {
-  const bool ours = submit == complete && flags == IORING_ENTER_GETEVENTS &&
+  // submitting nothing, libuv drains an overflow of its other ring
+  const bool ours = submit == complete && submit > 0 && flags == IORING_ENTER_GETEVENTS &&
                     (loop.ring.fd == ring || (loop.ring.fd < 0 && loop.uses(kNextTurnRead) && takeOver(loop, ring)));
   if (!ours) return g_libc.syscall(SYS_io_uring_enter, ring, submit, complete, flags, argument, size);
   loop.counters.rings++;

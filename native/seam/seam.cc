@@ -19,6 +19,9 @@ using seam::Loop;
 pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 pthread_key_t g_threadEnd;
 bool g_replaced = false;
+// Why not, once that is known: nothing is tried twice.
+const char* g_refused = nullptr;
+const char* g_about = "";
 
 void endThread(void* data) {
   auto* loop = static_cast<Loop*>(data);
@@ -27,20 +30,26 @@ void endThread(void* data) {
   free(loop);
 }
 
+const char* replaceAll(const char** about) {
+  if (seam::Handles::map() < 0) return "no memory for the handle cache";
+  if (pthread_key_create(&g_threadEnd, endThread) != 0) return "no thread key is free";
+  seam::g_libc.getsockopt = getsockopt;
+  const char* reason =
+      seam::replace(reinterpret_cast<const void*>(&uv_run), seam::wrappers(), seam::kWrapperCount, about);
+  if (reason != nullptr) pthread_key_delete(g_threadEnd);
+  return reason;
+}
+
 // The slots stay replaced for as long as the process lives: other threads call through them. Returns nullptr or why
 // not.
-const char* replaceOnce(const char** name) {
+const char* replaceOnce(const char** about) {
   pthread_mutex_lock(&g_lock);
-  const char* reason = nullptr;
-  if (!g_replaced) {
-    *name = "";
-    if (seam::Handles::map() < 0) reason = "no memory for the handle cache";
-    if (reason == nullptr && pthread_key_create(&g_threadEnd, endThread) != 0) reason = "no thread key is free";
-    seam::g_libc.getsockopt = getsockopt;
-    if (reason == nullptr)
-      reason = seam::replace(reinterpret_cast<const void*>(&uv_run), seam::wrappers(), seam::kWrapperCount, name);
-    g_replaced = reason == nullptr;
+  if (!g_replaced && g_refused == nullptr) {
+    g_refused = replaceAll(&g_about);
+    g_replaced = g_refused == nullptr;
   }
+  const char* reason = g_refused;
+  *about = g_about;
   pthread_mutex_unlock(&g_lock);
   return reason;
 }
@@ -55,9 +64,7 @@ napi_value text(napi_env env, const char* reason, const char* name) {
 // The environment ends before its loop does, and libuv's ring is ours for as long as there is one: the loop stays
 // known, without a single shortcut. Its memory goes with the thread.
 void endEnvironment(void* data) {
-  auto* loop = static_cast<Loop*>(data);
-  seam::leave(*loop);
-  loop->pieces = 0;
+  seam::leave(*static_cast<Loop*>(data));
 }
 
 napi_value jsAttach(napi_env env, napi_callback_info info) {

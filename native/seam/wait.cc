@@ -12,6 +12,7 @@ namespace {
 
 // Room in libuv's array (1,024 events, src/unix/linux.c, uv__io_poll) for what is added to the kernel's events.
 constexpr int kRoom = 256;
+constexpr uint64_t kMs = 1'000'000;
 static_assert(kMostHeld < kRoom, "all that is held back is offered at once");
 
 void endTurn(Loop& loop) {
@@ -33,6 +34,7 @@ void endTurn(Loop& loop) {
     listener.accepted = 0;
   }
   loop.turnSince = 0;
+  adapt(loop.firstReads);
 }
 
 // Connections whose first read found nothing, or that stay open.
@@ -61,19 +63,16 @@ void registerOffered(Loop& loop) {
   loop.heldCount = kept;
 }
 
-// Arms listeners whose time has come. Returns the timeout, in ms, that is left to the next one at most.
-int rearm(Loop& loop, int timeout) {
-  const uint64_t now = nowNs();
-  if (now < loop.rearmAt) {
-    const int left = static_cast<int>((loop.rearmAt - now) / 1'000'000) + 1;
-    return timeout < 0 || timeout > left ? left : timeout;
-  }
+// Arms listeners whose time has come. Returns how long it is to the next one, in ms; -1 where there is none.
+int rearm(Loop& loop, uint64_t now) {
+  if (loop.disarmedCount == 0) return -1;
+  if (now < loop.rearmAt) return static_cast<int>((loop.rearmAt - now) / kMs) + 1;
   for (int i = 0; i < loop.listenerCount; i++) {
     if (!loop.listeners[i].disarmed) continue;
     arm(loop, loop.listeners[i], true);
     loop.counters.rearmed++;
   }
-  return timeout;
+  return -1;
 }
 
 int offerFirstReads(Loop& loop, epoll_event* events, int count) {
@@ -88,6 +87,7 @@ int offerFirstReads(Loop& loop, epoll_event* events, int count) {
     events[count].events = EPOLLIN;
     events[count++].data.fd = held.fd;
     loop.counters.firstReads++;
+    loop.firstReads.offered++;
   }
   loop.heldCount = kept;
   return count;
@@ -109,36 +109,62 @@ int repeatListeners(Loop& loop, epoll_event* events, int count, int most) {
   return count;
 }
 
+// libuv asks with a timeout of 0 first, and then for as long as it may sleep (UV_METRICS_IDLE_TIME, which Node sets). It
+// does not sleep after a call that found nothing where somebody else does it, or where it has other things to do.
+void noteSleep(Loop& loop, int timeout) {
+  if (timeout != 0)
+    loop.sleeps = loop.slept = true;
+  else if (loop.idle)
+    loop.sleeps = false;
+}
+
+// The events of one call. Waits in parts where a listener is to be armed meanwhile: libuv books the time between call and
+// return as idle, and its own time runs on.
+int collect(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t* mask) {
+  uint64_t end = 0;
+  for (;;) {
+    int patience = timeout;
+    if (loop.disarmedCount > 0) {
+      const uint64_t now = nowNs();
+      if (timeout > 0 && end == 0) end = now + static_cast<uint64_t>(timeout) * kMs;
+      if (timeout > 0) patience = now < end ? static_cast<int>((end - now + kMs - 1) / kMs) : 0;
+      const int next = rearm(loop, now);
+      if (next >= 0 && (patience < 0 || patience > next)) patience = next;
+    }
+    if (loop.heldCount > 0) patience = 0;
+    int count = g_libc.epoll_pwait(loop.epoll, events, most - kRoom, patience, mask);
+    if (count < 0 && (errno != EINTR || loop.heldCount == 0)) return count;
+    if (count < 0) count = 0;
+    count = repeatListeners(loop, events, count, most - kMostHeld);
+    count = offerFirstReads(loop, events, count);
+    const bool over = end == 0 ? patience == timeout : nowNs() >= end;
+    if (count > 0 || timeout == 0 || (timeout > 0 && over)) return count;
+  }
+}
+
 }  // namespace
 
 int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t* mask) {
   loop.seen = true;
   loop.counters.turns++;
+  noteSleep(loop, timeout);
   endTurn(loop);
   registerOffered(loop);
   if (most <= 2 * kRoom) {
+    // for good: a listener that is disarmed again and again, and armed here, would spin
     leave(loop);
     return g_libc.epoll_pwait(loop.epoll, events, most, timeout, mask);
   }
-  int patience = loop.disarmedCount > 0 ? rearm(loop, timeout) : timeout;
-  if (loop.heldCount > 0) patience = 0;
-  int count = g_libc.epoll_pwait(loop.epoll, events, most - kRoom, patience, mask);
-  if (count < 0 && (errno != EINTR || loop.heldCount == 0)) return count;
-  if (count < 0) count = 0;
-  if (count == 0 && loop.heldCount == 0) {
-    if (patience == timeout) return 0;
-    // our own time, not libuv's: it goes round again with what is left of its own
-    errno = EINTR;
-    return -1;
-  }
-  count = repeatListeners(loop, events, count, most - kMostHeld);
-  return offerFirstReads(loop, events, count);
+  const int count = collect(loop, events, most, timeout, mask);
+  loop.idle = timeout == 0 && count == 0;
+  return count;
 }
 
 void leave(Loop& loop) {
   for (int i = 0; i < loop.heldCount; i++) loop.held[i].offered = true;
   registerOffered(loop);
   for (int i = 0; i < loop.listenerCount; i++) arm(loop, loop.listeners[i], true);
+  loop.pieces = 0;
 }
 
 }  // namespace fastsocket::seam

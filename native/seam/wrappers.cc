@@ -56,6 +56,21 @@ int socketHere(int domain, int type, int protocol) {
   return fd;
 }
 
+ssize_t sendmsgHere(int fd, const msghdr* message, int flags) {
+  Loop* loop = currentLoop();
+  if (loop != nullptr && message->msg_controllen > 0) sharing(*loop, *message);
+  return g_libc.sendmsg(fd, message, flags);
+}
+
+ssize_t readHere(int fd, void* buffer, size_t length) {
+  const ssize_t result = g_libc.read(fd, buffer, length);
+  if (result < 0 && errno == EAGAIN) {
+    Loop* loop = currentLoop();
+    if (loop != nullptr) foundNothing(*loop, fd);
+  }
+  return result;
+}
+
 // libuv closes by syscall(SYS_close) and enters its rings by syscall(SYS_io_uring_enter) (src/unix/core.c,
 // uv__close_nocancel; src/unix/linux.c). Six arguments are read whatever the call has: they are registers.
 long syscallHere(long number, long a, long b, long c, long d, long e, long f) {
@@ -91,6 +106,8 @@ const Replacement* wrappers() {
       slot("bind", bindHere, &g_libc.bind),
       slot("listen", listenHere, &g_libc.listen),
       slot("socket", socketHere, &g_libc.socket),
+      slot("sendmsg", sendmsgHere, &g_libc.sendmsg),
+      slot("read", readHere, &g_libc.read),
       slot("syscall", syscallHere, &g_libc.syscall),
       // last: nothing is done before it has been called
       slot("epoll_pwait", epollPwait, &g_libc.epoll_pwait),

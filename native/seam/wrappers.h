@@ -6,7 +6,7 @@
 
 namespace fastsocket::seam {
 
-constexpr int kWrapperCount = 8;
+constexpr int kWrapperCount = 10;
 
 // Names, wrappers, and where the original goes (g_libc).
 const Replacement* wrappers();

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// sendmsg: a descriptor that goes to another process (child_process's send(), cluster's primary) is no longer ours alone.
+#include <string.h>
+
+#include "libc.h"
+#include "loop.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+void share(Loop& loop, int fd) {
+  Handle* handle = Handles::known(fd);
+  if (handle == nullptr) return;
+  Listener* listener = loop.listenerOf(fd);
+  if (listener != nullptr) {
+    // the other accepts, too: what it has not said of TCP_NODELAY must not come from here
+    listener->own = false;
+    listener->batch = 1;
+    shareListener(*listener);
+  } else if (handle->kind == Kind::kOwn) {
+    Handles::forget(fd);
+  } else if (handle->has(kFresh)) {
+    // before the other one asks for something that the end of our turn would take back
+    for (int i = loop.freshCount - 1; i >= 0; i--) {
+      if (loop.fresh[i].fd != fd) continue;
+      endInheritance(loop, loop.fresh[i], *handle);
+      break;
+    }
+    handle->clear(kFresh | kKnown | kNoDelay);
+  }
+}
+
+}  // namespace
+
+void sharing(Loop& loop, const msghdr& message) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(const_cast<msghdr*>(&message), part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+      int fd = -1;
+      memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+      share(loop, fd);
+    }
+  }
+}
+
+}  // namespace fastsocket::seam

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam in processes that share what they have with others, or that are not quite as Node made them.
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { addonPath } from './support/addon';
+import { type App, answering, fixture, freePort, request, startApp, until } from './support/app';
+import { noLookInto } from './support/descriptors';
+import { noDelayOf } from './support/no-delay';
+
+const HOST = '127.0.0.1';
+const noStrace = spawnSync('strace', ['-V']).status === 0 ? false : 'there is no strace';
+
+async function start(t: TestContext, mode: string, hook: boolean, env = {}, prefix: string[] = []) {
+  const port = await freePort(HOST);
+  const app = startApp(fixture('seam-neighbours.js'), {
+    port,
+    hook,
+    prefix,
+    env: { MODE: mode, FASTSOCKET_WORKERS: '1', FASTSOCKET_SEAM: 'on', ...env },
+  });
+  t.after(() => app.stop());
+  await until(
+    () => app.stdout.includes('listening'),
+    () => `a listener:\n${app.stderr}`,
+  );
+  return app;
+}
+
+interface Told {
+  pid: number;
+  fd: number;
+}
+
+/** Connects in groups, as clients do, and stays connected until the end of the test. */
+async function clients(t: TestContext, app: App, count: number): Promise<Told[]> {
+  const sockets: Socket[] = [];
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  const told: Promise<Told>[] = [];
+  for (let i = 0; i < count; i++) {
+    // how it ends is of no interest
+    const socket = connect(app.port, HOST).on('error', () => {});
+    sockets.push(socket);
+    told.push(
+      once(socket, 'data').then(([data]) => {
+        const [pid, fd] = String(data).split(' ').map(Number) as [number, number];
+        return { pid, fd };
+      }),
+    );
+    if (i % 4 === 3) await sleep(4);
+  }
+  return Promise.all(told);
+}
+
+function noDelays(told: readonly Told[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const pid of new Set(told.map((one) => one.pid))) {
+    const fds = told.filter((one) => one.pid === pid).map(({ fd }) => fd);
+    for (const value of noDelayOf(pid, fds))
+      counts[value ? 'on' : 'off'] = (counts[value ? 'on' : 'off'] ?? 0) + 1;
+  }
+  return counts;
+}
+
+test("a cluster's primary leaves TCP_NODELAY of the connections that it hands out alone", {
+  skip: noLookInto,
+}, async (t) => {
+  for (const hook of [false, true]) {
+    const app = await start(t, 'cluster', hook);
+    assert.deepEqual(noDelays(await clients(t, app, 200)), { on: 200 }, hook ? 'the hook' : 'plain Node');
+    await app.stop();
+  }
+});
+
+for (const [when, env, first] of [
+  ['from the start', { SENT_AFTER_MS: '0' }, 0],
+  ['after some have been accepted', { SENT_AFTER_MS: '500' }, 20],
+] as const) {
+  test(`a server that a child has, too, ${when}: TCP_NODELAY as each of them asks for it`, {
+    skip: noLookInto,
+  }, async (t) => {
+    for (const hook of [false, true]) {
+      const app = await start(t, 'sent', hook, env);
+      assert.deepEqual(noDelays(await clients(t, app, first)), first > 0 ? { on: first } : {});
+      await until(() => app.stdout.includes('received'), 'a child that accepts');
+      const told = await clients(t, app, 1_000);
+      const own = told.filter(({ pid }) => pid === app.pid);
+      const others = told.filter(({ pid }) => pid !== app.pid);
+      t.diagnostic(`${hook ? 'hook' : 'plain'}: ${own.length} and ${others.length} connections`);
+      assert.deepEqual(noDelays(own), { on: own.length });
+      assert.deepEqual(noDelays(others), { off: others.length });
+      await app.stop();
+    }
+  });
+}
+
+test("an app that has put a clock of its own in the place of Node's", async (t) => {
+  const app = await start(t, 'clock', true);
+  assert.ok(!/^fastsocket: /m.test(app.stderr), app.stderr);
+  assert.equal((await clients(t, app, 10)).length, 10);
+});
+
+test('an app that wants TCP_NODELAY for every second connection: the listener soon stays as it is', {
+  skip: noStrace || noLookInto,
+}, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-strace-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const calls: number[] = [];
+  for (const hook of [false, true]) {
+    const file = join(folder, `calls-${hook}`);
+    const app = await start(t, 'mixed', hook);
+    const strace = spawn('strace', ['-o', file, '-e', 'trace=setsockopt,getsockopt', '-p', String(app.pid)], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    await once(strace.stderr, 'data');
+    const told = await clients(t, app, 400);
+    assert.deepEqual(noDelays(told), { on: 200, off: 200 });
+    strace.kill('SIGINT');
+    await once(strace, 'close');
+    calls.push(
+      readFileSync(file, 'utf8')
+        .split('\n')
+        .filter((line) => line.includes('TCP_')).length,
+    );
+  }
+  const [plain, hook] = calls as [number, number];
+  t.diagnostic(`plain ${plain}, hook ${hook}`);
+  // what it costs to find out: no share of the connections
+  assert.ok(hook <= plain + 250, `plain ${plain}, hook ${hook}`);
+});
+
+test('idle without descriptors: the event loop says that it is idle', async (t) => {
+  const port = await freePort(HOST);
+  const app = startApp(fixture('seam-idle.js'), {
+    port,
+    prefix: ['bash', '-c', 'ulimit -n 64; exec "$@"', 'limited'],
+    env: { FASTSOCKET_WORKERS: '1', FASTSOCKET_SEAM: 'on', ADDON: addonPath() },
+  });
+  t.after(() => app.stop());
+  await until(() => app.stdout.includes('listening'), 'a listener');
+  const sockets = Array.from({ length: 100 }, () => connect(port, HOST).on('error', () => {}));
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  const [, utilization, outOfFds] = await until(
+    () => /utilization (\S+), (\d+)/.exec(app.stdout),
+    'its utilization',
+  );
+  assert.ok(Number(outOfFds) > 3, `out of descriptors ${outOfFds} times`);
+  assert.ok(Number(utilization) < 0.3, `utilization ${utilization}`);
+});
+
+test('clients that connect and speak later: first reads are not tried on and on', async (t) => {
+  const port = await freePort(HOST);
+  const app = startApp(fixture('seam-app.js'), {
+    port,
+    env: { FASTSOCKET_WORKERS: '1', FASTSOCKET_SEAM: 'on', ADDON: addonPath() },
+  });
+  t.after(() => app.stop());
+  await answering(port, HOST);
+  const late = async () => {
+    const socket = connect(port, HOST);
+    await once(socket, 'connect');
+    await sleep(15);
+    socket.end('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n').resume();
+    await once(socket, 'close');
+  };
+  for (let round = 0; round < 20; round++) await Promise.all(Array.from({ length: 100 }, late));
+  const text = await request(port, '/stats', HOST);
+  const { accepted, firstReads } = JSON.parse(/\{.*\}/.exec(text)?.[0] as string);
+  assert.ok(accepted >= 2_000);
+  assert.ok(firstReads < accepted / 4, `${firstReads} of ${accepted}`);
+});
