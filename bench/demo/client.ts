@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One client process: it runs one load at a time, as the demo says over the IPC channel.
-import { type Load, startAutocannon, startUndici } from './drivers';
+import { type Load, startAutocannon } from '../lib/load/autocannon';
 import type { FromClient, LoadSpec, ToClient } from './load-messages';
 import { Recorder } from './recorder';
+import { startUndici } from './undici';
 
 let load: Load | undefined;
 let recorder = new Recorder();

@@ -59,16 +59,41 @@ export function cpuSince(
 /**
  * CPU time of everything that ran on this machine or was taken from it by its host, in milliseconds: user, nice, system
  * and steal. Interrupts are left out: they are also the work of the measured servers.
+ * @param cpu the number of the only CPU to look at
  */
-export function parseMachineCpu(text: string): number {
-  const [user = 0, nice = 0, system = 0, , , , , steal = 0] = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '')
-    .split(' ')
-    .map(Number);
+export function parseMachineCpu(text: string, cpu: number | '' = ''): number {
+  const line = new RegExp(`^cpu${cpu} +(.*)$`, 'm').exec(text)?.[1] ?? '';
+  const [user = 0, nice = 0, system = 0, , , , , steal = 0] = line.split(' ').map(Number);
   return (user + nice + system + steal) * TICK_MS;
 }
 
-export function machineCpu(): number {
-  return parseMachineCpu(readFileSync('/proc/stat', 'utf8'));
+export function machineCpu(cpu?: number): number {
+  return parseMachineCpu(readFileSync('/proc/stat', 'utf8'), cpu);
+}
+
+/** A process and its children that live. */
+function withChildren(pid: number): number[] {
+  return [pid, ...readText(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number)];
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return ''; // it has ended meanwhile
+  }
+}
+
+/**
+ * CPU time, user and system, of all threads of a process and of its children that live, in nanoseconds: finer than
+ * /proc/PID/stat, which counts ticks (Documentation/scheduler/sched-stats.rst).
+ */
+export function cpuNs(pid: number): number {
+  let sum = 0;
+  for (const process of withChildren(pid))
+    for (const thread of readdirSync(`/proc/${process}/task`))
+      sum += Number(readText(`/proc/${process}/task/${thread}/schedstat`).split(' ')[0]);
+  return sum;
 }
 
 /** Whether a process of this id exists and is no zombie. */

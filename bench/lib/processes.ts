@@ -25,6 +25,14 @@ export function startGroup(
   return child;
 }
 
+/** Starts any program as the leader of a process group of its own, with stdout and stderr to be read. */
+export function startProgram(words: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
+  const [command, ...rest] = words;
+  const child = spawn(command as string, rest, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  remember(child, true);
+  return child;
+}
+
 export function startFork(script: string): ChildProcess {
   const child = fork(script, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   remember(child, false);

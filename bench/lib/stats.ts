@@ -14,6 +14,29 @@ export function median(series: Series): number | undefined {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] as number) + upper) / 2;
 }
 
+/** Rounds below which no interval of the median can be given. */
+export const FEWEST_FOR_INTERVAL = 6;
+
+/**
+ * The narrowest pair of values, symmetric by rank, that holds the true median in at least 95 of 100 cases, whatever the
+ * distribution: the number of values below the median is binomial with p = 1/2 (the interval of the sign test). Below
+ * FEWEST_FOR_INTERVAL values not even the smallest and the largest do, and these are given; undefined where there is none.
+ */
+export function medianInterval(series: Series): [low: number, high: number] | undefined {
+  const sorted = known(series).sort((a, b) => a - b);
+  if (sorted.length === 0) return undefined;
+  const n = sorted.length;
+  let outside = 0; // ranks left out at each end
+  let exactly = 0.5 ** n; // P(exactly `outside` values lie below the median)
+  let atMost = exactly;
+  for (; ; outside++) {
+    exactly *= (n - outside) / (outside + 1);
+    atMost += exactly;
+    if (atMost > 0.025) break;
+  }
+  return [sorted[outside] as number, sorted[n - 1 - outside] as number];
+}
+
 /** How two modes compare, round by round: only what was measured within one round is divided by each other. */
 export interface Ratio {
   median: number;
