@@ -63,9 +63,7 @@ napi_value text(napi_env env, const char* reason, const char* name) {
 
 // The environment ends before its loop does, and libuv's ring is ours for as long as there is one: the loop stays
 // known, without a single shortcut. Its memory goes with the thread.
-void endEnvironment(void* data) {
-  seam::leave(*static_cast<Loop*>(data));
-}
+void endEnvironment(void* data) { seam::leave(*static_cast<Loop*>(data)); }
 
 napi_value jsAttach(napi_env env, napi_callback_info info) {
   Args args(env, info);

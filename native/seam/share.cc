@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// sendmsg: a descriptor that goes to another process (child_process's send(), cluster's primary) is no longer ours alone.
+// sendmsg: a descriptor that goes to another process (child_process's send(), cluster's primary) is no longer ours
+// alone.
 #include <string.h>
 
 #include "libc.h"
@@ -34,7 +35,8 @@ void share(Loop& loop, int fd) {
 }  // namespace
 
 void sharing(Loop& loop, const msghdr& message) {
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(const_cast<msghdr*>(&message), part)) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
+       part = CMSG_NXTHDR(const_cast<msghdr*>(&message), part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
     const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t i = 0; i < count; i++) {

@@ -109,8 +109,8 @@ int repeatListeners(Loop& loop, epoll_event* events, int count, int most) {
   return count;
 }
 
-// libuv asks with a timeout of 0 first, and then for as long as it may sleep (UV_METRICS_IDLE_TIME, which Node sets). It
-// does not sleep after a call that found nothing where somebody else does it, or where it has other things to do.
+// libuv asks with a timeout of 0 first, and then for as long as it may sleep (UV_METRICS_IDLE_TIME, which Node sets).
+// It does not sleep after a call that found nothing where somebody else does it, or where it has other things to do.
 void noteSleep(Loop& loop, int timeout) {
   if (timeout != 0)
     loop.sleeps = loop.slept = true;
@@ -118,8 +118,8 @@ void noteSleep(Loop& loop, int timeout) {
     loop.sleeps = false;
 }
 
-// The events of one call. Waits in parts where a listener is to be armed meanwhile: libuv books the time between call and
-// return as idle, and its own time runs on.
+// The events of one call. Waits in parts where a listener is to be armed meanwhile: libuv books the time between call
+// and return as idle, and its own time runs on.
 int collect(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t* mask) {
   uint64_t end = 0;
   for (;;) {
