@@ -3,6 +3,7 @@
 const MOST_PAIRS = 1_000;
 const MOST_SECONDS = 600;
 const MOST_CLIENTS = 10_000;
+const MOST_CONNECTIONS = 1_000_000_000;
 
 /** A number from the command line. @throws Error that names the option */
 function number(name: string, text: string, least: number, most: number, whole: boolean): number {
@@ -11,6 +12,7 @@ function number(name: string, text: string, least: number, most: number, whole: 
   throw new Error(`--${name} ${text}: must be ${whole ? 'whole, ' : ''}from ${least} to ${most}`);
 }
 
+export const countOf = (name: string, text: string): number => number(name, text, 1, MOST_CONNECTIONS, true);
 export const pairsOf = (text: string): number => number('pairs', text, 1, MOST_PAIRS, true);
 export const secondsOf = (text: string): number => number('seconds', text, 0.1, MOST_SECONDS, false);
 export const clientsOf = (text: string): number[] =>

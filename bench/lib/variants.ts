@@ -17,7 +17,8 @@ export interface Variant {
 /** Variables that change what a server does. */
 const DISTURBING = /^(FASTSOCKET|WEB_CONCURRENCY$|NODE_)/;
 
-function environment(port: number, more: Record<string, string>): NodeJS.ProcessEnv {
+/** Ours, without what would change the server, and `more`. */
+export function environment(port: number, more: Record<string, string>): NodeJS.ProcessEnv {
   const clean = Object.entries(process.env).filter(([name]) => !DISTURBING.test(name));
   return { ...Object.fromEntries(clean), PORT: String(port), ...more };
 }
@@ -42,8 +43,14 @@ function hookRemark(stderr: string, seam: string): string | undefined {
   return /the seam is off.*/.exec(stderr)?.[0] ?? 'the seam has not said that it is in place';
 }
 
-function withHook(name: string, node: string, script: string, seam: string): Variant {
-  const env = { FASTSOCKET_WORKERS: '1', FASTSOCKET_SEAM: seam, NODE_DEBUG: 'fastsocket' };
+export function withHook(
+  name: string,
+  node: string,
+  script: string,
+  seam: string,
+  more: Record<string, string> = {},
+): Variant {
+  const env = { FASTSOCKET_WORKERS: '1', FASTSOCKET_SEAM: seam, NODE_DEBUG: 'fastsocket', ...more };
   return {
     name,
     start: (place, port) =>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { addonFile } from '../../bench/lib/addon';
 import { type Addon, loadAddon } from '../../lib/native/addon';
 
 /** The addon as it is shipped, or the build that FASTSOCKET_TEST_ADDON names (the one with the sanitizers). */
@@ -11,11 +12,4 @@ export function testAddon(): Addon {
 }
 
 /** What a child process needs to find the same addon. */
-export const addonPath = (): string => {
-  const path = process.env['FASTSOCKET_TEST_ADDON'];
-  if (path) return path;
-  testAddon();
-  const file = Object.keys(require.cache).find((name) => name.endsWith('fastsocket.node'));
-  if (!file) throw new Error('the addon is not in the module cache');
-  return file;
-};
+export const addonPath = (): string => process.env['FASTSOCKET_TEST_ADDON'] || addonFile();
