@@ -29,6 +29,7 @@ void remember(Loop& loop, Listener& listener, int fd) {
   if (handle == nullptr) return;
   *handle = {};
   handle->kind = Kind::kAccepted;
+  if (listener.given) handle->set(kGiven);
   if (listener.unsure > 0) {
     listener.unsure--;
     handle->set(kUnsure);

@@ -19,7 +19,9 @@ inline void adapt(Listener& listener, int most) {
     return;
   }
   if (listener.dry) {
-    listener.batch = listener.accepted > 1 ? listener.accepted : 1;
+    // libuv may have accepted more than that itself (src/unix/stream.c, uv__emfile_trick)
+    const int accepted = listener.accepted < most ? listener.accepted : most;
+    listener.batch = accepted > 1 ? accepted : 1;
     if (listener.accepted <= 1) listener.patience = kPatience;
     listener.streak = 0;
     return;

@@ -30,6 +30,8 @@ enum Flag : uint8_t {
   kRegistered = 16,
   // Whether TCP_NODELAY is set is not known.
   kUnsure = 32,
+  // What it has of TCP_NODELAY is the app's will, said of the listener.
+  kGiven = 64,
 };
 
 struct Handle {

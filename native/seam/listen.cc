@@ -10,8 +10,6 @@ namespace fastsocket::seam {
 
 namespace {
 
-// More than its queue may hold from before: their first children are looked at one by one.
-constexpr int kMostUnsure = 256;
 // tcp(7): accept wakes only when the client has sent something, or about this many seconds later without.
 constexpr int kDeferSeconds = 1;
 
@@ -38,7 +36,7 @@ int listenOn(Loop& loop, int fd, int backlog) {
   // a duplicate of a socket whose children inherited it in another process
   if (listener != nullptr) {
     listener->noDelay = hasNoDelay(fd);
-    listener->unsure = kMostUnsure;
+    listener->unsure = mostUnsure(fd);
   }
   if ((loop.pieces & kDeferAccept) != 0)
     g_libc.setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &kDeferSeconds, sizeof kDeferSeconds);

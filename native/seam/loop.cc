@@ -92,8 +92,10 @@ void arm(Loop& loop, Listener& listener, bool on) {
   epoll_event event = {};
   event.events = on ? static_cast<uint32_t>(EPOLLIN) : 0;
   event.data.fd = listener.fd;
-  // ENOENT: libuv has stopped watching it, or our addon has (the origin stands by)
-  if (g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_MOD, listener.fd, &event) < 0 && !on) return;
+  // the number may be somebody else's, who wants other events; ENOENT: libuv has stopped watching it, or our addon has
+  // (the origin stands by)
+  const bool known = loop.listenerOf(listener.fd) == &listener;
+  if (known && g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_MOD, listener.fd, &event) < 0 && !on) return;
   if (listener.disarmed == !on) return;
   listener.disarmed = !on;
   loop.disarmedCount += on ? -1 : 1;

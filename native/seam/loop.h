@@ -54,6 +54,8 @@ struct Listener {
   bool disarmed;
   // Its children inherit TCP_NODELAY.
   bool noDelay;
+  // So the app has said itself, of the listener: children of which it says nothing keep it.
+  bool given;
   // So many of the next children may have been made before noDelay became what it is.
   int unsure;
   // In this turn: it had an event, its queue ran dry.
@@ -143,6 +145,8 @@ int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t*
 int control(Loop& loop, int operation, int fd, epoll_event* event);
 int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, int flags);
 int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length);
+// How many of the next children of a listener may have been made before its TCP_NODELAY is what it is now.
+int mostUnsure(int fd);
 void endInheritance(Loop& loop, const Fresh& fresh, Handle& handle);
 int listenOn(Loop& loop, int fd, int backlog);
 long enterRing(Loop& loop, int ring, unsigned submit, unsigned complete, unsigned flags, long argument, long size);
@@ -152,7 +156,7 @@ void dropRing(Loop& loop);
 
 // Arms and disarms a listener in the epoll set.
 void arm(Loop& loop, Listener& listener, bool on);
-// Puts into the epoll set what has been held back, and takes every shortcut back.
+// Puts into the epoll set what has been held back, and takes every shortcut back, for good.
 void leave(Loop& loop);
 
 }  // namespace fastsocket::seam

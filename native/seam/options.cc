@@ -35,7 +35,7 @@ int setNoDelay(int fd, bool on) {
 void flip(Listener& listener, bool on) {
   if (!listener.own || listener.noDelay == on || setNoDelay(listener.fd, on) < 0) return;
   listener.noDelay = on;
-  listener.unsure = queueLength(listener.fd) + kRacing;
+  listener.unsure = mostUnsure(listener.fd);
 }
 
 void note(Handle& handle, bool on) {
@@ -54,18 +54,21 @@ Listener* listenerOfFresh(Loop& loop, int fd) {
 
 }  // namespace
 
+int mostUnsure(int fd) { return queueLength(fd) + kRacing; }
+
 int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length) {
   Handle* handle = nullptr;
   if (level == IPPROTO_TCP && name == TCP_NODELAY && length == sizeof(int)) handle = Handles::at(fd);
-  if (handle == nullptr || loop == nullptr || !loop->uses(kInheritNoDelay))
+  // a listener's counts before the loop's first turn, too
+  if (handle == nullptr || loop == nullptr || (loop->pieces & kInheritNoDelay) == 0)
     return g_libc.setsockopt(fd, level, name, value, length);
   const bool on = *static_cast<const int*>(value) != 0;
   if (handle->kind == Kind::kListener) {
     const int result = g_libc.setsockopt(fd, level, name, value, length);
     Listener* listener = loop->listenerOf(fd);
     if (result == 0 && listener != nullptr) {
-      listener->noDelay = on;
-      listener->unsure = queueLength(fd) + kRacing;
+      listener->noDelay = listener->given = on;
+      listener->unsure = mostUnsure(fd);
     }
     return result;
   }
@@ -86,7 +89,8 @@ int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t
 // At the end of the turn of the accept: a child that was not asked to have TCP_NODELAY does not have it, and its
 // siblings to come will not either (server.noDelay is false now).
 void endInheritance(Loop& loop, const Fresh& fresh, Handle& handle) {
-  if (handle.has(kAsked) || !handle.has(kNoDelay | kUnsure)) return;
+  if (!loop.uses(kInheritNoDelay)) return;
+  if (handle.has(kAsked | kGiven) || !handle.has(kNoDelay | kUnsure)) return;
   setNoDelay(fresh.fd, false);
   loop.counters.notInherited++;
   Listener* listener = loop.listenerOf(fresh.listener);

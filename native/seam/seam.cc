@@ -54,11 +54,7 @@ napi_value text(napi_env env, const char* reason, const char* name) {
 
 // The environment ends before its loop does, and libuv's ring is ours for as long as there is one: the loop stays
 // known, without a single shortcut. Its memory goes with the thread.
-void endEnvironment(void* data) {
-  auto* loop = static_cast<Loop*>(data);
-  seam::leave(*loop);
-  loop->pieces = 0;
-}
+void endEnvironment(void* data) { seam::leave(*static_cast<Loop*>(data)); }
 
 napi_value jsAttach(napi_env env, napi_callback_info info) {
   Args args(env, info);

@@ -15,7 +15,8 @@ constexpr int kRoom = 256;
 static_assert(kMostHeld < kRoom, "all that is held back is offered at once");
 
 void endTurn(Loop& loop) {
-  for (int i = 0; i < loop.freshCount; i++) {
+  // from the last one: a number that was closed and accepted anew in this turn is what it was last
+  for (int i = loop.freshCount - 1; i >= 0; i--) {
     Handle* handle = Handles::known(loop.fresh[i].fd);
     if (handle == nullptr || !handle->has(kFresh)) continue;
     handle->clear(kFresh);
@@ -117,6 +118,7 @@ int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t*
   endTurn(loop);
   registerOffered(loop);
   if (most <= 2 * kRoom) {
+    // for good: a listener that is disarmed again and again, and armed here, would spin
     leave(loop);
     return g_libc.epoll_pwait(loop.epoll, events, most, timeout, mask);
   }
@@ -125,20 +127,19 @@ int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t*
   int count = g_libc.epoll_pwait(loop.epoll, events, most - kRoom, patience, mask);
   if (count < 0 && (errno != EINTR || loop.heldCount == 0)) return count;
   if (count < 0) count = 0;
-  if (count == 0 && loop.heldCount == 0) {
-    if (patience == timeout) return 0;
-    // our own time, not libuv's: it goes round again with what is left of its own
-    errno = EINTR;
-    return -1;
-  }
   count = repeatListeners(loop, events, count, most - kMostHeld);
-  return offerFirstReads(loop, events, count);
+  count = offerFirstReads(loop, events, count);
+  if (count > 0 || patience == timeout) return count;
+  // our own time, not libuv's: it goes round again with what is left of its own
+  errno = EINTR;
+  return -1;
 }
 
 void leave(Loop& loop) {
   for (int i = 0; i < loop.heldCount; i++) loop.held[i].offered = true;
   registerOffered(loop);
   for (int i = 0; i < loop.listenerCount; i++) arm(loop, loop.listeners[i], true);
+  loop.pieces = 0;
 }
 
 }  // namespace fastsocket::seam
