@@ -19,6 +19,7 @@ using seam::Loop;
 pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 pthread_key_t g_threadEnd;
 bool g_replaced = false;
+uint8_t g_lastId = 0;
 
 void endThread(void* data) {
   auto* loop = static_cast<Loop*>(data);
@@ -71,6 +72,7 @@ napi_value jsAttach(napi_env env, napi_callback_info info) {
   auto* loop = static_cast<Loop*>(calloc(1, sizeof(Loop)));
   if (loop == nullptr) return number(env, -ENOMEM);
   loop->epoll = uv_backend_fd(own);
+  loop->id = __atomic_add_fetch(&g_lastId, 1, __ATOMIC_RELAXED);
   loop->pieces = static_cast<unsigned>(pieces);
   loop->limits.batch = batch < 1 ? 1 : batch > seam::kMostBatch ? seam::kMostBatch : batch;
   loop->limits.turnNs = static_cast<uint64_t>(turnMicros) * 1000;
