@@ -87,6 +87,10 @@ void end(App& app, Loop& loop) {
     // nothing is known of anybody but of what an addon has closed
     if (app.stolenServers == 0) CHECK(loop.disarmedCount == 0);
   }
+  // the ring that tells where things are has gone at once
+  int rings = 0;
+  for (const auto& [fd, file] : g_kernel.files) rings += file->ring != nullptr ? 1 : 0;
+  CHECK(rings == (closes || !app.hasRing() ? 0 : 1));
   fastsocket::seam::setCurrentLoop(nullptr);
   fastsocket::seam::dropRing(loop);
   CHECK(g_kernel.mappings == (closes || !app.hasRing() ? 0 : 2));
@@ -104,6 +108,7 @@ void round(unsigned number) {
   const int room = chance(85) ? 1'024 : chance(50) ? 513 + upTo(300) : 256 + upTo(256);
   App app({chance(70), chance(40), room}, *loop);
   attach(*loop, app.epoll(), kind);
+  if (kind.arrivals > 1'000) loop->pieces &= ~8U;
   g_kernel.epoll = app.epoll();
   g_kernel.turnNs = loop->limits.turnNs;
   g_kernel.mappingsFail = chance(10);
@@ -111,10 +116,13 @@ void round(unsigned number) {
   g_kernel.waiting = [&](int timeout) { app.checkWait(timeout); };
   g_kernel.idle = [&] { app.arrive(2); };
   g_kernel.mostAccepted = [&](int fd) { return app.mostAccepted(fd); };
+  g_kernel.isKnown = [&](int fd) { return loop->listenerOf(fd) != nullptr; };
+  g_kernel.turnedOff = [&](int fd) { app.checkTurnedOff(fd); };
   g_kernel.shortageIsHidden = [&](int fd) {
     return loop->uses(fastsocket::seam::kOutOfFds) && loop->listenerOf(fd) != nullptr;
   };
   if (chance(20)) app.thefts = 50;
+  if (chance(10)) app.talk = 90;
   for (int i = 0; i < kind.servers; i++) app.listenSomehow();
   const int leaveAt = chance(10) ? upTo(kind.steps) : -1;
   for (int step = 0; step < kind.steps; step++) {

@@ -36,7 +36,7 @@ void App::liveServer(Stream& server) {
 
 void App::liveConnection(Stream& stream) {
   File& file = *g_kernel.at(stream.fd);
-  if (chance(20)) file.sent = true;
+  if (chance(talk)) file.sent = true;
   if (chance(3)) file.ended = true;
   if (chance(1)) file.reset = true;
   if (chance(5)) file.full = !file.full;
@@ -50,6 +50,11 @@ void App::liveConnection(Stream& stream) {
     stop(stream, EPOLLIN);
   }
   if (chance(2) && file.tcp) say(stream, chance(50));
+  if (chance(1) && file.numbers == 1 && !losesRemovals()) {
+    // sent to another process, which keeps it
+    file.numbers = 2;
+    foreign_.push_back(g_kernel.files.at(stream.fd));
+  }
   if (chance(2)) close(stream.fd);
 }
 
@@ -63,6 +68,7 @@ void App::live() {
   }
   if (chance(thefts)) steal();
   if (chance(2)) adopt();
+  if (chance(3)) listenInThread();
   if (chance(3)) listenSomehow();
   if (chance(2)) spawnSync();
   if (chance(5) && !g_kernel.full()) native_.push_back(g_kernel.add(Type::kOther));
@@ -111,15 +117,18 @@ void App::checkWait(int timeout) {
     if (!stream.server && stream.anyNoDelay && stream.asked) CHECK(g_kernel.at(fd)->noDelay == stream.noDelay);
     if (stream.told == 0) continue;
     const auto entry = set.find({fd, g_kernel.at(fd)});
-    if (entry != set.end() && entry->second == stream.told) continue;
+    const auto* listener = loop_.listenerOf(fd);
+    if (entry != set.end() && entry->second == stream.told) {
+      CHECK(listener == nullptr || !listener->disarmed);
+      continue;
+    }
     const auto* held = loop_.heldOf(fd);
     if (held != nullptr) {
       CHECK(Handles::at(fd)->has(fastsocket::seam::kHeld));
-      CHECK(entry == set.end() && held->events == stream.told);
+      CHECK(entry == set.end() && held->events == EPOLLIN && stream.told == EPOLLIN);
       CHECK(timeout == 0);  // somebody waits for a first read
       continue;
     }
-    const auto* listener = loop_.listenerOf(fd);
     CHECK(listener != nullptr && listener->disarmed);
     CHECK(entry != set.end() && entry->second == 0);
     CHECK(timeout >= 0 && timeout <= 51);
@@ -127,7 +136,20 @@ void App::checkWait(int timeout) {
   }
 }
 
+// A connection of which nobody has said anything is what turns its listener's TCP_NODELAY off.
+void App::checkTurnedOff(int fd) {
+  const auto robbed = robbed_.find(fd);
+  if (saying_ || (robbed != robbed_.end() && robbed->second + 1 >= turn)) return;
+  const Stream* server = at(fd);
+  CHECK(server != nullptr);
+  bool cause = server->acceptedFd >= 0;
+  for (const auto& [number, stream] : streams)
+    cause = cause || (stream.from == fd && !stream.asked && stream.since + 1 >= turn);
+  CHECK(cause);
+}
+
 int App::mostAccepted(int fd) {
+  if (g_kernel.slowBefore) return 1;
   const Stream& server = streams.at(fd);
   const bool batches = server.own && loop_.uses(fastsocket::seam::kBatch) && loop_.listenerOf(fd) != nullptr;
   return batches ? loop_.limits.batch : 1;

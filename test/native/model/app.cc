@@ -13,7 +13,15 @@ using fastsocket::seam::Handle;
 using fastsocket::seam::Handles;
 using HandleKind = fastsocket::seam::Kind;
 
-App::App(Uv::Kind kind, fastsocket::seam::Loop& loop) : Uv(kind), loop_(loop) {}
+App::App(Uv::Kind kind, fastsocket::seam::Loop& loop)
+    : Uv(kind),
+      loop_(loop),
+      thread_(static_cast<fastsocket::seam::Loop*>(calloc(1, sizeof(fastsocket::seam::Loop))), free) {
+  thread_->epoll = -1;
+  thread_->id = 1;
+  thread_->ring.fd = -1;
+  thread_->pieces = 15;
+}
 
 std::vector<int> App::numbers() const {
   std::vector<int> list;
@@ -74,6 +82,10 @@ void App::listen(How how) {
     }
   }
   CHECK(g_calls.listen(fd, 511) == 0);
+  if (how == How::kUnix)
+    CHECK(loop_.listenerOf(fd) == nullptr);
+  else
+    CHECK(loop_.listenerOf(fd) != nullptr || streams.size() >= fastsocket::seam::kMostListeners);
   Stream& server = open(fd, true);
   server.own = own;
   server.noDelay = how == How::kTwin || chance(70);
@@ -104,7 +116,9 @@ void App::arrive(int most) {
 // uv_tcp_nodelay
 void App::say(Stream& stream, bool on) {
   const int value = on ? 1 : 0;
+  saying_ = stream.server;
   CHECK(g_calls.setsockopt(stream.fd, IPPROTO_TCP, TCP_NODELAY, &value, sizeof value) == 0);
+  saying_ = false;
   stream.asked = true;
   if (!stream.server) stream.noDelay = on;
 }
@@ -136,6 +150,7 @@ void App::welcome(Stream& server) {
   if (calm_ || chance(2)) g_kernel.now += 1'000;
   if (chance(1) && !calm_) {
     // an addon has taken it
+    robbed_[from.fd] = turn;
     abandon(fd);
     return g_kernel.close(fd);
   }
@@ -149,6 +164,7 @@ void App::welcome(Stream& server) {
 
 void App::onConnection(Stream& server) {
   accepted++;
+  if (loop_.listenerOf(server.fd) == nullptr) CHECK(Handles::known(server.acceptedFd) == nullptr);
   g_kernel.now += static_cast<uint64_t>(chance(2) ? upTo(3'000'000) : upTo(100'000));
   // nobody calls uv_accept yet
   if (!calm_ && !server.fixed && chance(3)) return;
@@ -194,8 +210,11 @@ void App::closeSomebody() {
 void App::steal() {
   for (const int fd : numbers()) {
     const Stream& stream = *at(fd);
-    if (g_kernel.at(fd)->numbers > 1 || !chance(stream.wanted == 0 ? 20 : 5)) continue;
+    const auto* listener = loop_.listenerOf(fd);
+    const bool tempting = stream.wanted == 0 || (listener != nullptr && listener->disarmed);
+    if (g_kernel.at(fd)->numbers > 1 || !chance(tempting ? 20 : 5)) continue;
     const int child = stream.acceptedFd;
+    robbed_[stream.from] = turn;
     if (stream.server) stolenServers++;
     lose(fd);
     abandon(fd);
@@ -205,6 +224,27 @@ void App::steal() {
     g_kernel.close(fd);
     if (child >= 0) closeNumber(child);
     return;
+  }
+}
+
+// Another thread's loop: the handles are the same for all.
+void App::listenInThread() {
+  fastsocket::seam::setCurrentLoop(thread_.get());
+  if (threadServers_.size() > 3) {
+    // this thread's listeners are not armed again by that, but in 50 ms
+    const auto shortSince = g_kernel.shortSince;
+    closeNumber(threadServers_.back());
+    g_kernel.shortSince = shortSince;
+    threadServers_.pop_back();
+  } else if (!g_kernel.full()) {
+    const int fd = g_calls.socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(g_calls.bind(fd, nullptr, 0) == 0 && g_calls.listen(fd, 511) == 0);
+    threadServers_.push_back(fd);
+  }
+  fastsocket::seam::setCurrentLoop(&loop_);
+  for (const int fd : threadServers_) {
+    const auto* listener = thread_->listenerOf(fd);
+    CHECK(listener != nullptr && listener->fd == fd && !listener->disarmed);
   }
 }
 
@@ -245,7 +285,8 @@ void App::spawnSync() {
       CHECK(entry != set.end() && entry->second == stream.told);
       g_kernel.at(fd)->sent = chance(50);
     }
-    other.poll(0);
+    for (int tries = 0; tries < 9; tries++) other.poll(0);
+    for (const auto& [fd, stream] : other.streams) CHECK(!g_kernel.at(fd)->sent);
     other.flush();
   }
   other.closeLoop();

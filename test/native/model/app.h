@@ -25,6 +25,8 @@ class App : public Uv {
   int stolenServers = 0;
   // How often, in percent of the steps.
   int thefts = 5;
+  // How often a connection says something.
+  int talk = 20;
 
   enum class How { kBound, kGroup, kShared, kTwin, kUnix };
   [[nodiscard]] std::vector<int> numbers() const;
@@ -42,6 +44,7 @@ class App : public Uv {
   // Nothing that libuv watches is left out by everybody.
   void checkWait(int timeout);
   int mostAccepted(int fd);
+  void checkTurnedOff(int fd);
 
  protected:
   void onConnection(Stream& server) override;
@@ -55,6 +58,7 @@ class App : public Uv {
   void closeSomebody();
   void lose(int fd);
   void steal();
+  void listenInThread();
   void adopt();
   void liveServer(Stream& server);
   void liveConnection(Stream& stream);
@@ -63,8 +67,14 @@ class App : public Uv {
   bool calm_ = false;
   // Other processes' copies.
   std::vector<std::shared_ptr<File>> foreign_;
+  // Servers of whose connections an addon has taken one in the turn of its accept, and in which.
+  std::map<int, uint64_t> robbed_;
+  bool saying_ = false;
   // Descriptors of an addon's own.
   std::vector<int> native_;
+  // The loop of another thread, and its listeners.
+  std::unique_ptr<fastsocket::seam::Loop, void (*)(void*)> thread_;
+  std::vector<int> threadServers_;
 };
 
 }  // namespace model

@@ -104,6 +104,8 @@ int wait(int epoll, epoll_event* events, int most, int timeout, const sigset_t* 
     g_kernel.dry.clear();
     g_kernel.accepted.clear();
     g_kernel.loose.clear();
+    g_kernel.slowBefore = g_kernel.turnBegan != 0 && g_kernel.now - g_kernel.turnBegan > g_kernel.turnNs;
+    g_kernel.turnBegan = 0;
     if (g_kernel.waiting) g_kernel.waiting(timeout);
   }
   if (chance(2)) return fail(chance(90) ? EINTR : EINVAL);
@@ -117,7 +119,8 @@ int wait(int epoll, epoll_event* events, int most, int timeout, const sigset_t* 
   std::copy(ready.begin(), ready.begin() + count, events);
   if (count == 0 && timeout > 0) g_kernel.now += static_cast<uint64_t>(timeout) * 1'000'000;
   g_kernel.now += 500;
-  if (watched) g_kernel.turnBegan = g_kernel.now;
+  for (int i = 0; watched && i < count; i++)
+    if (g_kernel.isKnown(events[i].data.fd)) g_kernel.turnBegan = g_kernel.now;
   return count;
 }
 
@@ -178,7 +181,9 @@ int setOption(int fd, int level, int name, const void* value, socklen_t length) 
   if (file == nullptr) return fail(EBADF);
   CHECK(level == IPPROTO_TCP && length == sizeof(int));
   if (!file->tcp) return fail(EOPNOTSUPP);
-  if (name == TCP_NODELAY) file->noDelay = *static_cast<const int*>(value) != 0;
+  if (name != TCP_NODELAY) return 0;
+  file->noDelay = *static_cast<const int*>(value) != 0;
+  if (file->type == Type::kListener && !file->noDelay) g_kernel.turnedOff(fd);
   return 0;
 }
 

@@ -78,6 +78,7 @@ struct Kernel {
   // found empty, who has told libuv of a shortage (src/unix/stream.c,
   // uv__emfile_trick: no bounds then).
   uint64_t turnBegan = 0;
+  bool slowBefore = false;
   std::map<int, int> accepted;
   std::set<int> dry;
   std::set<int> loose;
@@ -93,7 +94,10 @@ struct Kernel {
   bool shedding = false;
   std::function<void(int timeout)> waiting;
   std::function<void()> idle;
+  // A listener loses TCP_NODELAY, and nobody has said so.
+  std::function<void(int fd)> turnedOff;
   std::function<int(int fd)> mostAccepted;
+  std::function<bool(int fd)> isKnown;
   std::function<bool(int fd)> shortageIsHidden;
   uint64_t turnNs = 0;
 

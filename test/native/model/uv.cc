@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "../../../native/seam/handles.h"
 #include "../../../native/seam/wrappers.h"
 #include "check.h"
 #include "kernel.h"
@@ -32,6 +33,7 @@ void installCalls() {
 
 void closeNumber(int fd) {
   CHECK(g_calls.syscall(SYS_close, fd, 0, 0, 0, 0, 0) == 0);
+  CHECK(fastsocket::seam::Handles::known(fd) == nullptr);
   // there is room again
   g_kernel.shortSince.clear();
 }
@@ -117,7 +119,7 @@ int Uv::take(Stream& server) {
   CHECK(fd >= 0);
   server.acceptedFd = -1;
   start(server, EPOLLIN);
-  open(fd, false);
+  open(fd, false).from = server.fd;
   return fd;
 }
 
@@ -182,6 +184,8 @@ void Uv::dispatch(int count) {
         prepare(EPOLL_CTL_DEL, fd, event);
       else
         g_calls.epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &event);
+      // or it would come again and again
+      CHECK(losesRemovals() || g_kernel.epolls.at(epoll_).count({fd, g_kernel.at(fd)}) == 0);
       continue;
     }
     event.events &= found->wanted | EPOLLERR | EPOLLHUP;

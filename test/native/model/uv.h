@@ -49,6 +49,8 @@ struct Stream {
   int writes = 0;
   // the turn in which it was opened
   uint64_t since = 0;
+  // its server, if it was accepted
+  int from = -1;
 
   // What the app has said of TCP_NODELAY; for a server, what it says of each
   // connection.
