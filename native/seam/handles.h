@@ -37,9 +37,9 @@ enum Flag : uint8_t {
 struct Handle {
   Kind kind;
   uint8_t flags;
-  // kListener: its index in its loop.
+  // kListener: its loop, and its index there.
+  uint8_t loop;
   uint8_t listener;
-  uint8_t unused;
 
   [[nodiscard]] bool has(uint8_t some) const { return (flags & some) != 0; }
   void set(uint8_t some) { flags = static_cast<uint8_t>(flags | some); }

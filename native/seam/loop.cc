@@ -20,8 +20,9 @@ void setCurrentLoop(Loop* loop) { t_loop = loop; }
 
 Listener* Loop::listenerOf(int fd) {
   const Handle* handle = Handles::at(fd);
-  if (handle == nullptr || handle->kind != Kind::kListener || handle->listener >= listenerCount) return nullptr;
+  if (handle == nullptr || handle->kind != Kind::kListener) return nullptr;
   // the number may be another loop's
+  if (handle->loop != id || handle->listener >= listenerCount) return nullptr;
   Listener* listener = &listeners[handle->listener];
   return listener->fd == fd ? listener : nullptr;
 }
@@ -44,6 +45,7 @@ void Loop::addListener(int fd, bool own) {
   listener.batch = 1;
   *handle = {};
   handle->kind = Kind::kListener;
+  handle->loop = id;
   handle->listener = static_cast<uint8_t>(listenerCount++);
 }
 
@@ -61,7 +63,8 @@ void Loop::moveLast(int to) {
   listeners[to] = listeners[--listenerCount];
   if (to == listenerCount) return;
   Handle* moved = Handles::at(listeners[to].fd);
-  if (moved != nullptr && moved->kind == Kind::kListener) moved->listener = static_cast<uint8_t>(to);
+  if (moved != nullptr && moved->kind == Kind::kListener && moved->loop == id)
+    moved->listener = static_cast<uint8_t>(to);
 }
 
 void Loop::removeListener(int fd) {
@@ -92,8 +95,10 @@ void arm(Loop& loop, Listener& listener, bool on) {
   epoll_event event = {};
   event.events = on ? static_cast<uint32_t>(EPOLLIN) : 0;
   event.data.fd = listener.fd;
-  // ENOENT: libuv has stopped watching it, or our addon has (the origin stands by)
-  if (g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_MOD, listener.fd, &event) < 0 && !on) return;
+  // the number may be somebody else's, who wants other events; ENOENT: libuv has stopped watching it, or our addon has
+  // (the origin stands by)
+  const bool known = loop.listenerOf(listener.fd) == &listener;
+  if (known && g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_MOD, listener.fd, &event) < 0 && !on) return;
   if (listener.disarmed == !on) return;
   listener.disarmed = !on;
   loop.disarmedCount += on ? -1 : 1;

@@ -115,6 +115,8 @@ struct Limits {
 
 struct Loop {
   int epoll = -1;
+  // Of this thread's; several may have the same one where there are more than 256.
+  uint8_t id = 0;
   unsigned pieces = 0;
   Limits limits = {};
   // epoll_pwait has come here: the slots work.

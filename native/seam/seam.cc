@@ -22,6 +22,7 @@ bool g_replaced = false;
 // Why not, once that is known: nothing is tried twice.
 const char* g_refused = nullptr;
 const char* g_about = "";
+uint8_t g_lastId = 0;
 
 void endThread(void* data) {
   auto* loop = static_cast<Loop*>(data);
@@ -80,6 +81,7 @@ napi_value jsAttach(napi_env env, napi_callback_info info) {
   auto* loop = static_cast<Loop*>(calloc(1, sizeof(Loop)));
   if (loop == nullptr) return number(env, -ENOMEM);
   loop->epoll = uv_backend_fd(own);
+  loop->id = __atomic_add_fetch(&g_lastId, 1, __ATOMIC_RELAXED);
   loop->pieces = static_cast<unsigned>(pieces);
   loop->limits.batch = batch < 1 ? 1 : batch > seam::kMostBatch ? seam::kMostBatch : batch;
   loop->limits.turnNs = static_cast<uint64_t>(turnMicros) * 1000;

@@ -16,7 +16,8 @@ constexpr uint64_t kMs = 1'000'000;
 static_assert(kMostHeld < kRoom, "all that is held back is offered at once");
 
 void endTurn(Loop& loop) {
-  for (int i = 0; i < loop.freshCount; i++) {
+  // from the last one: a number that was closed and accepted anew in this turn is what it was last
+  for (int i = loop.freshCount - 1; i >= 0; i--) {
     Handle* handle = Handles::known(loop.fresh[i].fd);
     if (handle == nullptr || !handle->has(kFresh)) continue;
     handle->clear(kFresh);
