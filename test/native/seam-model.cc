@@ -119,17 +119,20 @@ void round(unsigned number) {
   g_kernel.isKnown = [&](int fd) { return loop->listenerOf(fd) != nullptr; };
   g_kernel.turnedOff = [&](int fd) { app.checkTurnedOff(fd); };
   g_kernel.shortageIsHidden = [&](int fd) {
-    return loop->uses(fastsocket::seam::kOutOfFds) && loop->listenerOf(fd) != nullptr;
+    return loop->uses(fastsocket::seam::kOutOfFds) && loop->slept && loop->listenerOf(fd) != nullptr;
   };
   if (chance(20)) app.thefts = 50;
   if (chance(10)) app.talk = 90;
   for (int i = 0; i < kind.servers; i++) app.listenSomehow();
   const int leaveAt = chance(10) ? upTo(kind.steps) : -1;
+  // somebody else waits for the loop's descriptor, and runs the loop when it is ready
+  const bool embedded = chance(15);
   for (int step = 0; step < kind.steps; step++) {
     app.arrive(kind.arrivals);
     app.live();
     if (step == leaveAt) endEnvironment(*loop, app);
-    app.poll(chance(50) ? 0 : chance(50) ? 10 : -1);
+    app.poll(embedded || chance(50) ? 0 : chance(50) ? 10 : -1);
+    if (embedded) CHECK(loop->heldCount == 0 && loop->disarmedCount == 0);
     app.dropStale();
   }
   serveAll(app, *loop);

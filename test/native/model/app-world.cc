@@ -27,6 +27,7 @@ void App::liveServer(Stream& server) {
     return close(fd);
   }
   if (server.fixed) return;
+  if (server.own && chance(1) && !losesRemovals()) sendServer(server);
   if (chance(2)) server.noDelay = !server.noDelay;
   if (chance(1)) {
     server.meddled = true;
@@ -136,7 +137,8 @@ void App::checkWait(int timeout) {
   }
 }
 
-// A connection of which nobody has said anything is what turns its listener's TCP_NODELAY off.
+// A connection of which nobody has said anything is what turns its listener's
+// TCP_NODELAY off.
 void App::checkTurnedOff(int fd) {
   const auto robbed = robbed_.find(fd);
   if (saying_ || (robbed != robbed_.end() && robbed->second + 1 >= turn)) return;

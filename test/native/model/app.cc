@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/syscall.h>
 
 #include "check.h"
@@ -51,6 +52,14 @@ void App::listen(How how) {
     *Handles::at(fd) = {};
     Handles::at(fd)->kind = HandleKind::kOwn;
     own = true;
+    if (chance(30)) {
+      // a worker before us had it, and its children from before and after it
+      // had asked for TCP_NODELAY wait
+      File& file = *g_kernel.at(fd);
+      file.noDelay = true;
+      for (int i = upTo(20); i > 0; i--, came++) file.queue.push_back({chance(70), false});
+      for (int i = upTo(20); i > 0; i--, came++) file.queue.push_back({chance(70), true});
+    }
   } else {
     // by SCM_RIGHTS, or a duplicate: the number is nobody's socket(2)
     auto file = std::make_shared<File>();
@@ -126,7 +135,8 @@ void App::say(Stream& stream, bool on) {
 // What plain Node would have: its own listeners never have TCP_NODELAY, so that
 // a child has it if somebody said so.
 void App::expect(Stream& stream, const Stream& server, bool madeWith) {
-  const bool served = loop_.uses(fastsocket::seam::kInheritNoDelay) && loop_.listenerOf(server.fd) != nullptr;
+  const auto* listener = loop_.listenerOf(server.fd);
+  const bool served = loop_.uses(fastsocket::seam::kInheritNoDelay) && listener != nullptr && listener->own;
   stream.noDelay = served && !server.inherited ? false : madeWith;
   stream.anyNoDelay = server.meddled && !server.inherited;
 }
@@ -136,6 +146,47 @@ void App::write(Stream& stream) {
   if (!file.full) return;
   stream.writes++;
   start(stream, EPOLLOUT);  // src/unix/stream.c, uv_write2
+}
+
+// src/unix/stream.c, uv__try_write
+void App::send(int fd) {
+  const std::shared_ptr<File> file = g_kernel.files.at(fd);
+  alignas(cmsghdr) char room[CMSG_SPACE(sizeof fd)] = {};
+  msghdr message = {};
+  message.msg_control = room;
+  message.msg_controllen = sizeof room;
+  cmsghdr* part = CMSG_FIRSTHDR(&message);
+  part->cmsg_level = SOL_SOCKET;
+  part->cmsg_type = SCM_RIGHTS;
+  part->cmsg_len = CMSG_LEN(sizeof fd);
+  memcpy(CMSG_DATA(part), &fd, sizeof fd);
+  saying_ = true;
+  CHECK(g_calls.sendmsg(1, &message, 0) == 1);
+  saying_ = false;
+  file->numbers++;
+  file->foreign = true;
+  foreign_.push_back(file);
+}
+
+// The other process says at once what it wants, if anything; that stays.
+void App::sendConnection(Stream& stream) {
+  send(stream.fd);
+  if (chance(50)) return;
+  const bool on = chance(50);
+  g_kernel.at(stream.fd)->noDelay = on;
+  stream.noDelay = on;
+  stream.asked = true;
+  stream.anyNoDelay = false;
+}
+
+// Both accept from now on, and the other one finds nothing that it has not
+// said.
+void App::sendServer(Stream& server) {
+  send(server.fd);
+  server.own = false;
+  File& file = *g_kernel.at(server.fd);
+  CHECK(!file.noDelay || server.meddled || loop_.listenerOf(server.fd) == nullptr);
+  if (chance(50)) file.noDelay = !file.noDelay;
 }
 
 // lib/net.js, onconnection
@@ -156,7 +207,10 @@ void App::welcome(Stream& server) {
   }
   if (chance(5)) return close(fd);  // maxConnections
   if (tcp && chance(5)) say(stream, chance(20));
-  if (chance(10)) return;  // pauseOnConnect
+  if (chance(10)) {  // pauseOnConnect
+    if (tcp && !calm_ && chance(50) && !losesRemovals()) sendConnection(*at(fd));
+    return;
+  }
   stream.reading = true;
   start(stream, EPOLLIN);
   if (chance(5)) write(stream);

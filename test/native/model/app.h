@@ -54,6 +54,10 @@ class App : public Uv {
   void say(Stream& stream, bool on);
   void expect(Stream& stream, const Stream& server, bool madeWith);
   void write(Stream& stream);
+  // To another process, by SCM_RIGHTS.
+  void send(int fd);
+  void sendConnection(Stream& stream);
+  void sendServer(Stream& server);
   void welcome(Stream& server);
   void closeSomebody();
   void lose(int fd);

@@ -22,9 +22,16 @@ void installCalls() {
     const char* name;
     void* place;
   } places[] = {
-      {"epoll_pwait", &g_calls.epoll_pwait}, {"epoll_ctl", &g_calls.epoll_ctl}, {"accept4", &g_calls.accept4},
-      {"setsockopt", &g_calls.setsockopt},   {"bind", &g_calls.bind},           {"listen", &g_calls.listen},
-      {"socket", &g_calls.socket},           {"syscall", &g_calls.syscall},
+      {"epoll_pwait", &g_calls.epoll_pwait},
+      {"epoll_ctl", &g_calls.epoll_ctl},
+      {"accept4", &g_calls.accept4},
+      {"setsockopt", &g_calls.setsockopt},
+      {"bind", &g_calls.bind},
+      {"listen", &g_calls.listen},
+      {"socket", &g_calls.socket},
+      {"syscall", &g_calls.syscall},
+      {"sendmsg", &g_calls.sendmsg},
+      {"read", &g_calls.read},
   };
   for (int i = 0; i < fastsocket::seam::kWrapperCount; i++)
     for (const auto& place : places)
@@ -261,7 +268,8 @@ void Uv::read(int fd) {
     stop(stream, EPOLLIN);
     return onRead(stream, file.reset ? -1 : 0);
   }
-  if (!file.sent) return start(stream, EPOLLIN);  // EAGAIN
+  char byte;
+  if (g_calls.read(fd, &byte, 1) < 0) return start(stream, EPOLLIN);  // EAGAIN
   file.sent = false;
   onRead(stream, 1);
 }

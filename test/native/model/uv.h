@@ -26,6 +26,8 @@ struct Calls {
   int (*bind)(int, const sockaddr*, socklen_t);
   int (*listen)(int, int);
   int (*socket)(int, int, int);
+  ssize_t (*sendmsg)(int, const msghdr*, int);
+  ssize_t (*read)(int, void*, size_t);
   long (*syscall)(long, long, long, long, long, long, long);
 };
 
