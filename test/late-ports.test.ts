@@ -196,4 +196,14 @@ describe('who has a late port', () => {
     t.mock.timers.tick(60_000);
     assert.deepEqual(log, []);
   });
+
+  test('nobody, when the origin opens it under another of its names', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ports = make();
+    ports.wait('a', '6|::|1', ['4|0.0.0.0|1']);
+    ports.wait('b', '6|::|2', ['4|0.0.0.0|2']);
+    ports.opened('4|0.0.0.0|1');
+    t.mock.timers.tick(60_000);
+    assert.deepEqual(log, ['grant b 6|::|2']);
+  });
 });

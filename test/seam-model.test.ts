@@ -5,7 +5,18 @@ import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { program } from './support/program';
 
-const LOGIC = ['accept', 'control', 'handles', 'listen', 'loop', 'options', 'ring', 'share', 'wait', 'wrappers'];
+const LOGIC = [
+  'accept',
+  'control',
+  'handles',
+  'listen',
+  'loop',
+  'options',
+  'ring',
+  'share',
+  'wait',
+  'wrappers',
+];
 const MODEL = ['app', 'app-world', 'kernel', 'kernel-ring', 'uv', 'uv-ring'];
 /** Half of the rounds are always the same, the others are new each time: a failure names its seed. */
 const ROUNDS = 400;

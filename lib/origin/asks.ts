@@ -37,7 +37,7 @@ export class Asks {
     const { attempts, group, canary, elsewhere, give, hand } = this.hooks;
     const open = keys.map(group).find((found) => found !== undefined);
     if (open) return give(worker, open);
-    const [first] = keys;
+    const [first, ...aliases] = keys;
     if (first === undefined) return;
     let known = false;
     let failed = false;
@@ -48,7 +48,7 @@ export class Asks {
       failed ||= answer.error !== undefined;
       hand(worker, { sockets: [], own: key, ...answer });
     }
-    if (!known) this.late.wait(worker, first);
+    if (!known) this.late.wait(worker, first, aliases);
     if (!canary() || failed) return;
     elsewhere(first, () => keys.some((key) => group(key) !== undefined || attempts.wasClosedInCopy(key)));
   }

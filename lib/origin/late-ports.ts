@@ -26,13 +26,19 @@ interface Reclaim {
 export class LatePorts<W> {
   private readonly waiting = new Map<string, Set<W>>();
   private readonly owners = new Map<string, W>();
+  /** Other names of addresses that are waited for: `::` is 0.0.0.0 on a host without IPv6. */
+  private readonly aliases = new Map<string, Set<string>>();
   private readonly timers = new Map<string, NodeJS.Timeout>();
   private readonly reclaims = new Map<string, Reclaim>();
 
   constructor(private readonly hooks: LatePortHooks<W>) {}
 
-  /** A worker waits for the origin to open this address; where another worker has it, it is taken. */
-  wait(worker: W, key: string): void {
+  /**
+   * A worker waits for the origin to open this address; where another worker has it, it is taken.
+   * @param aliases other names under which the origin may open it
+   */
+  wait(worker: W, key: string, aliases: readonly string[] = []): void {
+    for (const alias of aliases) this.aliases.set(alias, (this.aliases.get(alias) ?? new Set()).add(key));
     if (this.owners.has(key)) return this.hooks.grant(worker, key);
     const waiting = this.waiting.get(key) ?? new Set();
     this.waiting.set(key, waiting.add(worker));
@@ -70,9 +76,12 @@ export class LatePorts<W> {
 
   /** The origin listens there now: who waits is served by the group. */
   opened(key: string): void {
-    clearTimeout(this.timers.get(key));
-    this.timers.delete(key);
-    this.waiting.delete(key);
+    for (const name of [key, ...(this.aliases.get(key) ?? [])]) {
+      clearTimeout(this.timers.get(name));
+      this.timers.delete(name);
+      this.waiting.delete(name);
+    }
+    this.aliases.delete(key);
   }
 
   /** The origin wants an address that a worker has: `done` is called when it has been given back, or after RECLAIM_MS. */
