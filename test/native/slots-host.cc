@@ -57,16 +57,17 @@ int main(int argc, char** argv) {
 #endif
   static char before[1 << 16];
   static char after[1 << 16];
-  // now and then somebody has called already, and the slots are bound
-  if (getenv("CALLED") != nullptr && uv_run() != 0) return fail("the first call");
+  // otherwise nobody has called yet, and slots that are bound lazily are not bound
+  const bool called = getenv("CALLED") != nullptr;
+  if (called && uv_run() != 0) return fail("the first call");
   protections(before, sizeof before);
   const char* name = "";
   const void* inside = reinterpret_cast<const void*>(&uv_run);
   const int* calls = nullptr;
   // all or nothing: the last one of the four is called by nobody
-  const char* reason = replace(inside, 4, &name, &calls);
+  const char* reason = called ? replace(inside, 4, &name, &calls) : "";
   if (reason == nullptr) return fail("a slot of nobody");
-  if (uv_run() != 0 || calls[0] + calls[1] + calls[2] != 0) return fail("something was replaced after all");
+  if (called && (uv_run() != 0 || calls[0] + calls[1] + calls[2] != 0)) return fail("something was replaced after all");
   reason = replace(inside, 3, &name, &calls);
   if (reason != nullptr) {
     printf("%s: %s\n", reason, name);
