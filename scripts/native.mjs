@@ -271,7 +271,8 @@ function check() {
 function sanitizedTree(asan) {
   const tree = join(root, 'build/asan/tree');
   rmSync(tree, { recursive: true, force: true });
-  for (const name of ['package.json', 'dist', 'build/test', 'build/lib', 'test/fixtures', 'test/native'])
+  const parts = ['package.json', 'dist', 'build/test', 'build/lib', 'build/bench'];
+  for (const name of [...parts, 'test/fixtures', 'test/native', 'bench/native'])
     cpSync(join(root, name), join(tree, name), { recursive: true });
   install(asan, join(tree, 'prebuilds', host(), 'fastsocket.node'));
   return tree;
@@ -317,7 +318,10 @@ function asanTest() {
     run(process.execPath, [join(root, 'build/test', test)], { env: { ...env, FASTSOCKET_TEST_ADDON: asan } });
   }
   const names = SEAM_TESTS.map((name) => `--test-name-pattern=${name}`);
-  run(process.execPath, [...names, join(sanitizedTree(asan), 'build/test/seam.test.js')], { env });
+  const tree = sanitizedTree(asan);
+  run(process.execPath, [...names, join(tree, 'build/test/seam.test.js')], { env });
+  for (const name of ['seam-fidelity', 'seam-neighbours'])
+    run(process.execPath, [join(tree, `build/test/${name}.test.js`)], { env });
 }
 
 const [command, flag] = process.argv.slice(2);

@@ -163,6 +163,22 @@ test('a quiet server accepts one by one and asks no empty queue', async (t) => {
   assert.equal(after['batch'], 1);
 });
 
+test('a server that has more to do than it can from its first turn on has everything, too', async (t) => {
+  const port = await freePort(HOST);
+  const app = startApp(fixture('seam-app.js'), {
+    port,
+    env: { FASTSOCKET_WORKERS: '1', FASTSOCKET_SEAM: 'on', ADDON: addonPath(), BLOCK_MS: '800' },
+  });
+  t.after(() => app.stop());
+  await until(() => app.stdout.includes('listening'), 'a listener');
+  const loaded = load(t, port, 512, 3);
+  await sleep(2_000);
+  const { accepted, neverRegistered } = await stats(app);
+  const { reset, broken } = await loaded;
+  assert.deepEqual({ reset, broken }, { reset: 0, broken: 0 });
+  assert.ok((neverRegistered as number) > (accepted as number) / 2, `${neverRegistered} of ${accepted}`);
+});
+
 test("'request' comes after the setImmediate of 'connection'", async (t) => {
   for (const hook of [false, true]) {
     const app = await start(t, { hook });

@@ -13,6 +13,7 @@ namespace {
 // Room in libuv's array (1,024 events, src/unix/linux.c, uv__io_poll) for what is added to the kernel's events.
 constexpr int kRoom = 256;
 constexpr uint64_t kMs = 1'000'000;
+constexpr uint64_t kAskEvery = 64;
 static_assert(kMostHeld < kRoom, "all that is held back is offered at once");
 
 void endTurn(Loop& loop) {
@@ -119,6 +120,12 @@ void noteSleep(Loop& loop, int timeout) {
     loop.sleeps = false;
 }
 
+// Whether it sleeps here is not known of a loop that has always had something to do. It is asked: told that there is
+// nothing yet, libuv comes back at once and says for how long it would sleep, where it would.
+bool asksSleep(const Loop& loop, int timeout) {
+  return timeout == 0 && !loop.sleeps && loop.uses(kNextTurnRead | kOutOfFds) && loop.counters.turns % kAskEvery == 1;
+}
+
 // The events of one call. Waits in parts where a listener is to be armed meanwhile: libuv books the time between call
 // and return as idle, and its own time runs on.
 int collect(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t* mask) {
@@ -156,7 +163,7 @@ int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t*
     leave(loop);
     return g_libc.epoll_pwait(loop.epoll, events, most, timeout, mask);
   }
-  const int count = collect(loop, events, most, timeout, mask);
+  const int count = asksSleep(loop, timeout) ? 0 : collect(loop, events, most, timeout, mask);
   loop.idle = timeout == 0 && count == 0;
   return count;
 }

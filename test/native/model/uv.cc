@@ -152,7 +152,9 @@ void Uv::poll(int timeout) {
   turn++;
   flush();
   const uint64_t base = g_kernel.now;
-  int left = timeout;
+  // UV_METRICS_IDLE_TIME: without sleeping first
+  int left = 0;
+  bool first = true;
   int interrupted = 0;
   for (int polls = 48;;) {
     flushRing();
@@ -165,6 +167,11 @@ void Uv::poll(int timeout) {
     if (count < 0) CHECK(error == EINTR || error == EINVAL);
     CHECK(count != 0 || left != -1);  // uv__io_poll: unlimited timeout should
                                       // only return with events or signal
+    if (count <= 0 && first && timeout != 0) {
+      first = false;
+      left = timeout;
+      continue;
+    }
     if (count == 0) return;
     if (count > 0) {
       dispatch(count);
