@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bundled to core.cjs: everything but the preload.
 import type { Cluster } from 'node:cluster';
-import { setMarker, snapshotEnvironment } from './config/environment';
+import { initialEnvironment, setMarker, snapshotEnvironment } from './config/environment';
 import { DEFAULT_SETTINGS, parseSettings, type Settings } from './config/settings';
 import { FallbackOrigin } from './fallback/origin';
 import { FallbackTree } from './fallback/tree';
@@ -142,7 +142,7 @@ export function startSeam(
   backlog: { asked: number; named: unknown },
 ): number | undefined {
   const { addon } = loadAddon();
-  const { settings } = parseSettings(snapshotEnvironment());
+  const { settings } = parseSettings(initialEnvironment());
   if (!addon || !settings) return undefined;
   if (attachSeam(addon, settings) === undefined && own) addon.seamOwn(fd);
   return backlogFor(backlog.asked, backlog.named, settings);

@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "message.h"
 #include "napi_help.h"
+#include "seam/loop.h"
 
 namespace fastsocket {
 
@@ -84,6 +85,8 @@ int sendMessage(int sock, Buffer<char>& text, const Buffer<int>& fds) {
     item->cmsg_len = CMSG_LEN(bytes);
     memcpy(CMSG_DATA(item), fds.data(), bytes);
   }
+  seam::Loop* loop = seam::currentLoop();
+  if (loop != nullptr && header.msg_control != nullptr) seam::sharing(*loop, header);
   ssize_t sent = 0;
   do {
     sent = sendmsg(sock, &header, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -170,6 +170,17 @@ napi_value jsKeepSyn(napi_env env, napi_callback_info info) {
   return number(env, detachFilter(fd));
 }
 
+// A child also has its listener's TCP_NODELAY, which the seam sets for connections that ask for it: this one has not
+// been asked yet.
+void clearNoDelay(int fd) {
+  int on = 0;
+  socklen_t length = sizeof on;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length) < 0 || on == 0) return;
+  on = 0;
+  // where it cannot be taken back the connection is only quicker than it asked for
+  static_cast<void>(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
+}
+
 int acceptOne(int fd) {
   for (;;) {
     Fd child(accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -182,6 +193,7 @@ int acceptOne(int fd) {
     // it costs a few instructions a packet and drops none, for every packet of a connection has ACK: no reason to lose
     // a client.
     detachFilter(child.get());
+    clearNoDelay(child.get());
     return child.release();
   }
 }

@@ -59,7 +59,8 @@ test('FASTSOCKET_WORKERS: auto, a number, a percentage', () => {
 test('FASTSOCKET_SEAM: everything, nothing, or a list', () => {
   assert.deepEqual(settingsOf({}).seam, SEAM_PIECES);
   assert.deepEqual(settingsOf({ FASTSOCKET_SEAM: 'On' }).seam, SEAM_PIECES);
-  assert.deepEqual(settingsOf({ FASTSOCKET_SEAM: 'off' }).seam, []);
+  for (const word of ['off', '0', 'False', 'no'])
+    assert.deepEqual(settingsOf({ FASTSOCKET_SEAM: word }).seam, []);
   assert.deepEqual(settingsOf({ FASTSOCKET_SEAM: 'read, batch' }).seam, ['batch', 'read']);
   assert.equal(settingsOf({}).deferAccept, false);
   assert.equal(settingsOf({ FASTSOCKET_DEFER_ACCEPT: 'yes' }).deferAccept, true);
@@ -116,7 +117,7 @@ const BAD: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['FASTSOCKET_STEER', ['rss', 'off', '1'], /auto, cpu or hash/],
   [
     'FASTSOCKET_SEAM',
-    ['yes', 'batch,all', 'batch,'],
+    ['maybe', 'batch,all', 'batch,'],
     /on, off, or a list of batch, nodelay, read, fds, backlog/,
   ],
   ['FASTSOCKET_DEFER_ACCEPT', ['1s', 'auto'], /on, 1, true, yes, off, 0, false or no/],

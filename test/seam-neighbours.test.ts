@@ -102,6 +102,20 @@ for (const [when, env, first] of [
   });
 }
 
+test('FASTSOCKET_SEAM=off holds for threads with an environment of their own', async (t) => {
+  for (const [seam, type] of [
+    ['off', 'number'],
+    ['on', 'object'],
+  ] as const) {
+    const app = await start(t, 'thread', true, { FASTSOCKET_SEAM: seam, ADDON: addonPath() });
+    const [, found] = await until(
+      () => /seam in the thread: (\w+)/.exec(app.stdout),
+      'a listener in the thread',
+    );
+    assert.equal(found, type, seam);
+  }
+});
+
 test("an app that has put a clock of its own in the place of Node's", async (t) => {
   const app = await start(t, 'clock', true);
   assert.ok(!/^fastsocket: /m.test(app.stderr), app.stderr);

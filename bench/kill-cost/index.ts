@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a kill -9 costs: connections that a saturated server has accepted and whose request it has not read are lost with
+// What a kill -9 costs beside the request that is being answered: connections that a saturated server has accepted and whose request it has not read are lost with
 // it, whoever else could serve them. Counted by stopping the server (SIGSTOP) at moments of no pattern and looking at the
 // kernel's table, against the bound of the batch.
 import { execFileSync } from 'node:child_process';
@@ -64,7 +64,9 @@ async function measure(
   );
   try {
     await sleep(WARM_MS);
-    return await sample(place, server, samples);
+    const found = await sample(place, server, samples);
+    if (client.exitCode !== null) throw new Error('the client ended before the last look: fewer samples');
+    return found;
   } finally {
     killGroup(client);
     await server.stop();

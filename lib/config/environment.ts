@@ -11,7 +11,23 @@ export function switchedOff(): boolean {
 
 /** FASTSOCKET_SEAM is not off; what exactly it asks for is read when a server listens. */
 export function seamAsked(): boolean {
-  return !/^\s*off\s*$/i.test(process.env['FASTSOCKET_SEAM'] ?? '');
+  return !/^\s*(off|0|false|no)\s*$/i.test(process.env['FASTSOCKET_SEAM'] ?? '');
+}
+
+/**
+ * The environment that this process was started with: a worker thread may have been given another one, and an app may
+ * have emptied its own. proc(5), /proc/pid/environ; what it is now where that cannot be read.
+ */
+export function initialEnvironment(): Record<string, string> {
+  try {
+    const { readFileSync } = require('node:fs') as typeof import('node:fs');
+    const pairs = readFileSync('/proc/self/environ', 'utf8').split('\0').filter(Boolean);
+    return Object.fromEntries(
+      pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
+    );
+  } catch {
+    return snapshotEnvironment();
+  }
 }
 
 /** The marker that descendants of the tree carry (FASTSOCKET_CORE): the core's number in a worker. */

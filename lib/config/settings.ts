@@ -111,8 +111,8 @@ function parseSwitch(env: Environment, name: string, byDefault: boolean): boolea
 function parseSeam(env: Environment): readonly SeamPiece[] {
   const value = given(env, 'FASTSOCKET_SEAM');
   const lower = value?.toLowerCase() ?? 'on';
-  if (lower === 'on') return SEAM_PIECES;
-  if (lower === 'off') return [];
+  if (/^(on|1|true|yes)$/.test(lower)) return SEAM_PIECES;
+  if (/^(off|0|false|no)$/.test(lower)) return [];
   const names = lower.split(',').map((name) => name.trim());
   const pieces = SEAM_PIECES.filter((piece) => names.includes(piece));
   if (pieces.length === new Set(names).size) return pieces;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { SEAM_PIECES, type SeamPiece, type Settings } from '../config/settings';
+import { readText } from '../cpu/read';
 import { debug, debugging } from '../log';
 import type { Addon } from '../native/addon';
 
@@ -18,6 +19,7 @@ const LOOK_MS = 100;
 
 /** The bits that native/seam knows for these settings. */
 export function seamBits({ seam, deferAccept }: Pick<Settings, 'seam' | 'deferAccept'>): number {
+  if (seam.length === 0) return 0;
   return seam.reduce((bits, piece) => bits | BITS[piece], deferAccept ? DEFER_ACCEPT : 0);
 }
 
@@ -44,14 +46,23 @@ export function attachSeam(
   addon: Addon,
   settings: Pick<Settings, 'seam' | 'deferAccept'>,
 ): string | undefined {
-  const reason = attach(addon, seamBits(settings));
+  const reason =
+    settings.seam.length === 0 ? 'FASTSOCKET_SEAM=off' : attach(addon, withoutMigration(seamBits(settings)));
   if (reason === undefined) explainLater(addon);
   else debug('the seam is off: %s', reason);
   return reason;
 }
 
+/**
+ * With net.ipv4.tcp_migrate_req (5.14, Documentation/networking/ip-sysctl.rst) a connection that another listener has made
+ * comes into a queue: what it has inherited is not known.
+ */
+function withoutMigration(bits: number): number {
+  return readText('/proc/sys/net/ipv4/tcp_migrate_req')?.trim() === '1' ? bits & ~BITS.nodelay : bits;
+}
+
 function attach(addon: Addon, bits: number): string | undefined {
-  if (bits === 0) return 'FASTSOCKET_SEAM=off';
+  if (bits === 0) return 'nothing that it does is asked for';
   for (const name of ['electron', 'nw'])
     if (name in process.versions) return `the event loop is that of ${name}`;
   const result = addon.seamAttach(bits, BATCH, TURN_US);

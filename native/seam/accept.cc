@@ -24,13 +24,28 @@ bool timeIsUp(const Loop& loop, const Listener& listener) {
 // What accept(2) says when a limit is reached: of the process, of the system, of memory.
 bool isShortage(int error) { return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS; }
 
+// Of more than that in one turn most are closed: libuv has shed load (uv__emfile_trick).
+void dropClosed(Loop& loop) {
+  int kept = 0;
+  for (int i = 0; i < loop.freshCount; i++) {
+    const Handle* handle = Handles::at(loop.fresh[i].fd);
+    if (handle->has(kFresh)) loop.fresh[kept++] = loop.fresh[i];
+  }
+  loop.freshCount = kept;
+}
+
 void remember(Loop& loop, Listener& listener, int fd) {
   Handle* handle = Handles::at(fd);
   if (handle == nullptr) return;
   *handle = {};
   handle->kind = Kind::kAccepted;
   inherit(loop, listener, fd, *handle);
-  if (loop.freshCount == kMostFresh) return;
+  if (loop.freshCount == kMostFresh) dropClosed(loop);
+  if (loop.freshCount == kMostFresh) {
+    endInheritance(loop, {fd, listener.fd}, *handle);
+    handle->clear(kKnown | kNoDelay);
+    return;
+  }
   handle->set(kFresh);
   loop.fresh[loop.freshCount++] = {fd, listener.fd};
 }

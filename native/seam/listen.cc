@@ -35,8 +35,8 @@ int listenOn(Loop& loop, int fd, int backlog) {
   Listener* listener = loop.listenerOf(fd);
   if (listener != nullptr) {
     listener->noDelay = hasNoDelay(fd);
-    // a duplicate of a socket whose children inherited it in another process may have some in its queue from before
-    if (listener->noDelay) listener->unsure = mostUnsure(fd);
+    // a duplicate of a socket whose children inherited it in another process may have others in its queue
+    if (listener->noDelay || queueLength(fd) > 0) listener->unsure = mostUnsure(fd);
   }
   if ((loop.pieces & kDeferAccept) != 0)
     g_libc.setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &kDeferSeconds, sizeof kDeferSeconds);

@@ -33,6 +33,7 @@ void Loop::addListener(int fd, bool own) {
   // the number was another listener's, which somebody has closed or replaced behind our back
   for (int i = listenerCount - 1; i >= 0; i--) {
     if (listeners[i].fd != fd) continue;
+    arm(*this, listeners[i], true);
     if (listeners[i].disarmed) disarmedCount--;
     moveLast(i);
   }

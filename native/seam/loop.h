@@ -124,10 +124,10 @@ struct Loop {
   // It comes back by itself for what is held back: libuv sleeps in epoll_pwait. Who embeds it sleeps elsewhere, on its
   // epoll descriptor (uv_backend_fd), and sees only what is registered.
   bool sleeps = false;
-  // It has slept at least once.
+  // It has, not long ago: it comes back for a listener that is to be armed again.
   bool slept = false;
-  // The last call did not sleep, and there was nothing.
-  bool idle = false;
+  // So many calls in a row did not sleep, and there was nothing.
+  int idle = 0;
 
   Listener listeners[kMostListeners] = {};
   int listenerCount = 0;
@@ -172,6 +172,8 @@ void inherit(Loop& loop, Listener& listener, int fd, Handle& handle);
 int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length);
 // How many of the next children of a listener may have been made before its TCP_NODELAY is what it is now.
 int mostUnsure(int fd);
+// How many connections wait to be accepted; many where that is not known.
+int queueLength(int fd);
 void endInheritance(Loop& loop, const Fresh& fresh, Handle& handle);
 int listenOn(Loop& loop, int fd, int backlog);
 long enterRing(Loop& loop, int ring, unsigned submit, unsigned complete, unsigned flags, long argument, long size);

@@ -19,16 +19,6 @@ constexpr int kRacing = 128;
 // An app that wants it for some connections and not for others: the listener stays without.
 constexpr int kMostFlips = 8;
 
-// A child is a copy of its listener from the end of its handshake on, not from accept() on (net/ipv4/tcp_minisocks.c,
-// tcp_check_req): those in the queue have what the listener had.
-int queueLength(int fd) {
-  tcp_info state = {};
-  socklen_t length = sizeof state;
-  // of a listening socket this field is the accept queue (net/ipv4/tcp.c, tcp_get_info)
-  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) < 0) return kUnknownQueue;
-  return static_cast<int>(state.tcpi_unacked);
-}
-
 int setNoDelay(int fd, bool on) {
   const int value = on ? 1 : 0;
   return g_libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, sizeof value);
@@ -55,7 +45,24 @@ Listener* listenerOfFresh(Loop& loop, int fd) {
   return nullptr;
 }
 
+// A kernel whose children do not inherit it.
+void dropInheritance(Loop& loop) {
+  loop.pieces &= ~static_cast<unsigned>(kInheritNoDelay);
+  for (int i = 0; i < loop.listenerCount; i++)
+    if (loop.listeners[i].own) shareListener(loop.listeners[i]);
+}
+
 }  // namespace
+
+// A child is a copy of its listener from the end of its handshake on, not from accept() on (net/ipv4/tcp_minisocks.c,
+// tcp_check_req): those in the queue have what the listener had.
+int queueLength(int fd) {
+  tcp_info state = {};
+  socklen_t length = sizeof state;
+  // of a listening socket this field is the accept queue (net/ipv4/tcp.c, tcp_get_info)
+  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) < 0) return kUnknownQueue;
+  return static_cast<int>(state.tcpi_unacked);
+}
 
 int mostUnsure(int fd) { return queueLength(fd) + kRacing; }
 
@@ -72,9 +79,7 @@ void inherit(Loop& loop, Listener& listener, int fd, Handle& handle) {
     if (has < 0) return;
     on = has == 1;
     if (--listener.unsure == 0 && on != listener.noDelay) {
-      // a kernel whose children do not inherit it
-      loop.pieces &= ~static_cast<unsigned>(kInheritNoDelay);
-      if (!listener.given) flip(listener, false);
+      dropInheritance(loop);
       return;
     }
   }
@@ -112,7 +117,7 @@ int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t
   else
     handle->clear(kNoDelay);
   Listener* listener = on ? listenerOfFresh(*loop, fd) : nullptr;
-  if (listener != nullptr) flip(*listener, true);
+  if (listener != nullptr && listener->own) flip(*listener, true);
   return result;
 }
 

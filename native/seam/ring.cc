@@ -63,11 +63,12 @@ bool takeOver(Loop& loop, int fd) {
   auto* head = reinterpret_cast<uint32_t*>(rings.at(params.sq_off.head));
   auto* tail = reinterpret_cast<uint32_t*>(rings.at(params.sq_off.tail));
   const uint32_t mask = *reinterpret_cast<uint32_t*>(rings.at(params.sq_off.ring_mask));
-  if (mask != kEntries - 1) return false;
   auto* list = static_cast<io_uring_sqe*>(entries.address);
+  if (mask >= kEntries) return refuse(loop);
   // another loop of this thread (spawnSync): its requests name another epoll descriptor
   const io_uring_sqe& first = list[*head & mask];
   if (first.opcode != IORING_OP_EPOLL_CTL || first.fd != loop.epoll) return false;
+  if (mask != kEntries - 1) return refuse(loop);
   loop.ring = {fd, head, tail, mask, list, {rings.address, entries.address}, {rings.length, entries.length}};
   rings.keep();
   entries.keep();

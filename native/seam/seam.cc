@@ -72,10 +72,12 @@ napi_value jsAttach(napi_env env, napi_callback_info info) {
   const int batch = args.integer(1);
   const int turnMicros = args.integer(2);
   if (!args.ok()) return nullptr;
-  if (seam::currentLoop() != nullptr) return number(env, 0);
   uv_loop_t* own = nullptr;
   if (napi_get_uv_event_loop(env, &own) != napi_ok) return number(env, -ENODEV);
   const char* name = "";
+  const Loop* known = seam::currentLoop();
+  if (known != nullptr && known->epoll == uv_backend_fd(own)) return number(env, 0);
+  if (known != nullptr) return text(env, "another event loop of this thread has it", name);
   const char* reason = replaceOnce(&name);
   if (reason != nullptr) return text(env, reason, name);
   auto* loop = static_cast<Loop*>(calloc(1, sizeof(Loop)));
@@ -102,6 +104,9 @@ napi_value jsOwn(napi_env env, napi_callback_info info) {
   if (!args.ok()) return nullptr;
   seam::Handle* handle = seam::Handles::at(fd);
   if (handle == nullptr) return number(env, -EBADF);
+  // it listens already, for another server: what is known of it stays
+  Loop* loop = seam::currentLoop();
+  if (loop != nullptr && loop->listenerOf(fd) != nullptr) return number(env, 0);
   *handle = {};
   handle->kind = seam::Kind::kOwn;
   return number(env, 0);

@@ -14,6 +14,7 @@ namespace {
 constexpr int kRoom = 256;
 constexpr uint64_t kMs = 1'000'000;
 constexpr uint64_t kAskEvery = 64;
+constexpr int kAwake = 16;
 static_assert(kMostHeld < kRoom, "all that is held back is offered at once");
 
 void endTurn(Loop& loop) {
@@ -114,10 +115,14 @@ int repeatListeners(Loop& loop, epoll_event* events, int count, int most) {
 // libuv asks with a timeout of 0 first, and then for as long as it may sleep (UV_METRICS_IDLE_TIME, which Node sets).
 // It does not sleep after a call that found nothing where somebody else does it, or where it has other things to do.
 void noteSleep(Loop& loop, int timeout) {
-  if (timeout != 0)
+  if (timeout != 0) {
     loop.sleeps = loop.slept = true;
-  else if (loop.idle)
-    loop.sleeps = false;
+    loop.idle = 0;
+    return;
+  }
+  if (loop.idle > 0) loop.sleeps = false;
+  // an app that has something for setImmediate sleeps again before long
+  if (loop.idle >= kAwake) loop.slept = false;
 }
 
 // Whether it sleeps here is not known of a loop that has always had something to do. It is asked: told that there is
@@ -164,7 +169,10 @@ int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t*
     return g_libc.epoll_pwait(loop.epoll, events, most, timeout, mask);
   }
   const int count = asksSleep(loop, timeout) ? 0 : collect(loop, events, most, timeout, mask);
-  loop.idle = timeout == 0 && count == 0;
+  if (count == 0 && timeout == 0)
+    loop.idle++;
+  else
+    loop.idle = 0;
   return count;
 }
 

@@ -7,14 +7,8 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { root } from './app';
 
-const COMMON = ['-std=c++17', '-g', '-O1', '-Wall', '-Wextra', '-Werror'];
 const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
-
-interface Options {
-  compiler?: string;
-  flags?: string[];
-  link?: string[];
-}
+const FLAGS = ['-std=c++17', '-g', '-O1', '-Wall', '-Wextra', '-Werror', ...SANITIZERS];
 
 async function run(command: string, words: string[]): Promise<void> {
   const child = spawn(command, words, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
@@ -28,13 +22,13 @@ async function run(command: string, words: string[]): Promise<void> {
 
 const changed = (file: string): number => (existsSync(file) ? statSync(file).mtimeMs : 0);
 
-/** A C++ program with the sanitizers (or `flags` instead), compiled where a source or header is newer. */
+/** The C++ program that these sources make, with the sanitizers; compiled where a source or header is newer. */
 export async function program(
   name: string,
   sources: readonly string[],
-  { compiler = 'g++', flags = SANITIZERS, link = [] }: Options = {},
+  link: string[] = [],
 ): Promise<string> {
-  const folder = join(root, 'build', 'native', `${name}.o`);
+  const folder = join(root, 'build', 'native', 'objects');
   const binary = join(root, 'build', 'native', name);
   mkdirSync(folder, { recursive: true });
   const headers = [...new Set(sources.map((source) => dirname(join(root, source))))].flatMap((place) =>
@@ -50,18 +44,11 @@ export async function program(
   });
   const compileNext = async (): Promise<void> => {
     for (let source = old.shift(); source; source = old.shift())
-      await run(compiler, [
-        ...COMMON,
-        ...flags,
-        '-c',
-        source,
-        '-o',
-        objects[sources.indexOf(source)] as string,
-      ]);
+      await run('g++', [...FLAGS, '-c', source, '-o', objects[sources.indexOf(source)] as string]);
   };
   await Promise.all(Array.from({ length: availableParallelism() }, compileNext));
   const made = changed(binary);
   if (objects.some((object) => changed(object) > made))
-    await run(compiler, [...flags, ...objects, ...link, '-o', binary]);
+    await run('g++', [...SANITIZERS, ...objects, ...link, '-o', binary]);
   return binary;
 }

@@ -116,9 +116,9 @@ void App::listenSomehow() {
 
 void App::arrive(int most) {
   for (auto& [fd, stream] : streams) {
-    if (!stream.server) continue;
+    if (!stream.server || chance(50)) continue;
     File& file = *g_kernel.at(fd);
-    for (int n = upTo(most); n > 0 && chance(50); n--, came++) file.queue.push_back({chance(70), file.noDelay});
+    for (int n = upTo(most); n > 0; n--, came++) file.queue.push_back({chance(70), file.noDelay});
   }
 }
 
