@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { addonPath } from './support/addon';
 import { type App, answering, fixture, freePort, request, startApp, until } from './support/app';
 import { noLookInto } from './support/descriptors';
+import { Namespace, whyNoNamespaces } from './support/netns';
 import { noDelayOf } from './support/no-delay';
 
 const HOST = '127.0.0.1';
@@ -114,6 +115,20 @@ test('FASTSOCKET_SEAM=off holds for threads with an environment of their own', a
     );
     assert.equal(found, type, seam);
   }
+});
+
+test('where the kernel moves connections between listeners nothing is taken for inherited', {
+  skip: whyNoNamespaces(),
+}, async (t) => {
+  const namespace = new Namespace(t, 'migrate');
+  namespace.sysctl('net.ipv4.tcp_migrate_req', 1);
+  const app = startApp(fixture('seam-app.js'), {
+    port: 8080,
+    prefix: namespace.prefix,
+    env: { FASTSOCKET_WORKERS: '1', FASTSOCKET_SEAM: 'on' },
+  });
+  t.after(() => app.stop());
+  await app.said(/seam: batch, read, fds/);
 });
 
 test("an app that has put a clock of its own in the place of Node's", async (t) => {
