@@ -19,12 +19,6 @@ bool isTcp(int fd) {
   return g_libc.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
 }
 
-bool hasNoDelay(int fd) {
-  int on = 0;
-  socklen_t length = sizeof on;
-  return g_libc.getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length) == 0 && on != 0;
-}
-
 }  // namespace
 
 int listenOn(Loop& loop, int fd, int backlog) {
@@ -34,7 +28,7 @@ int listenOn(Loop& loop, int fd, int backlog) {
   if (loop.listenerOf(fd) == nullptr) loop.addListener(fd, handle->kind == Kind::kOwn);
   Listener* listener = loop.listenerOf(fd);
   if (listener != nullptr) {
-    listener->noDelay = hasNoDelay(fd);
+    listener->noDelay = noDelayOf(fd) == 1;
     // a duplicate of a socket whose children inherited it in another process may have others in its queue
     if (listener->noDelay || queueLength(fd) > 0) listener->unsure = mostUnsure(fd);
   }

@@ -31,14 +31,6 @@ void flip(Listener& listener, bool on) {
   listener.unsure = mostUnsure(listener.fd);
 }
 
-// -1 where it cannot be told.
-int noDelayOf(int fd) {
-  int on = 0;
-  socklen_t length = sizeof on;
-  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length) < 0) return -1;
-  return on != 0 ? 1 : 0;
-}
-
 Listener* listenerOfFresh(Loop& loop, int fd) {
   for (int i = loop.freshCount - 1; i >= 0; i--)
     if (loop.fresh[i].fd == fd) return loop.listenerOf(loop.fresh[i].listener);
@@ -62,6 +54,13 @@ int queueLength(int fd) {
   // of a listening socket this field is the accept queue (net/ipv4/tcp.c, tcp_get_info)
   if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) < 0) return kUnknownQueue;
   return static_cast<int>(state.tcpi_unacked);
+}
+
+int noDelayOf(int fd) {
+  int on = 0;
+  socklen_t length = sizeof on;
+  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length) < 0) return -1;
+  return on != 0 ? 1 : 0;
 }
 
 int mostUnsure(int fd) { return queueLength(fd) + kRacing; }
