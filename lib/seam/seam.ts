@@ -31,11 +31,14 @@ function explain(addon: Addon): void {
   debug('seam: %s', names.join(', '));
 }
 
-/** Says in the debug log whether the loop comes through the seam, once it has turned: an app that blocks turns late. */
+/**
+ * Says in the debug log whether the loop comes through the seam, once it has turned: an app that blocks turns late. A
+ * second timer, for between two the loop polls; an unref'd immediate would wait for the next event.
+ */
 function explainLater(addon: Addon): void {
   if (!debugging()) return;
   try {
-    setTimeout(() => setImmediate(() => explain(addon)).unref(), LOOK_MS).unref();
+    setTimeout(() => setTimeout(() => explain(addon), 1).unref(), LOOK_MS).unref();
   } catch {
     // the app's clock, not Node's
   }

@@ -116,7 +116,11 @@ export class App {
 
   /** Waits until `pattern` stands in stderr (NODE_DEBUG=fastsocket lines, or the app's own). */
   said(pattern: RegExp, ms?: number): Promise<RegExpExecArray> {
-    return until(() => pattern.exec(this.err), `${pattern} in stderr:\n${this.err}`, ms);
+    return until(
+      () => pattern.exec(this.err),
+      () => `${pattern} in stderr:\n${this.err}`,
+      ms,
+    );
   }
 
   async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<Ended> {
