@@ -6,19 +6,26 @@ import { constants } from 'node:os';
 import { describe, type TestContext, test } from 'node:test';
 import { encode, generate } from '../lib/steering/program';
 import { testAddon } from './support/addon';
-import { freePort } from './support/app';
+import { freePort, until } from './support/app';
+import { noLookInto } from './support/descriptors';
+import { noDelayOf } from './support/no-delay';
 
 const addon = testAddon();
 const { EAGAIN, EINVAL, ENOENT, ENOTSOCK, EBADF } = constants.errno;
 
-/** Descriptor of a listening server; Node closes it. */
-async function listening(t: TestContext, host = '127.0.0.1'): Promise<{ fd: number; port: number }> {
+interface Handle {
+  fd: number;
+  setNoDelay(on: boolean): number;
+}
+
+/** A listening server; Node closes it. */
+async function listening(t: TestContext, host = '127.0.0.1'): Promise<{ handle: Handle; port: number }> {
   const server: Server = createServer({ pauseOnConnect: true });
   t.after(() => server.close());
   server.listen(0, host);
   await once(server, 'listening');
-  const { _handle } = server as unknown as { _handle: { fd: number } };
-  return { fd: _handle.fd, port: (server.address() as { port: number }).port };
+  const { _handle: handle } = server as unknown as { _handle: Handle };
+  return { handle, port: (server.address() as { port: number }).port };
 }
 
 interface Group {
@@ -28,14 +35,14 @@ interface Group {
 
 /** A group of `size` sockets that only the addon knows: socket 0 is a sibling too, so that Node accepts nothing. */
 async function group(t: TestContext, size: number, host = '127.0.0.1'): Promise<Group> {
-  const first = await listening(t, host);
+  const { handle: first, port } = await listening(t, host);
   assert.equal(addon.reusePort(first.fd), 0);
   const sockets = Array.from({ length: size }, () => addon.sibling(first.fd, 64));
   for (const socket of sockets) assert.ok(socket >= 0, `sibling: ${socket}`);
   t.after(() => sockets.forEach((socket) => void addon.close(socket)));
   // Node's own leaves the group: only the siblings are left, at 0, 1, ...
   addon.shutdownRead(first.fd);
-  return { port: first.port, sockets };
+  return { port, sockets };
 }
 
 const only = (index: number) =>
@@ -175,6 +182,18 @@ describe('listener groups', () => {
     assert.equal(addon.keepSyn(socket), 0, 'twice is no error');
     await once(late, 'connect');
     assert.equal(acceptAll(socket), 1);
+  });
+
+  test('a connection that it accepts has no TCP_NODELAY that nobody has asked for', {
+    skip: noLookInto,
+  }, async (t) => {
+    const { handle, port } = await listening(t);
+    await until(() => addon.pollDelete(handle.fd) === 0, 'Node to accept nothing');
+    handle.setNoDelay(true);
+    await dial(t, port, 1);
+    const child = addon.accept(handle.fd);
+    t.after(() => addon.close(child));
+    assert.deepEqual(noDelayOf(process.pid, [handle.fd, child]), [true, false]);
   });
 
   test('the CPU of a connection', async (t) => {

@@ -5,28 +5,17 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type App, fixture, freePort, startApp, until } from './support/app';
+import { type App, until } from './support/app';
 import { exited } from './support/ending';
+import { startOneProcess } from './support/one-process';
 
 const HOST = '127.0.0.1';
 const HTTP = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
 
 type Report = Record<string, number & Record<string, number>>;
 
-async function start(t: TestContext, mode: string, hook: boolean, env: Record<string, string> = {}) {
-  const port = await freePort(HOST);
-  const app = startApp(fixture('seam-fidelity.js'), {
-    port,
-    hook,
-    env: { MODE: mode, FASTSOCKET_WORKERS: '1', FASTSOCKET_SEAM: 'on', ...env },
-  });
-  t.after(() => app.stop());
-  await until(
-    () => app.stdout.includes('listening'),
-    () => `a listener:\n${app.stderr}`,
-  );
-  return app;
-}
+const start = (t: TestContext, mode: string, hook: boolean, env: Record<string, string> = {}) =>
+  startOneProcess(t, 'seam-fidelity.js', { mode, hook, env });
 
 async function reportOf(app: App, hook: boolean): Promise<Report> {
   if (hook) await app.said(/seam: batch, nodelay, read/);

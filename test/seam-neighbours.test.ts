@@ -14,25 +14,13 @@ import { type App, answering, fixture, freePort, request, startApp, until } from
 import { noLookInto } from './support/descriptors';
 import { Namespace, whyNoNamespaces } from './support/netns';
 import { noDelayOf } from './support/no-delay';
+import { startOneProcess } from './support/one-process';
 
 const HOST = '127.0.0.1';
 const noStrace = spawnSync('strace', ['-V']).status === 0 ? false : 'there is no strace';
 
-async function start(t: TestContext, mode: string, hook: boolean, env = {}, prefix: string[] = []) {
-  const port = await freePort(HOST);
-  const app = startApp(fixture('seam-neighbours.js'), {
-    port,
-    hook,
-    prefix,
-    env: { MODE: mode, FASTSOCKET_WORKERS: '1', FASTSOCKET_SEAM: 'on', ...env },
-  });
-  t.after(() => app.stop());
-  await until(
-    () => app.stdout.includes('listening'),
-    () => `a listener:\n${app.stderr}`,
-  );
-  return app;
-}
+const start = (t: TestContext, mode: string, hook: boolean, env: Record<string, string> = {}) =>
+  startOneProcess(t, 'seam-neighbours.js', { mode, hook, env });
 
 interface Told {
   pid: number;

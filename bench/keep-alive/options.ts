@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseArgs } from 'node:util';
-import { clientsOf, pairsOf, secondsOf, wordsOf } from '../lib/arguments';
+import { wordsOf } from '../lib/arguments';
+import { type Rounds, roundsOf, roundsOptions } from '../lib/rounds';
 
 const WORKLOADS = ['http', 'websocket'] as const;
 export type Workload = (typeof WORKLOADS)[number];
 const CLIENTS = ['autocannon', 'wrk'] as const;
 
-export interface Options {
-  /** Node binaries. */
-  nodes: string[];
+export interface Options extends Rounds {
   workload: Workload[];
   /** Of the HTTP requests. */
   client: (typeof CLIENTS)[number];
-  clients: number[];
-  pairs: number;
-  seconds: number;
-  json: string | undefined;
 }
 
 export const USAGE = `npm run bench:keep-alive -- [options]
@@ -32,22 +27,14 @@ export function readOptions(argv: string[]): Options {
   const { values } = parseArgs({
     args: argv,
     options: {
-      node: { type: 'string', default: process.execPath },
+      ...roundsOptions({ clients: '64', pairs: '20' }),
       workload: { type: 'string', default: 'http,websocket' },
       client: { type: 'string', default: 'autocannon' },
-      clients: { type: 'string', default: '64' },
-      pairs: { type: 'string', default: '20' },
-      seconds: { type: 'string', default: '2' },
-      json: { type: 'string' },
     },
   });
   return {
-    nodes: values.node.split(','),
+    ...roundsOf(values),
     workload: wordsOf('workload', values.workload, WORKLOADS),
     client: wordsOf('client', values.client, CLIENTS)[0] as Options['client'],
-    clients: clientsOf(values.clients),
-    pairs: pairsOf(values.pairs),
-    seconds: secondsOf(values.seconds),
-    json: values.json,
   };
 }

@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseArgs } from 'node:util';
-import { clientsOf, pairsOf, secondsOf, wordsOf } from '../lib/arguments';
+import { wordsOf } from '../lib/arguments';
+import { type Rounds, roundsOf, roundsOptions } from '../lib/rounds';
 
 const CLIENTS = ['fin', 'wrk', 'autocannon'] as const;
 export type ClientName = (typeof CLIENTS)[number];
 
-export interface Options {
-  /** Node binaries. */
-  nodes: string[];
+export interface Options extends Rounds {
   client: ClientName[];
-  clients: number[];
-  pairs: number;
-  seconds: number;
   /** Each piece of the seam off in turn. */
   ablation: boolean;
   nginx: boolean;
   latency: boolean;
-  json: string | undefined;
 }
 
 export const USAGE = `npm run bench:short -- [options]
@@ -36,26 +31,18 @@ export function readOptions(argv: string[]): Options {
   const { values } = parseArgs({
     args: argv,
     options: {
-      node: { type: 'string', default: process.execPath },
+      ...roundsOptions({ clients: '64,512', pairs: '10' }),
       client: { type: 'string', default: 'fin,wrk' },
-      clients: { type: 'string', default: '64,512' },
-      pairs: { type: 'string', default: '10' },
-      seconds: { type: 'string', default: '2' },
       ablation: { type: 'boolean', default: false },
       nginx: { type: 'boolean', default: false },
       latency: { type: 'boolean', default: false },
-      json: { type: 'string' },
     },
   });
   return {
-    nodes: values.node.split(','),
+    ...roundsOf(values),
     client: wordsOf('client', values.client, CLIENTS),
-    clients: clientsOf(values.clients),
-    pairs: pairsOf(values.pairs),
-    seconds: secondsOf(values.seconds),
     ablation: values.ablation,
     nginx: values.nginx,
     latency: values.latency,
-    json: values.json,
   };
 }
