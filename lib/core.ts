@@ -13,13 +13,14 @@ import { Origin } from './origin/origin';
 import { Tree } from './origin/tree';
 import type { Preload } from './preload';
 import { backlogFor } from './seam/backlog';
+import { portShare } from './seam/port-share';
 import { attachSeam } from './seam/seam';
 import { OriginSignals } from './signals/origin-signals';
 import type { State } from './state';
 import { Worker } from './worker/worker';
 
 /** core/index/workers/origin's pid/fd: how the origin marks a worker that it starts. */
-const WORKER_MARK = /^(\d+|none)\/\d+\/(\d+)\/\d+\/(\d+)$/;
+const WORKER_MARK = /^(\d+|none)\/(\d+)\/(\d+)\/\d+\/(\d+)$/;
 /** The same where there is no addon, and so no control socket. */
 const FALLBACK_MARK = /^(\d+|none)\/\d+\/(\d+)\/\d+\/ipc$/;
 
@@ -77,7 +78,7 @@ export function startWorker(state: State, mark: string): boolean {
   if (FALLBACK_MARK.test(mark)) return startFallbackWorker(state, mark);
   const match = WORKER_MARK.exec(mark);
   if (!match) return false;
-  const [, core, count, fd] = match as unknown as [string, string, string, string];
+  const [, core, index, count, fd] = match as unknown as [string, string, string, string, string];
   const { addon } = loadAddon();
   const control = Number(fd);
   const origin = addon?.peerPid(control) ?? -1;
@@ -102,6 +103,7 @@ export function startWorker(state: State, mark: string): boolean {
     core: wanted,
     pinned,
     settings,
+    ports: portShare(Number(count), Number(index)),
   }).install();
   state.role = 'worker';
   state.active = true;
@@ -146,6 +148,14 @@ export function startSeam(
   if (!addon || !settings) return undefined;
   if (attachSeam(addon, settings) === undefined && own) addon.seamOwn(fd);
   return backlogFor(backlog.asked, backlog.named, settings);
+}
+
+/** This process, or this thread, is about to make its first connection. */
+export function startConnects(): void {
+  const { addon, reason } = loadAddon();
+  const { settings } = parseSettings(initialEnvironment());
+  if (!addon) return debug('source ports are the kernel\'s: %s', reason);
+  if (settings) attachSeam(addon, settings);
 }
 
 /** In a thread of a pinned worker: threads inherit the mask of the thread that starts them. */

@@ -2,10 +2,11 @@
 // All that runs in a program that never listens. The rest of the hook is core.cjs, loaded when the first listen() on a
 // fixed port binds, or at once in a worker.
 import { type Birth, rememberBirth } from './birth';
-import { marker, seamAsked, snapshotEnvironment, switchedOff, underTestRunner } from './config/environment';
+import { connectAsked, marker, seamAsked, snapshotEnvironment, switchedOff, underTestRunner } from './config/environment';
 import type { BindArguments } from './group/key';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
 import {
+  beforeFirstConnect,
   builtinLoaded,
   hookTcp,
   isBoundHere,
@@ -45,6 +46,8 @@ export interface Core {
   /** Returns false where the marker is not to be believed. */
   startWorker(state: State, mark: string): boolean;
   restoreThread(): void;
+  /** Puts the seam under this thread's loop, which is about to connect. */
+  startConnects(): void;
   /** Puts the seam under this thread's loop, which is about to listen. */
   startSeam(fd: number, own: boolean, backlog: { asked: number; named: unknown }): number | undefined;
 }
@@ -103,10 +106,23 @@ function startDescendant(mark: string): string {
 function startSeamAlone(): void {
   if (!seamAsked()) return;
   try {
-    hookTcp(loadTcp(), { bind: (_handle, _bind, native) => native(), listen: listenOverSeam(new WeakMap()) });
+    const tcp = loadTcp();
+    hookTcp(tcp, { bind: (_handle, _bind, native) => native(), listen: listenOverSeam(new WeakMap()) });
+    connectOverSeam(tcp);
   } catch (error) {
     debug('the seam is off: %s', (error as Error).message);
   }
+}
+
+function connectOverSeam(tcp: TcpBinding): void {
+  if (!connectAsked()) return;
+  beforeFirstConnect(tcp, () => {
+    try {
+      core().startConnects();
+    } catch (error) {
+      debug('source ports are the kernel\'s: %s', (error as Error).message);
+    }
+  });
 }
 
 /** @param calls what the app has asked for, where that is known */
@@ -157,6 +173,7 @@ function startOrigin(state: State): string | undefined {
     if (port > 0) preload.asked.set(port, options);
   });
   hookTcp(tcp, preload.hooks);
+  connectOverSeam(tcp);
   relaySignals(preload);
   state.role = 'origin';
   return undefined;

@@ -5,11 +5,11 @@
 
 NAPI_MODULE_INIT() {
   using namespace fastsocket;
-  napi_value version = number(env, 3);
+  napi_value version = number(env, 4);
   if (version == nullptr || napi_set_named_property(env, exports, "version", version) != napi_ok) return nullptr;
   const bool complete = exportSockets(env, exports) && exportLoop(env, exports) && exportControl(env, exports) &&
                         exportWatch(env, exports) && exportAffinity(env, exports) && exportReport(env, exports) &&
                         exportGuard(env, exports) && exportWait(env, exports) && exportOffspring(env, exports) &&
-                        exportSeam(env, exports);
+                        exportSeam(env, exports) && exportSeamStats(env, exports);
   return complete ? exports : nullptr;
 }

@@ -2,6 +2,8 @@
 // Which CPUs a thread may run on. sched_setaffinity(2): a mask belongs to a thread, a new thread and a forked process
 // inherit the mask of their maker. Only the event loop is to be pinned, so everything it makes gets the original mask
 // back.
+#include "affinity.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -169,6 +171,10 @@ napi_value jsCurrentCpu(napi_env env, napi_callback_info info) {
 }
 
 }  // namespace
+
+void unpinThisThread() {
+  if (isPinned()) (void)unpinThread(0);
+}
 
 bool exportAffinity(napi_env env, napi_value exports) {
   static const Export kTable[] = {

@@ -67,5 +67,6 @@ bool exportGuard(napi_env env, napi_value exports);
 bool exportWait(napi_env env, napi_value exports);
 bool exportOffspring(napi_env env, napi_value exports);
 bool exportSeam(napi_env env, napi_value exports);
+bool exportSeamStats(napi_env env, napi_value exports);
 
 }  // namespace fastsocket

@@ -14,6 +14,11 @@ export function seamAsked(): boolean {
   return !/^\s*(off|0|false|no)\s*$/i.test(process.env['FASTSOCKET_SEAM'] ?? '');
 }
 
+/** The same of FASTSOCKET_CONNECT. */
+export function connectAsked(): boolean {
+  return seamAsked() && !/^\s*(off|0|false|no)\s*$/i.test(process.env['FASTSOCKET_CONNECT'] ?? '');
+}
+
 /**
  * The environment that this process was started with: a worker thread may have been given another one, and an app may
  * have emptied its own. proc(5), /proc/pid/environ; what it is now where that cannot be read.

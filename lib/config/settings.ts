@@ -16,6 +16,9 @@ export type PinSetting =
 
 export type SteerSetting = 'auto' | 'cpu' | 'hash';
 
+/** Source ports of connect(): chosen in the seam, or by the kernel. */
+export type ConnectSetting = 'auto' | 'off';
+
 /** Batches; TCP_NODELAY by inheritance; the first read before registration; running out of descriptors; a longer queue. */
 export const SEAM_PIECES = ['batch', 'nodelay', 'read', 'fds', 'backlog'] as const;
 export type SeamPiece = (typeof SEAM_PIECES)[number];
@@ -34,6 +37,7 @@ export interface Settings {
   readonly seam: readonly SeamPiece[];
   /** Connections are accepted when the client has said something (TCP_DEFER_ACCEPT). */
   readonly deferAccept: boolean;
+  readonly connect: ConnectSetting;
 }
 
 /** A bad value is one line in `error`; `warnings` are one line each and stop nothing. */
@@ -52,6 +56,7 @@ export const DEFAULT_SETTINGS: Settings = Object.freeze({
   exitWaitMs: 10_000,
   seam: SEAM_PIECES,
   deferAccept: false,
+  connect: 'auto',
 } as const);
 
 export const MAX_WORKERS = 1024;
@@ -64,6 +69,7 @@ const SETTING_NAMES = [
   'FASTSOCKET_EXIT_WAIT_MS',
   'FASTSOCKET_SEAM',
   'FASTSOCKET_DEFER_ACCEPT',
+  'FASTSOCKET_CONNECT',
 ] as const;
 
 /**
@@ -169,6 +175,14 @@ function parseSteer(env: Environment): SteerSetting {
   throw bad('FASTSOCKET_STEER', value as string, 'auto, cpu or hash');
 }
 
+function parseConnect(env: Environment): ConnectSetting {
+  const value = given(env, 'FASTSOCKET_CONNECT');
+  const lower = value?.toLowerCase() ?? 'auto';
+  if (/^(auto|on|1|true|yes)$/.test(lower)) return 'auto';
+  if (/^(off|0|false|no)$/.test(lower)) return 'off';
+  throw bad('FASTSOCKET_CONNECT', value as string, 'auto or off');
+}
+
 function parseExitWait(env: Environment): number {
   const value = given(env, 'FASTSOCKET_EXIT_WAIT_MS');
   if (value === undefined) return DEFAULT_SETTINGS.exitWaitMs;
@@ -207,6 +221,7 @@ export function parseSettings(env: Environment): ParsedSettings {
       exitWaitMs: parseExitWait(env),
       seam: parseSeam(env),
       deferAccept: parseSwitch(env, 'FASTSOCKET_DEFER_ACCEPT', false),
+      connect: parseConnect(env),
     };
     return { settings, warnings: unknownNames(env) };
   } catch (error) {

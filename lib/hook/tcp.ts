@@ -2,7 +2,7 @@
 // Below net.js: the TCP handle. Part of the preload.
 import type { Server } from 'node:net';
 import type { BindArguments } from '../group/key';
-import { replace } from './replace';
+import { beforeNext, replace } from './replace';
 
 /** The part of tcp_wrap's TCP handle that we use (src/tcp_wrap.cc, src/stream_base.cc). */
 export interface TcpHandle {
@@ -11,6 +11,8 @@ export interface TcpHandle {
   bind(address: string, port: number, flags?: number): number;
   bind6(address: string, port: number, flags?: number): number;
   listen(backlog: number): number;
+  connect(...args: never[]): number;
+  connect6(...args: never[]): number;
   open(fd: number): number;
   close(callback?: () => void): void;
   getsockname(out: { address?: string; port?: number }): number;
@@ -115,6 +117,17 @@ export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
         return hooks.listen(this, backlog, (n) => Reflect.apply(original, this, [n]) as number);
       },
   );
+}
+
+/** Calls `start` once, before the first connection that this thread makes (lib/net.js, internalConnect). */
+export function beforeFirstConnect(binding: TcpBinding, start: () => void): void {
+  let begun = false;
+  for (const name of ['connect', 'connect6'] as const)
+    beforeNext(binding.TCP.prototype, name, () => {
+      if (begun) return;
+      begun = true;
+      start();
+    });
 }
 
 /** What `server.listen(options)` was asked for, before anything has been set up. */

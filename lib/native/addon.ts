@@ -7,6 +7,26 @@ export interface ControlMessage {
   fds: number[];
 }
 
+/** native/seam/destinations.h, Destination. Counts, since the destination is known. */
+export interface DestinationState {
+  address: string;
+  port: number;
+  /** The address that the app has named; 0.0.0.0 or :: where the kernel chooses. */
+  localAddress: string;
+  /** Ports of connections that are open, and ports that nobody tries now: TIME_WAIT, or somebody else's. */
+  taken: number;
+  resting: number;
+  /** Connections whose port was chosen here, and by the kernel. */
+  chosen: number;
+  kernels: number;
+  /** Ports that were tried and were somebody else's; how often the kernel was asked which those are. */
+  misses: number;
+  surveys: number;
+  /** Connections whose packets were looked at when they ended, and those of them that came to this worker's CPU. */
+  looked: number;
+  local: number;
+}
+
 export interface Addon {
   /** Raised when a function is added or changes its meaning: the loader refuses another version. */
   version: number;
@@ -47,6 +67,13 @@ export interface Addon {
   seamOwn(fd: number): number;
   /** Counters of this thread's seam, -ESRCH where there is none. */
   seamStats(): Record<string, number> | number;
+  /**
+   * Ports that this thread's connect() takes first, one bit each (65,536, the first in the lowest bit of the first byte),
+   * and the CPU that it is pinned to, or -1. -ESRCH: the seam does not choose ports here; -EINVAL: not that many bits.
+   */
+  sharePorts(mask: Uint8Array, core: number): number;
+  /** Where this thread's connections go to, as far as their ports are chosen by the seam. */
+  destinations(): DestinationState[];
   setCloseOnExec(fd: number): number;
   isCloseOnExec(fd: number): number;
   /** CPU on which the last packet of this connection was processed (SO_INCOMING_CPU). */
@@ -114,7 +141,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 3;
+const VERSION = 4;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -3,10 +3,12 @@ import { SEAM_PIECES, type SeamPiece, type Settings } from '../config/settings';
 import { readText } from '../cpu/read';
 import { debug, debugging } from '../log';
 import type { Addon } from '../native/addon';
+import { logDestinations } from './destinations-log';
 
 /** native/seam/loop.h, enum Piece. */
 const BITS: Readonly<Record<SeamPiece, number>> = { batch: 1, nodelay: 2, read: 4, fds: 8, backlog: 0 };
 const DEFER_ACCEPT = 16;
+const CONNECT = 32;
 
 /**
  * Connections that one event of a listener may stand for. 2, 4, 8, 16 and 32 cost the same CPU per connection; what is
@@ -17,18 +19,33 @@ const BATCH = 4;
 const TURN_US = 2_000;
 const LOOK_MS = 100;
 
+type SeamSettings = Pick<Settings, 'seam' | 'deferAccept' | 'connect'>;
+
+/** errno(3) */
+const ENOENT = 2;
+const ENOPROTOOPT = 92;
+
+function whyKernelsPorts(errno: number): string {
+  if (errno === ENOENT) return 'net.ipv4.ip_local_port_range cannot be read';
+  if (errno === ENOPROTOOPT) return 'this kernel has no IP_LOCAL_PORT_RANGE (Linux 6.3)';
+  return `IP_LOCAL_PORT_RANGE fails with errno ${errno}`;
+}
+
 /** The bits that native/seam knows for these settings. */
-export function seamBits({ seam, deferAccept }: Pick<Settings, 'seam' | 'deferAccept'>): number {
+export function seamBits({ seam, deferAccept, connect }: SeamSettings): number {
   if (seam.length === 0) return 0;
-  return seam.reduce((bits, piece) => bits | BITS[piece], deferAccept ? DEFER_ACCEPT : 0);
+  const others = (deferAccept ? DEFER_ACCEPT : 0) | (connect === 'off' ? 0 : CONNECT);
+  return seam.reduce((bits, piece) => bits | BITS[piece], others);
 }
 
 function explain(addon: Addon): void {
   const stats = addon.seamStats();
-  const { pieces = 0 } = typeof stats === 'number' ? {} : stats;
+  const { pieces = 0, connect = -1 } = typeof stats === 'number' ? {} : stats;
   if (pieces === 0) return debug('the seam is off: the event loop does not come through it');
-  const names = SEAM_PIECES.filter((piece) => (pieces & BITS[piece]) !== 0);
+  const names: string[] = SEAM_PIECES.filter((piece) => (pieces & BITS[piece]) !== 0);
+  if (connect === 0) names.push('connect');
   debug('seam: %s', names.join(', '));
+  if (connect > 0) debug('source ports are the kernel\'s: %s', whyKernelsPorts(connect));
 }
 
 /**
@@ -44,15 +61,17 @@ function explainLater(addon: Addon): void {
   }
 }
 
-/** Puts the seam under this thread's event loop, before it listens. Returns why there is none. */
+/** Puts the seam under this thread's event loop, before it listens or connects. Returns why there is none. */
 export function attachSeam(
   addon: Addon,
-  settings: Pick<Settings, 'seam' | 'deferAccept'>,
+  settings: SeamSettings,
 ): string | undefined {
   const reason =
     settings.seam.length === 0 ? 'FASTSOCKET_SEAM=off' : attach(addon, withoutMigration(seamBits(settings)));
-  if (reason === undefined) explainLater(addon);
-  else debug('the seam is off: %s', reason);
+  if (reason === undefined) {
+    explainLater(addon);
+    if (settings.connect !== 'off') logDestinations(addon);
+  } else debug('the seam is off: %s', reason);
   return reason;
 }
 

@@ -34,6 +34,8 @@ export interface WorkerOptions {
   /** The event loop is pinned now. */
   pinned(core: number): void;
   settings: Settings;
+  /** Source ports that its connections take first; see Addon.sharePorts(). */
+  ports: Uint8Array;
 }
 
 type SendFunction =
@@ -82,13 +84,14 @@ export class Worker {
   }
 
   install(): void {
-    const { addon, control, tcp, settings } = this.options;
+    const { addon, control, tcp, settings, ports } = this.options;
     addon.setCloseOnExec(control);
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     this.inherited.read();
     installWorkerSignals(addon, control);
     attachSeam(addon, settings);
+    addon.sharePorts(ports, -1);
     hookGetServer((server, query, _callback, alone) => this.takeListen(server, query, alone));
     hookTcp(tcp, {
       bind: (handle, bind, native) => this.bind(handle, bind, native),
@@ -226,6 +229,7 @@ export class Worker {
     this.pinTried = true;
     if (!pinEventLoop(addon, core)) return;
     this.core = core;
+    addon.sharePorts(this.options.ports, core);
     pinned(core);
   }
 

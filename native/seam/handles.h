@@ -13,11 +13,15 @@ enum class Kind : uint8_t {
   kOwn,
   kListener,
   kAccepted,
+  // A TCP socket of libuv's, not yet bound or connected.
+  kStream,
+  // Connected from a port that is booked (connects.h).
+  kConnected,
 };
 
 // Every flag but kRegistered holds for the turn of the accept, or until the first read: a number that has become
 // another file behind our back (closed by a native addon) is not taken for the old one.
-enum Flag : uint8_t {
+enum Flag : uint16_t {
   // Accepted in this turn of the loop.
   kFresh = 1,
   // TCP_NODELAY is set, inherited or by the app.
@@ -32,21 +36,36 @@ enum Flag : uint8_t {
   kKnown = 32,
   // What it has of TCP_NODELAY is the app's will, said of the listener.
   kGiven = 64,
+  // kOwn: bound to an address, and the kernel has not chosen a port yet.
+  kPortless = 128,
+  // kConnected: a FIN of ours has been sent, and the peer's had not come before it.
+  kEnded = 256,
+  kEndedFirst = 512,
+  // It is to be closed with a RST (socket(7), SO_LINGER with a time of 0).
+  kAborts = 1024,
 };
 
 struct Handle {
   Kind kind;
-  uint8_t flags;
-  // kListener: its loop, and its index there.
+  // kListener, kConnected: its loop.
   uint8_t loop;
-  uint8_t listener;
+  uint16_t flags;
+  union {
+    // kListener: its index in the loop.
+    uint8_t listener;
+    // kConnected: the number of its destination there.
+    uint16_t destination;
+  };
+  // kConnected: its own port.
+  uint16_t port;
 
-  [[nodiscard]] bool has(uint8_t some) const { return (flags & some) != 0; }
-  void set(uint8_t some) { flags = static_cast<uint8_t>(flags | some); }
-  void clear(uint8_t some) { flags = static_cast<uint8_t>(flags & ~some); }
+  [[nodiscard]] bool has(uint16_t some) const { return (flags & some) != 0; }
+  void set(uint16_t some) { flags = static_cast<uint16_t>(flags | some); }
+  void clear(uint16_t some) { flags = static_cast<uint16_t>(flags & ~some); }
 };
+static_assert(sizeof(Handle) == 8, "one word for each descriptor");
 
-// One array for the process, as large as RLIMIT_NOFILE may become, at most 2^20 handles (4 MiB of addresses); pages
+// One array for the process, as large as RLIMIT_NOFILE may become, at most 2^20 handles (8 MiB of addresses); pages
 // come when they are written. Each loop touches the handles of its own descriptors only.
 class Handles {
  public:

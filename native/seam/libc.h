@@ -20,6 +20,9 @@ struct Libc {
   int (*socket)(int, int, int);
   ssize_t (*sendmsg)(int, const msghdr*, int);
   ssize_t (*read)(int, void*, size_t);
+  int (*connect)(int, const sockaddr*, socklen_t);
+  int (*shutdown)(int, int);
+  int (*getsockname)(int, sockaddr*, socklen_t*);
   // Never replaced.
   int (*getsockopt)(int, int, int, void*, socklen_t*);
   long (*syscall)(long, long, long, long, long, long, long);
@@ -30,5 +33,7 @@ extern Libc g_libc;
 
 // CLOCK_MONOTONIC in nanoseconds; the tests have their own.
 uint64_t nowNs();
+// The same in milliseconds, of which only differences count.
+inline uint32_t nowMs() { return static_cast<uint32_t>(nowNs() / 1'000'000); }
 
 }  // namespace fastsocket::seam

@@ -3,8 +3,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "connects.h"
 #include "libc.h"
-#include "loop.h"
 
 namespace fastsocket::seam {
 
@@ -22,8 +22,9 @@ bool isTcp(int fd) {
 }  // namespace
 
 int listenOn(Loop& loop, int fd, int backlog) {
-  const int result = g_libc.listen(fd, backlog);
   Handle* handle = Handles::at(fd);
+  if (handle != nullptr && handle->has(kPortless)) bindNow(*handle, fd);
+  const int result = g_libc.listen(fd, backlog);
   if (result < 0 || handle == nullptr || !isTcp(fd)) return result;
   if (loop.listenerOf(fd) == nullptr) loop.addListener(fd, handle->kind == Kind::kOwn);
   Listener* listener = loop.listenerOf(fd);
@@ -42,9 +43,10 @@ void closing(Loop* loop, int fd) {
     if (fd == loop->ring.fd) dropRing(*loop);
     if (fd == loop->epoll) loop->epoll = -1;
   }
-  const Handle* handle = Handles::at(fd);
+  Handle* handle = Handles::at(fd);
   if (handle == nullptr) return;
   if (loop != nullptr) {
+    if (handle->kind == Kind::kConnected) disconnecting(*loop, *handle, fd);
     if (handle->kind == Kind::kListener) loop->removeListener(fd);
     if (handle->has(kHeld)) loop->dropHeld(fd);
     // there is room again

@@ -19,7 +19,11 @@ enum Piece : unsigned {
   kNextTurnRead = 4,
   kOutOfFds = 8,
   kDeferAccept = 16,
+  // connect() takes its port from connects.h.
+  kConnect = 32,
 };
+
+struct Connects;
 
 constexpr int kMostListeners = 64;
 constexpr int kMostFresh = 1024;
@@ -144,6 +148,8 @@ struct Loop {
   uint64_t turnSince = 0;
   Ring ring = {};
   Counters counters = {};
+  // With kConnect: nullptr where there is none.
+  Connects* connects = nullptr;
 
   [[nodiscard]] bool uses(unsigned piece) const { return seen && (pieces & piece) != 0; }
   Listener* listenerOf(int fd);

@@ -87,7 +87,19 @@ void inherit(Loop& loop, Listener& listener, int fd, Handle& handle) {
   if (listener.given) handle.set(kGiven);
 }
 
+// socket(7), SO_LINGER with a time of 0: the next close() resets (libuv's uv_tcp_close_reset).
+void noteLinger(int fd, const void* value) {
+  Handle* handle = Handles::known(fd);
+  if (handle == nullptr || handle->kind != Kind::kConnected) return;
+  const auto* asked = static_cast<const linger*>(value);
+  if (asked->l_onoff != 0 && asked->l_linger == 0)
+    handle->set(kAborts);
+  else
+    handle->clear(kAborts);
+}
+
 int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length) {
+  if (level == SOL_SOCKET && name == SO_LINGER && length == sizeof(linger)) noteLinger(fd, value);
   Handle* handle = nullptr;
   if (level == IPPROTO_TCP && name == TCP_NODELAY && length == sizeof(int)) handle = Handles::at(fd);
   // a listener's counts before the loop's first turn, too

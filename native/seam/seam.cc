@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "../affinity.h"
 #include "../napi_help.h"
+#include "connects.h"
 #include "libc.h"
-#include "loop.h"
 #include "old_glibc.h"
 #include "wrappers.h"
 
@@ -28,6 +29,7 @@ void endThread(void* data) {
   auto* loop = static_cast<Loop*>(data);
   seam::setCurrentLoop(nullptr);
   seam::dropRing(*loop);
+  seam::Connects::destroy(loop->connects);
   free(loop);
 }
 
@@ -35,6 +37,7 @@ const char* replaceAll(const char** about) {
   if (seam::Handles::map() < 0) return "no memory for the handle cache";
   if (pthread_key_create(&g_threadEnd, endThread) != 0) return "no thread key is free";
   seam::g_libc.getsockopt = getsockopt;
+  seam::Survey::threadBegins = unpinThisThread;
   const char* reason =
       seam::replace(reinterpret_cast<const void*>(&uv_run), seam::wrappers(), seam::kWrapperCount, about);
   if (reason != nullptr) pthread_key_delete(g_threadEnd);
@@ -88,8 +91,10 @@ napi_value jsAttach(napi_env env, napi_callback_info info) {
   loop->limits.batch = batch < 1 ? 1 : batch > seam::kMostBatch ? seam::kMostBatch : batch;
   loop->limits.turnNs = static_cast<uint64_t>(turnMicros) * 1000;
   loop->ring.fd = -1;
+  if ((loop->pieces & seam::kConnect) != 0) loop->connects = seam::Connects::make();
   if (pthread_setspecific(g_threadEnd, loop) != 0 || napi_add_env_cleanup_hook(env, endEnvironment, loop) != napi_ok) {
     pthread_setspecific(g_threadEnd, nullptr);
+    seam::Connects::destroy(loop->connects);
     free(loop);
     return number(env, -ENOMEM);
   }
@@ -112,58 +117,12 @@ napi_value jsOwn(napi_env env, napi_callback_info info) {
   return number(env, 0);
 }
 
-bool put(napi_env env, napi_value object, const char* name, double value) {
-  napi_value number = nullptr;
-  return napi_create_double(env, value, &number) == napi_ok &&
-         napi_set_named_property(env, object, name, number) == napi_ok;
-}
-
-napi_value jsStats(napi_env env, napi_callback_info info) {
-  Args args(env, info);
-  if (!args.ok()) return nullptr;
-  const Loop* loop = seam::currentLoop();
-  if (loop == nullptr) return number(env, -ESRCH);
-  napi_value object = nullptr;
-  if (napi_create_object(env, &object) != napi_ok) return nullptr;
-  int batch = 0;
-  for (int i = 0; i < loop->listenerCount; i++)
-    if (loop->listeners[i].batch > batch) batch = loop->listeners[i].batch;
-  const seam::Counters& c = loop->counters;
-  const struct {
-    const char* name;
-    uint64_t value;
-  } list[] = {
-      {"pieces", loop->seen ? loop->pieces : 0},
-      {"listeners", static_cast<uint64_t>(loop->listenerCount)},
-      {"known", static_cast<uint64_t>(seam::Handles::count())},
-      {"held", static_cast<uint64_t>(loop->heldCount)},
-      {"disarmed", static_cast<uint64_t>(loop->disarmedCount)},
-      {"batch", static_cast<uint64_t>(batch)},
-      {"turns", c.turns},
-      {"accepted", c.accepted},
-      {"empty", c.empty},
-      {"outOfTime", c.outOfTime},
-      {"inherited", c.inherited},
-      {"notInherited", c.notInherited},
-      {"firstReads", c.firstReads},
-      {"registeredLate", c.registeredLate},
-      {"neverRegistered", c.neverRegistered},
-      {"outOfFds", c.outOfFds},
-      {"rearmed", c.rearmed},
-      {"rings", c.rings},
-  };
-  for (const auto& entry : list)
-    if (!put(env, object, entry.name, static_cast<double>(entry.value))) return nullptr;
-  return object;
-}
-
 }  // namespace
 
 bool exportSeam(napi_env env, napi_value exports) {
   static const Export kTable[] = {
       {"seamAttach", jsAttach},
       {"seamOwn", jsOwn},
-      {"seamStats", jsStats},
   };
   return defineAll(env, exports, kTable);
 }

@@ -3,8 +3,8 @@
 // alone.
 #include <string.h>
 
+#include "connects.h"
 #include "libc.h"
-#include "loop.h"
 
 namespace fastsocket::seam {
 
@@ -19,7 +19,12 @@ void share(Loop& loop, int fd) {
     listener->own = false;
     listener->batch = 1;
     shareListener(*listener);
-  } else if (handle->kind == Kind::kOwn) {
+  } else if (handle->kind == Kind::kOwn || handle->kind == Kind::kStream) {
+    if (handle->has(kPortless)) bindNow(*handle, fd);
+    Handles::forget(fd);
+  } else if (handle->kind == Kind::kConnected) {
+    // it stays open when we close it
+    lost(loop, *handle);
     Handles::forget(fd);
   } else if (handle->has(kFresh)) {
     // before the other one asks for something that the end of our turn would take back

@@ -5,12 +5,20 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "connects.h"
 #include "libc.h"
 #include "loop.h"
 
 namespace fastsocket::seam {
 
 namespace {
+
+// The number is another file's, and nobody saw its last one closed.
+void forget(Loop* loop, int fd) {
+  const Handle* handle = Handles::known(fd);
+  if (loop != nullptr && handle != nullptr && handle->kind == Kind::kConnected) lost(*loop, *handle);
+  Handles::forget(fd);
+}
 
 int epollPwait(int epoll, epoll_event* events, int most, int timeout, const sigset_t* mask) {
   Loop* loop = currentLoop();
@@ -29,7 +37,7 @@ int accept4Here(int fd, sockaddr* address, socklen_t* length, int flags) {
   Listener* listener = loop == nullptr ? nullptr : loop->listenerOf(fd);
   if (listener != nullptr && loop->seen) return accept(*loop, *listener, address, length, flags);
   const int accepted = g_libc.accept4(fd, address, length, flags);
-  if (accepted >= 0) Handles::forget(accepted);
+  if (accepted >= 0) forget(loop, accepted);
   return accepted;
 }
 
@@ -38,10 +46,10 @@ int setsockoptHere(int fd, int level, int name, const void* value, socklen_t len
 }
 
 int bindHere(int fd, const sockaddr* address, socklen_t length) {
-  const int result = g_libc.bind(fd, address, length);
-  Handle* handle = result < 0 || currentLoop() == nullptr ? nullptr : Handles::at(fd);
-  if (handle != nullptr && handle->kind == Kind::kUnknown) handle->kind = Kind::kOwn;
-  return result;
+  Loop* loop = currentLoop();
+  Handle* handle = loop == nullptr ? nullptr : Handles::at(fd);
+  if (handle == nullptr) return g_libc.bind(fd, address, length);
+  return bindOn(*loop, *handle, fd, address, length);
 }
 
 int listenHere(int fd, int backlog) {
@@ -49,11 +57,43 @@ int listenHere(int fd, int backlog) {
   return loop == nullptr ? g_libc.listen(fd, backlog) : listenOn(*loop, fd, backlog);
 }
 
+// As libuv makes them (src/unix/core.c, uv__socket); c-ares, which shares the slots, names a protocol or no flags.
+bool isStream(int domain, int type, int protocol) {
+  return (domain == AF_INET || domain == AF_INET6) && type == (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC) &&
+         protocol == 0;
+}
+
 // A new socket has nothing of whoever had its number before.
 int socketHere(int domain, int type, int protocol) {
   const int fd = g_libc.socket(domain, type, protocol);
-  if (fd >= 0) Handles::forget(fd);
+  if (fd < 0) return fd;
+  Loop* loop = currentLoop();
+  forget(loop, fd);
+  Handle* handle = Handles::at(fd);
+  if (handle != nullptr && loop != nullptr && loop->connects != nullptr && isStream(domain, type, protocol))
+    handle->kind = Kind::kStream;
   return fd;
+}
+
+int connectHere(int fd, const sockaddr* address, socklen_t length) {
+  Loop* loop = currentLoop();
+  Handle* handle = loop == nullptr || loop->connects == nullptr ? nullptr : Handles::known(fd);
+  if (handle == nullptr || (handle->kind != Kind::kStream && !handle->has(kPortless)))
+    return g_libc.connect(fd, address, length);
+  return connectFrom(*loop, *handle, fd, address, length);
+}
+
+int shutdownHere(int fd, int how) {
+  Loop* loop = currentLoop();
+  Handle* handle = loop == nullptr ? nullptr : Handles::known(fd);
+  if (handle != nullptr && handle->kind == Kind::kConnected && how != SHUT_RD) ending(*loop, *handle, fd);
+  return g_libc.shutdown(fd, how);
+}
+
+int getsocknameHere(int fd, sockaddr* address, socklen_t* length) {
+  Handle* handle = currentLoop() == nullptr ? nullptr : Handles::known(fd);
+  if (handle != nullptr && handle->has(kPortless)) bindNow(*handle, fd);
+  return g_libc.getsockname(fd, address, length);
 }
 
 ssize_t sendmsgHere(int fd, const msghdr* message, int flags) {
@@ -108,6 +148,9 @@ const Replacement* wrappers() {
       slot("socket", socketHere, &g_libc.socket),
       slot("sendmsg", sendmsgHere, &g_libc.sendmsg),
       slot("read", readHere, &g_libc.read),
+      slot("connect", connectHere, &g_libc.connect),
+      slot("shutdown", shutdownHere, &g_libc.shutdown),
+      slot("getsockname", getsocknameHere, &g_libc.getsockname),
       slot("syscall", syscallHere, &g_libc.syscall),
       // last: nothing is done before it has been called
       slot("epoll_pwait", epollPwait, &g_libc.epoll_pwait),

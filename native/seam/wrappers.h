@@ -6,7 +6,7 @@
 
 namespace fastsocket::seam {
 
-constexpr int kWrapperCount = 10;
+constexpr int kWrapperCount = 13;
 
 // Names, wrappers, and where the original goes (g_libc).
 const Replacement* wrappers();

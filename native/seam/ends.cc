@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// The end of a connection: whether its port can be used again towards the same destination, and when.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "connects.h"
+#include "libc.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+// include/net/tcp.h, TCP_TIMEWAIT_LEN: not to be changed.
+constexpr uint32_t kTimeWaitMs = 60'000;
+// From when on connect() may take a port in TIME_WAIT where it may at all (net/ipv4/tcp_ipv4.c, tcp_twsk_unique: a
+// later second; since 6.14 tcp_tw_reuse_delay, 1,000 ms by default).
+constexpr uint32_t kReusedMs = 1'000;
+constexpr uint32_t kMostAckMs = 1'000;
+
+bool stateOf(int fd, tcp_info* state) {
+  *state = {};
+  socklen_t length = sizeof *state;
+  return g_libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, state, &length) == 0;
+}
+
+uint32_t timeWaitOf(const Connects& connects, const Destination& destination) {
+  const int reuse = connects.local.timeWaitReuse;
+  return reuse == 1 || (reuse == 2 && destination.loopback) ? kReusedMs : kTimeWaitMs;
+}
+
+// Until the last ACK has come; on loopback it has when close() returns.
+uint32_t lastAckOf(const Destination& destination, const tcp_info& state) {
+  if (destination.loopback) return 0;
+  const uint32_t ms = 1 + state.tcpi_rtt / 500;
+  return ms < kMostAckMs ? ms : kMostAckMs;
+}
+
+// Where its packets came to. socket(7), SO_INCOMING_CPU.
+void look(const Connects& connects, Destination& destination, int fd) {
+  if (connects.core < 0 || destination.loopback) return;
+  int cpu = -1;
+  socklen_t length = sizeof cpu;
+  if (g_libc.getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, &length) < 0 || cpu < 0) return;
+  destination.looked++;
+  if (cpu == connects.core) destination.local++;
+}
+
+Destination* destinationOf(Loop& loop, const Handle& handle) {
+  if (loop.connects == nullptr || handle.loop != loop.id) return nullptr;
+  Destination* destination = loop.connects->destinations.at(handle.destination);
+  // a number of an ended loop's with the same id
+  return destination != nullptr && destination->ports.isUsed(handle.port) && destination->ports.taken() > 0
+             ? destination
+             : nullptr;
+}
+
+}  // namespace
+
+void ending(Loop& loop, Handle& handle, int fd) {
+  Destination* destination = destinationOf(loop, handle);
+  tcp_info state;
+  if (destination == nullptr || handle.has(kEnded) || !stateOf(fd, &state)) return;
+  if (state.tcpi_state != TCP_ESTABLISHED && state.tcpi_state != TCP_CLOSE_WAIT) return;
+  handle.set(kEnded);
+  if (state.tcpi_state == TCP_ESTABLISHED) handle.set(kEndedFirst);
+  look(*loop.connects, *destination, fd);
+}
+
+void disconnecting(Loop& loop, Handle& handle, int fd) {
+  Destination* destination = destinationOf(loop, handle);
+  if (destination == nullptr) return;
+  tcp_info state;
+  const bool known = stateOf(fd, &state);
+  const bool open = known && !handle.has(kEnded) && !handle.has(kAborts);
+  if (open) ending(loop, handle, fd);
+  uint32_t ms = 0;
+  if (handle.has(kEndedFirst) || !known)
+    ms = timeWaitOf(*loop.connects, *destination);
+  else if (handle.has(kEnded))
+    ms = lastAckOf(*destination, state);
+  // neither: it was refused, reset, is given up, or is to be reset
+  destination->ports.rest(handle.port, nowMs(), ms);
+}
+
+void lost(Loop& loop, const Handle& handle) {
+  Destination* destination = destinationOf(loop, handle);
+  if (destination != nullptr) destination->ports.rest(handle.port, nowMs(), kTimeWaitMs);
+}
+
+}  // namespace fastsocket::seam

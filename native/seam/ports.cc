@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ports.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+constexpr uint32_t kSoonMs = 1'000;
+constexpr size_t kFirstRing = 16;
+
+bool isPast(uint32_t now, uint32_t until) { return static_cast<int32_t>(now - until) >= 0; }
+
+}  // namespace
+
+bool Resting::grow() {
+  Buffer<Entry> larger(ring_.size() == 0 ? kFirstRing : ring_.size() * 2);
+  if (!larger.valid()) return false;
+  for (size_t i = 0; i < count_; i++) larger[i] = ring_[(head_ + i) & (ring_.size() - 1)];
+  ring_ = static_cast<Buffer<Entry>&&>(larger);
+  head_ = 0;
+  return true;
+}
+
+bool Resting::push(uint16_t port, uint32_t until) {
+  if (count_ == ring_.size() && !grow()) return false;
+  ring_[(head_ + count_) & (ring_.size() - 1)] = {until, port};
+  count_++;
+  return true;
+}
+
+bool Resting::isDue(uint32_t now) const { return count_ > 0 && isPast(now, ring_[head_].until); }
+
+void Resting::pop() {
+  head_ = (head_ + 1) & (ring_.size() - 1);
+  count_--;
+}
+
+void Ports::refresh(uint32_t now) {
+  for (; soon_.isDue(now); soon_.pop()) used_.clear(soon_.first());
+  for (; late_.isDue(now); late_.pop()) used_.clear(late_.first());
+}
+
+uint16_t Ports::find(const PortMask& allowed, const PortMask& wanted, uint16_t start) const {
+  const int first = start / 64;
+  uint64_t mask = ~uint64_t{0} << (start % 64);
+  // the first word comes again at the end, for what lies before the start
+  for (int i = 0; i <= PortMask::kWords; i++) {
+    const int at = (first + i) & (PortMask::kWords - 1);
+    const uint64_t free = allowed.word(at) & wanted.word(at) & ~used_.word(at) & mask;
+    if (free != 0) return static_cast<uint16_t>(at * 64 + __builtin_ctzll(free));
+    mask = ~uint64_t{0};
+  }
+  return 0;
+}
+
+uint16_t Ports::oldest() {
+  Resting& queue = soon_.count() > 0 ? soon_ : late_;
+  const uint16_t port = queue.first();
+  if (port != 0) queue.pop();
+  return port;
+}
+
+void Ports::take(uint16_t port) {
+  used_.set(port);
+  taken_++;
+}
+
+void Ports::release(uint16_t port) {
+  used_.clear(port);
+  taken_--;
+}
+
+void Ports::rest(uint16_t port, uint32_t now, uint32_t ms) {
+  taken_--;
+  avoid(port, now, ms);
+}
+
+void Ports::avoid(uint16_t port, uint32_t now, uint32_t ms) {
+  Resting& queue = ms <= kSoonMs ? soon_ : late_;
+  if (ms > 0 && queue.push(port, now + ms))
+    used_.set(port);
+  else
+    used_.clear(port);
+}
+
+}  // namespace fastsocket::seam
