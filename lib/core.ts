@@ -3,6 +3,8 @@
 import type { Cluster } from 'node:cluster';
 import { initialEnvironment, setMarker, snapshotEnvironment } from './config/environment';
 import { DEFAULT_SETTINGS, parseSettings, type Settings } from './config/settings';
+import { listDestinations } from './connect/destinations';
+import { portShare } from './connect/port-share';
 import { FallbackOrigin } from './fallback/origin';
 import { FallbackTree } from './fallback/tree';
 import { FallbackWorker } from './fallback/worker';
@@ -13,7 +15,6 @@ import { Origin } from './origin/origin';
 import { Tree } from './origin/tree';
 import type { Preload } from './preload';
 import { backlogFor } from './seam/backlog';
-import { portShare } from './seam/port-share';
 import { attachSeam } from './seam/seam';
 import { OriginSignals } from './signals/origin-signals';
 import type { State } from './state';
@@ -108,6 +109,7 @@ export function startWorker(state: State, mark: string): boolean {
   state.role = 'worker';
   state.active = true;
   state.workers = () => Number(count);
+  state.destinations = destinations;
   return true;
 }
 
@@ -154,8 +156,14 @@ export function startSeam(
 export function startConnects(): void {
   const { addon, reason } = loadAddon();
   const { settings } = parseSettings(initialEnvironment());
-  if (!addon) return debug('source ports are the kernel\'s: %s', reason);
+  if (!addon) return debug("source ports are the kernel's: %s", reason);
   if (settings) attachSeam(addon, settings);
+}
+
+/** Where this thread's connections go to. */
+export function destinations(): readonly object[] {
+  const { addon } = loadAddon();
+  return addon ? listDestinations(addon) : [];
 }
 
 /** In a thread of a pinned worker: threads inherit the mask of the thread that starts them. */

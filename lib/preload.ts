@@ -2,7 +2,14 @@
 // All that runs in a program that never listens. The rest of the hook is core.cjs, loaded when the first listen() on a
 // fixed port binds, or at once in a worker.
 import { type Birth, rememberBirth } from './birth';
-import { connectAsked, marker, seamAsked, snapshotEnvironment, switchedOff, underTestRunner } from './config/environment';
+import {
+  connectAsked,
+  marker,
+  seamAsked,
+  snapshotEnvironment,
+  switchedOff,
+  underTestRunner,
+} from './config/environment';
 import type { BindArguments } from './group/key';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
 import {
@@ -48,6 +55,7 @@ export interface Core {
   restoreThread(): void;
   /** Puts the seam under this thread's loop, which is about to connect. */
   startConnects(): void;
+  destinations(): readonly object[];
   /** Puts the seam under this thread's loop, which is about to listen. */
   startSeam(fd: number, own: boolean, backlog: { asked: number; named: unknown }): number | undefined;
 }
@@ -82,9 +90,9 @@ function begin(state: State): string | undefined {
   if (switchedOff()) return 'FASTSOCKET=off';
   const mark = marker();
   if (mark !== undefined && STARTING.test(mark) && core().startWorker(state, mark)) return undefined;
-  if (mark !== undefined) return startDescendant(mark);
+  if (mark !== undefined) return startDescendant(state, mark);
   if (inThread()) {
-    startSeamAlone();
+    startSeamAlone(state);
     return 'a worker thread';
   }
   const why = programReason({
@@ -96,31 +104,32 @@ function begin(state: State): string | undefined {
 }
 
 /** A program that the tree has started, or a thread of a worker: it never multiplies. */
-function startDescendant(mark: string): string {
+function startDescendant(state: State, mark: string): string {
   if (PINNED.test(mark) && inThread()) core().restoreThread();
-  startSeamAlone();
+  startSeamAlone(state);
   return 'started by a program that fastsocket has multiplied already';
 }
 
 /** Where nothing is multiplied a server still gets the seam. */
-function startSeamAlone(): void {
+function startSeamAlone(state: State): void {
   if (!seamAsked()) return;
   try {
     const tcp = loadTcp();
     hookTcp(tcp, { bind: (_handle, _bind, native) => native(), listen: listenOverSeam(new WeakMap()) });
-    connectOverSeam(tcp);
+    connectOverSeam(state, tcp);
   } catch (error) {
     debug('the seam is off: %s', (error as Error).message);
   }
 }
 
-function connectOverSeam(tcp: TcpBinding): void {
+function connectOverSeam(state: State, tcp: TcpBinding): void {
   if (!connectAsked()) return;
   beforeFirstConnect(tcp, () => {
     try {
       core().startConnects();
+      state.destinations = core().destinations;
     } catch (error) {
-      debug('source ports are the kernel\'s: %s', (error as Error).message);
+      debug("source ports are the kernel's: %s", (error as Error).message);
     }
   });
 }
@@ -173,7 +182,7 @@ function startOrigin(state: State): string | undefined {
     if (port > 0) preload.asked.set(port, options);
   });
   hookTcp(tcp, preload.hooks);
-  connectOverSeam(tcp);
+  connectOverSeam(state, tcp);
   relaySignals(preload);
   state.role = 'origin';
   return undefined;

@@ -12,6 +12,8 @@ export interface State {
   workers: () => number;
   /** Why the app is not multiplied, or what had to be left out. */
   reason: string | undefined;
+  /** Where connections go to whose source ports are chosen here; lib/index.ts says what is told of each. */
+  destinations: () => readonly object[];
 }
 
 const KEY = Symbol.for('fastsocket.state');
@@ -28,7 +30,14 @@ export function currentState(): State | undefined {
  */
 export function claimState(): State | undefined {
   if (currentState()) return undefined;
-  const state: State = { role: 'none', active: false, core: undefined, workers: () => 0, reason: undefined };
+  const state: State = {
+    role: 'none',
+    active: false,
+    core: undefined,
+    workers: () => 0,
+    reason: undefined,
+    destinations: () => [],
+  };
   Object.defineProperty(process, KEY, {
     value: state,
     enumerable: false,

@@ -5,17 +5,25 @@
 export type AnyFunction = (this: unknown, ...args: never[]) => unknown;
 
 /** Calls `before` at the next call of target[name], which is the original again by then. */
-export function beforeNext<T extends object, K extends keyof T>(target: T, name: K, before: () => void): void {
+export function beforeNext<T extends object, K extends keyof T>(
+  target: T,
+  name: K,
+  before: () => void,
+): void {
   const descriptor = Object.getOwnPropertyDescriptor(target, name);
   const original = target[name] as AnyFunction;
-  replace(target, name, (() =>
-    function (this: unknown, ...args: never[]) {
-      // an app that has wrapped ours calls it again and again
-      const own = target[name] === put;
-      if (own && descriptor) Object.defineProperty(target, name, descriptor);
-      before();
-      return Reflect.apply(original, this, args);
-    }) as () => T[K]);
+  replace(
+    target,
+    name,
+    (() =>
+      function (this: unknown, ...args: never[]) {
+        // an app that has wrapped ours calls it again and again
+        const own = target[name] === put;
+        if (own && descriptor) Object.defineProperty(target, name, descriptor);
+        before();
+        return Reflect.apply(original, this, args);
+      }) as () => T[K],
+  );
   const put = target[name];
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { SEAM_PIECES, type SeamPiece, type Settings } from '../config/settings';
+import { logDestinations } from '../connect/log';
 import { readText } from '../cpu/read';
 import { debug, debugging } from '../log';
 import type { Addon } from '../native/addon';
-import { logDestinations } from './destinations-log';
 
 /** native/seam/loop.h, enum Piece. */
 const BITS: Readonly<Record<SeamPiece, number>> = { batch: 1, nodelay: 2, read: 4, fds: 8, backlog: 0 };
@@ -45,7 +45,7 @@ function explain(addon: Addon): void {
   const names: string[] = SEAM_PIECES.filter((piece) => (pieces & BITS[piece]) !== 0);
   if (connect === 0) names.push('connect');
   debug('seam: %s', names.join(', '));
-  if (connect > 0) debug('source ports are the kernel\'s: %s', whyKernelsPorts(connect));
+  if (connect > 0) debug("source ports are the kernel's: %s", whyKernelsPorts(connect));
 }
 
 /**
@@ -62,10 +62,7 @@ function explainLater(addon: Addon): void {
 }
 
 /** Puts the seam under this thread's event loop, before it listens or connects. Returns why there is none. */
-export function attachSeam(
-  addon: Addon,
-  settings: SeamSettings,
-): string | undefined {
+export function attachSeam(addon: Addon, settings: SeamSettings): string | undefined {
   const reason =
     settings.seam.length === 0 ? 'FASTSOCKET_SEAM=off' : attach(addon, withoutMigration(seamBits(settings)));
   if (reason === undefined) {
