@@ -73,6 +73,8 @@ export interface AppOptions {
   fds?: number[];
   cwd?: string;
   node?: string;
+  /** 'pipe': it has a standard input that the test writes to. */
+  stdin?: 'ignore' | 'pipe';
 }
 
 /** A fixture (or any script) running as a user would start it, in its own process. */
@@ -141,6 +143,7 @@ export function startApp(script: string, options: AppOptions & { port: number })
     fds = [],
     cwd,
     node = process.execPath,
+    stdin = 'ignore',
   } = options;
   const flags = options.hook === false ? [] : Array.isArray(options.hook) ? options.hook : ['-r', hook];
   const [command, ...words] = [...prefix, node, ...flags, ...execArgv, script, ...args];
@@ -155,7 +158,7 @@ export function startApp(script: string, options: AppOptions & { port: number })
       NODE_DEBUG: 'fastsocket',
       ...env,
     } as NodeJS.ProcessEnv,
-    stdio: ['ignore', 'pipe', 'pipe', ...fds],
+    stdio: [stdin, 'pipe', 'pipe', ...fds],
     detached,
     ...(cwd === undefined ? {} : { cwd }),
   });
