@@ -19,6 +19,9 @@ export interface Destination {
   retries: number;
   /** Share of ended connections whose packets came to the CPU that this worker is pinned to; undefined where unknown. */
   local: number | undefined;
+  /** Which ports are tried first: those of the XDP program's hash, the card's hash, experience; or any. And why. */
+  mode: 'rfd' | 'rss' | 'learn' | 'any';
+  why: string;
 }
 
 /** True in a worker, and in the origin once its app runs in workers too. */

@@ -10,6 +10,6 @@ NAPI_MODULE_INIT() {
   const bool complete = exportSockets(env, exports) && exportLoop(env, exports) && exportControl(env, exports) &&
                         exportWatch(env, exports) && exportAffinity(env, exports) && exportReport(env, exports) &&
                         exportGuard(env, exports) && exportWait(env, exports) && exportOffspring(env, exports) &&
-                        exportSeam(env, exports) && exportSeamStats(env, exports);
+                        exportInterface(env, exports) && exportSeam(env, exports) && exportSeamStats(env, exports);
   return complete ? exports : nullptr;
 }

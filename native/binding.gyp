@@ -3,7 +3,7 @@
     {
       "target_name": "fastsocket",
       "sources": [
-        "addon.cc", "affinity.cc", "control.cc", "guard.cc", "loop.cc", "napi_help.cc", "offspring.cc",
+        "addon.cc", "affinity.cc", "control.cc", "guard.cc", "interface.cc", "loop.cc", "napi_help.cc", "offspring.cc",
         "report.cc", "sockets.cc", "wait.cc", "watch.cc",
         "seam/accept.cc", "seam/bind.cc", "seam/connect.cc", "seam/control.cc", "seam/destinations.cc", "seam/ends.cc",
         "seam/handles.cc", "seam/listen.cc", "seam/local_ports.cc", "seam/loop.cc", "seam/options.cc", "seam/ports.cc",

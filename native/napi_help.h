@@ -66,6 +66,7 @@ bool exportReport(napi_env env, napi_value exports);
 bool exportGuard(napi_env env, napi_value exports);
 bool exportWait(napi_env env, napi_value exports);
 bool exportOffspring(napi_env env, napi_value exports);
+bool exportInterface(napi_env env, napi_value exports);
 bool exportSeam(napi_env env, napi_value exports);
 bool exportSeamStats(napi_env env, napi_value exports);
 

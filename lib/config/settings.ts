@@ -16,8 +16,12 @@ export type PinSetting =
 
 export type SteerSetting = 'auto' | 'cpu' | 'hash';
 
-/** Source ports of connect(): chosen in the seam, or by the kernel. */
-export type ConnectSetting = 'auto' | 'off';
+/**
+ * Source ports of connect(): steered to the worker's CPU by what is found to work, by the port's hash (an XDP program), the
+ * card's hash, or experience; or left to the kernel.
+ */
+export const CONNECT_MODES = ['auto', 'rfd', 'rss', 'learn', 'off'] as const;
+export type ConnectSetting = (typeof CONNECT_MODES)[number];
 
 /** Batches; TCP_NODELAY by inheritance; the first read before registration; running out of descriptors; a longer queue. */
 export const SEAM_PIECES = ['batch', 'nodelay', 'read', 'fds', 'backlog'] as const;
@@ -178,9 +182,11 @@ function parseSteer(env: Environment): SteerSetting {
 function parseConnect(env: Environment): ConnectSetting {
   const value = given(env, 'FASTSOCKET_CONNECT');
   const lower = value?.toLowerCase() ?? 'auto';
-  if (/^(auto|on|1|true|yes)$/.test(lower)) return 'auto';
-  if (/^(off|0|false|no)$/.test(lower)) return 'off';
-  throw bad('FASTSOCKET_CONNECT', value as string, 'auto or off');
+  if (/^(on|1|true|yes)$/.test(lower)) return 'auto';
+  if (/^(0|false|no)$/.test(lower)) return 'off';
+  const mode = CONNECT_MODES.find((name) => name === lower);
+  if (mode !== undefined) return mode;
+  throw bad('FASTSOCKET_CONNECT', value as string, 'auto, rfd, rss, learn or off');
 }
 
 function parseExitWait(env: Environment): number {

@@ -25,6 +25,29 @@ export interface DestinationState {
   /** Connections whose packets were looked at when they ended, and those of them that came to this worker's CPU. */
   looked: number;
   local: number;
+  /** Connections whose port was one that steerDestination() names, and looked and local of those since that began. */
+  steered: number;
+  steeredLooked: number;
+  steeredLocal: number;
+  /** Of this thread, never given twice. */
+  id: number;
+  loopback: number;
+  /** The address that its first connection came from. */
+  source: string;
+}
+
+/** Receive-side scaling of an interface (ethtool -x, ethtool -n IF rx-flow-hash tcp4). */
+export interface Rss {
+  /** Queue of each hash, by its low bits. */
+  table: number[];
+  key: number[];
+  /** One bit each: ETH_RSS_HASH_TOP_BIT, XOR_BIT, CRC32_BIT. */
+  hashFunction: number;
+  /** RXH_XFRM_*: what is done to the fields before; 0: nothing. */
+  transform: number;
+  /** RXH_* of TCP over IPv4 and IPv6; negative: an errno. */
+  fields4: number;
+  fields6: number;
 }
 
 export interface Addon {
@@ -74,6 +97,16 @@ export interface Addon {
   sharePorts(mask: Uint8Array, core: number): number;
   /** Where this thread's connections go to, as far as their ports are chosen by the seam. */
   destinations(): DestinationState[];
+  /**
+   * Ports of a destination whose packets come to this thread's CPU, as of sharePorts(): tried before all others, `budget`
+   * times, without an end where that is negative. `learn`: what each connection turns out to be is noted in them. An empty
+   * list keeps what has been learnt; without `learn` it ends the steering. -ESRCH: no such destination any more.
+   */
+  steerDestination(id: number, ports: Uint8Array, learn: 0 | 1, budget: number): number;
+  /** -EOPNOTSUPP, -EINVAL, -ENODEV and others: it has none, or does not tell. */
+  readRss(interfaceName: string): Rss | number;
+  /** 1 where an XDP program is attached to the interface, 0 where none is. */
+  xdpAttached(interfaceName: string): number;
   setCloseOnExec(fd: number): number;
   isCloseOnExec(fd: number): number;
   /** CPU on which the last packet of this connection was processed (SO_INCOMING_CPU). */

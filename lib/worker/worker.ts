@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Settings } from '../config/settings';
+import { startSteering } from '../connect/start';
 import { ArrivalSampler } from '../group/arrivals';
 import { drain } from '../group/drain';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
@@ -224,12 +225,12 @@ export class Worker {
   }
 
   private pin(): void {
-    const { addon, core, pinned } = this.options;
+    const { addon, core, pinned, settings, ports } = this.options;
     if (this.pinTried || core === undefined) return;
     this.pinTried = true;
     if (!pinEventLoop(addon, core)) return;
     this.core = core;
-    addon.sharePorts(this.options.ports, core);
+    startSteering(addon, core, settings, ports);
     pinned(core);
   }
 

@@ -79,7 +79,10 @@ class Candidates {
   // Taken from now on, 0 where there is none.
   uint16_t next() {
     if (count_ == kMostTries) return 0;
-    uint16_t port = find(connects_.share);
+    uint16_t port = steered();
+    isSteered_ = port != 0;
+    if (port == 0 && learns()) port = find(destination_.steering->unknown);
+    if (port == 0) port = find(connects_.share);
     if (port == 0) port = find(connects_.local.allowed);
     if (port == 0 && resting_++ < kMostResting) port = destination_.ports.oldest();
     if (port == 0) return 0;
@@ -88,6 +91,8 @@ class Candidates {
     return port;
   }
 
+  // The last one was said to come home.
+  [[nodiscard]] bool isSteered() const { return isSteered_; }
   [[nodiscard]] int count() const { return count_; }
   // The last one is not needed.
   void giveBack() { destination_.ports.release(tried_[--count_]); }
@@ -98,6 +103,13 @@ class Candidates {
   void keepLast() { count_--; }
 
  private:
+  [[nodiscard]] bool learns() const { return destination_.steering != nullptr && destination_.steering->learns; }
+
+  uint16_t steered() {
+    Steering* steering = destination_.steering;
+    return steering == nullptr || steering->left == 0 ? 0 : find(steering->home);
+  }
+
   uint16_t find(const PortMask& wanted) {
     uint32_t number = 0;
     if (!connects_.random.next(&number)) return 0;
@@ -117,6 +129,7 @@ class Candidates {
   uint16_t tried_[kMostTries] = {};
   int count_ = 0;
   int resting_ = 0;
+  bool isSteered_ = false;
 };
 
 bool isUnderWay(int result, int error) { return result == 0 || error == EINPROGRESS || error == EINTR; }
@@ -134,6 +147,22 @@ void book(Handle& handle, const Place& place, uint16_t port) {
   handle.port = port;
 }
 
+void noteSteered(Destination& destination, Handle& handle) {
+  handle.set(static_cast<uint16_t>(kSteered | (destination.epoch & kEpochMask) << kEpochShift));
+  destination.steered++;
+  // UINT32_MAX: for ever
+  uint32_t& left = destination.steering->left;
+  if (left != UINT32_MAX) left--;
+}
+
+// A connected socket's own address and port.
+bool readOwn(int fd, Endpoints* own) {
+  sockaddr_storage address = {};
+  socklen_t length = sizeof address;
+  return g_libc.getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0 &&
+         Endpoints::read(reinterpret_cast<sockaddr*>(&address), length, nullptr, own);
+}
+
 // The kernel chooses, and nothing is booked.
 int connectPlainly(Handle& handle, int fd, const sockaddr* address, socklen_t length) {
   const int result = g_libc.connect(fd, address, length);
@@ -143,13 +172,9 @@ int connectPlainly(Handle& handle, int fd, const sockaddr* address, socklen_t le
 
 // The port that the kernel has chosen.
 void learnPort(Handle& handle, const Place& place, Destination& destination, int fd) {
-  sockaddr_storage address = {};
-  socklen_t length = sizeof address;
   Endpoints own;
   handle = {};
-  if (g_libc.getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0 ||
-      !Endpoints::read(reinterpret_cast<sockaddr*>(&address), length, nullptr, &own) || own.port == 0)
-    return;
+  if (!readOwn(fd, &own) || own.port == 0) return;
   // one that rests here may be in TIME_WAIT all the same, once this connection is closed
   if (destination.ports.isUsed(own.port)) return;
   destination.ports.take(own.port);
@@ -214,8 +239,10 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
     const auto missed = static_cast<unsigned>(candidates.count() - 1);
     if (isUnderWay(result, error)) {
       book(handle, place, port);
+      if (candidates.isSteered()) noteSteered(*destination, handle);
       candidates.keepLast();
       destination->chosen++;
+      if (destination->source.family == 0) readOwn(fd, &destination->source);
     } else {
       candidates.giveBack();
     }

@@ -64,12 +64,21 @@ bool Endpoints::isLoopback() const {
   return memcmp(remote, kLoopback6, sizeof kLoopback6 - 1) == 0 && remote[15] <= 1;
 }
 
+void Destinations::destroy(Destination* destination) {
+  free(destination->steering);
+  destination->~Destination();
+  free(destination);
+}
+
 Destinations::~Destinations() {
-  for (Destination*& destination : list_) {
-    if (destination == nullptr) continue;
-    destination->~Destination();
-    free(destination);
-  }
+  for (Destination* destination : list_)
+    if (destination != nullptr) destroy(destination);
+}
+
+Destination* Destinations::byId(uint32_t id) {
+  for (Destination* destination : list_)
+    if (destination != nullptr && destination->id == id) return destination;
+  return nullptr;
 }
 
 // Where it is, or the free place where it would be.
@@ -82,8 +91,7 @@ int Destinations::bucketOf(const Endpoints& to) const {
 
 void Destinations::remove(int index) {
   uint32_t hole = static_cast<uint32_t>(bucketOf(list_[index]->to));
-  list_[index]->~Destination();
-  free(list_[index]);
+  destroy(list_[index]);
   list_[index] = nullptr;
   count_--;
   // what follows may have been moved on by it
@@ -120,6 +128,7 @@ int Destinations::find(const Endpoints& to) {
   if (memory == nullptr) return -1;
   auto* destination = new (memory) Destination();
   destination->to = to;
+  destination->id = ++lastId_;
   destination->used = clock_;
   destination->loopback = to.isLoopback();
   list_[index] = destination;

@@ -27,9 +27,28 @@ struct Endpoints {
 };
 static_assert(sizeof(Endpoints) == 40, "compared by its bytes: there is no padding");
 
+// Which ports bring their packets to this core.
+struct Steering {
+  // Tried first.
+  PortMask home;
+  // Learning: not tried yet, and tried next. Where a connection's packets came to decides in which of them its port is.
+  PortMask unknown;
+  bool learns;
+  // So many connections may still be made from `home`: what nobody has verified harms no more than those.
+  uint32_t left;
+};
+
 struct Destination {
   Endpoints to;
+  // Never another's in this loop.
+  uint32_t id;
   Ports ports;
+  // nullptr: every port is as good as the other.
+  Steering* steering;
+  // How often steering has begun: connections of an earlier one say nothing of this one.
+  uint32_t epoch;
+  // The address that its first connection came from.
+  Endpoints source;
   // Of its connections, since it is known: where the port was chosen here, where the kernel chose it.
   uint64_t chosen;
   uint64_t kernels;
@@ -38,6 +57,10 @@ struct Destination {
   // Of connections that have ended: whose packets came to a known core, and to ours.
   uint64_t looked;
   uint64_t local;
+  // The same of those whose port was of Steering::home, and how many of these were made.
+  uint64_t steered;
+  uint64_t steeredLooked;
+  uint64_t steeredLocal;
   // When it was last connected to, on the list's own clock.
   uint64_t used;
   // Misses since strangers were last asked for, and when that was.
@@ -63,12 +86,15 @@ class Destinations {
   int find(const Endpoints& to);
   // -1 where it is not known.
   [[nodiscard]] int known(const Endpoints& to) const { return buckets_[bucketOf(to)] - 1; }
+  // nullptr where it is not known any more.
+  Destination* byId(uint32_t id);
   // nullptr where there is none of that number.
   Destination* at(int index) { return index >= 0 && index < kMostDestinations ? list_[index] : nullptr; }
   [[nodiscard]] int count() const { return count_; }
 
  private:
   static constexpr int kBuckets = 512;
+  static void destroy(Destination* destination);
   [[nodiscard]] int bucketOf(const Endpoints& to) const;
   int room();
   void remove(int index);
@@ -77,6 +103,7 @@ class Destinations {
   // Open addressing; 0: free, else index + 1.
   uint16_t buckets_[kBuckets] = {};
   int count_ = 0;
+  uint32_t lastId_ = 0;
   uint64_t clock_ = 0;
 };
 

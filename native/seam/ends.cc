@@ -35,14 +35,28 @@ uint32_t lastAckOf(const Destination& destination, const tcp_info& state) {
   return ms < kMostAckMs ? ms : kMostAckMs;
 }
 
+void learn(Steering& steering, uint16_t port, bool local) {
+  steering.unknown.clear(port);
+  if (local)
+    steering.home.set(port);
+  else
+    steering.home.clear(port);
+}
+
 // Where its packets came to. socket(7), SO_INCOMING_CPU.
-void look(const Connects& connects, Destination& destination, int fd) {
+void look(const Connects& connects, Destination& destination, const Handle& handle, int fd) {
   if (connects.core < 0 || destination.loopback) return;
   int cpu = -1;
   socklen_t length = sizeof cpu;
   if (g_libc.getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, &length) < 0 || cpu < 0) return;
+  const bool local = cpu == connects.core;
   destination.looked++;
-  if (cpu == connects.core) destination.local++;
+  if (local) destination.local++;
+  if (handle.has(kSteered) && handle.flags >> kEpochShift == (destination.epoch & kEpochMask)) {
+    destination.steeredLooked++;
+    if (local) destination.steeredLocal++;
+  }
+  if (destination.steering != nullptr && destination.steering->learns) learn(*destination.steering, handle.port, local);
 }
 
 Destination* destinationOf(Loop& loop, const Handle& handle) {
@@ -63,7 +77,7 @@ void ending(Loop& loop, Handle& handle, int fd) {
   if (state.tcpi_state != TCP_ESTABLISHED && state.tcpi_state != TCP_CLOSE_WAIT) return;
   handle.set(kEnded);
   if (state.tcpi_state == TCP_ESTABLISHED) handle.set(kEndedFirst);
-  look(*loop.connects, *destination, fd);
+  look(*loop.connects, *destination, handle, fd);
 }
 
 void disconnecting(Loop& loop, Handle& handle, int fd) {

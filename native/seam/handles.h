@@ -43,7 +43,12 @@ enum Flag : uint16_t {
   kEndedFirst = 512,
   // It is to be closed with a RST (socket(7), SO_LINGER with a time of 0).
   kAborts = 1024,
+  // Its port is one of those that were said to come home.
+  kSteered = 2048,
 };
+// kSteered: the last bits of Destination::epoch when it was connected, in the highest bits.
+constexpr int kEpochShift = 12;
+constexpr uint32_t kEpochMask = 15;
 
 struct Handle {
   Kind kind;

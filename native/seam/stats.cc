@@ -94,7 +94,11 @@ napi_value describe(napi_env env, seam::Destination& destination) {
   const seam::Endpoints& to = destination.to;
   if (!putAddress(env, object, "address", to.remote, to.family, to.scope)) return nullptr;
   if (!putAddress(env, object, "localAddress", to.local, to.family, 0)) return nullptr;
+  const seam::Endpoints& from = destination.source;
+  if (!putAddress(env, object, "source", from.remote, from.family, 0)) return nullptr;
   const Entry list[] = {
+      {"id", static_cast<double>(destination.id)},
+      {"loopback", destination.loopback ? 1.0 : 0.0},
       {"port", static_cast<double>(to.port)},
       {"taken", of(destination.ports.taken())},
       {"resting", of(destination.ports.resting())},
@@ -104,6 +108,9 @@ napi_value describe(napi_env env, seam::Destination& destination) {
       {"surveys", of(destination.surveys)},
       {"looked", of(destination.looked)},
       {"local", of(destination.local)},
+      {"steered", of(destination.steered)},
+      {"steeredLooked", of(destination.steeredLooked)},
+      {"steeredLocal", of(destination.steeredLocal)},
   };
   return putAll(env, object, list) ? object : nullptr;
 }
@@ -143,6 +150,43 @@ napi_value jsSharePorts(napi_env env, napi_callback_info info) {
   return number(env, 0);
 }
 
+// steerDestination(id, ports, learn, budget): see lib/native/addon.ts.
+napi_value jsSteer(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int id = args.integer(0);
+  size_t length = 0;
+  const uint8_t* mask = args.bytes(1, &length);
+  const int learns = args.integer(2);
+  const int budget = args.integer(3);
+  if (!args.ok()) return nullptr;
+  Loop* loop = seam::currentLoop();
+  seam::Destination* destination = loop == nullptr || loop->connects == nullptr
+                                       ? nullptr
+                                       : loop->connects->destinations.byId(static_cast<uint32_t>(id));
+  if (destination == nullptr) return number(env, -ESRCH);
+  if (length == 0 && learns == 0) {
+    free(destination->steering);
+    destination->steering = nullptr;
+    return number(env, 0);
+  }
+  if (length != 0 && length != sizeof(seam::PortMask)) return number(env, -EINVAL);
+  const bool goesOn = destination->steering != nullptr && length == 0;
+  if (destination->steering == nullptr) {
+    destination->steering = static_cast<seam::Steering*>(calloc(1, sizeof(seam::Steering)));
+    destination->epoch++;
+  }
+  seam::Steering* steering = destination->steering;
+  if (steering == nullptr) return number(env, -ENOMEM);
+  if (!goesOn) {
+    steering->home.fill(false);
+    steering->unknown = loop->connects->share;
+  }
+  if (length != 0) memcpy(steering->home.words(), mask, length);
+  steering->learns = learns != 0;
+  steering->left = budget < 0 ? UINT32_MAX : static_cast<uint32_t>(budget);
+  return number(env, 0);
+}
+
 }  // namespace
 
 bool exportSeamStats(napi_env env, napi_value exports) {
@@ -150,6 +194,7 @@ bool exportSeamStats(napi_env env, napi_value exports) {
       {"seamStats", jsStats},
       {"destinations", jsDestinations},
       {"sharePorts", jsSharePorts},
+      {"steerDestination", jsSteer},
   };
   return defineAll(env, exports, kTable);
 }
