@@ -11,7 +11,7 @@ import { portShare } from './port-share';
 
 /** While something is to be decided, and else. */
 const SOON_MS = 100;
-const LATER_MS = 1_000;
+const LATER_MS = 300;
 const NONE = new Uint8Array(0);
 const WITHOUT_END = -1;
 
