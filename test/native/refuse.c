@@ -36,6 +36,7 @@ static const struct {
     {"sched_getaffinity", SYS_sched_getaffinity},
     {"pidfd_open", SYS_pidfd_open},
     {"prctl", SYS_prctl},
+    {"socket", SYS_socket},
     {"socketpair", SYS_socketpair},
     {"sendmsg", SYS_sendmsg},
     {"recvmsg", SYS_recvmsg},
