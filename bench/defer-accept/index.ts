@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What TCP_DEFER_ACCEPT brings a server whose clients speak first, over a link on which every packet takes a while: the
 // CPU for each short connection, in turn without and with it. The figures are for reading.
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { clientsOf, countOf, pairsOf, secondsOf } from '../lib/arguments';
@@ -11,7 +10,7 @@ import { type Client, finClient } from '../lib/load/clients';
 import { measure } from '../lib/load/run';
 import { optionsOr, run, versionOf } from '../lib/main';
 import { choosePlace, type Place } from '../lib/place';
-import { killGroup, startProgram } from '../lib/processes';
+import { killGroup, startReady } from '../lib/processes';
 import type { Server } from '../lib/server';
 import {
   busyColumn,
@@ -38,16 +37,11 @@ async function distantClient(
   delayMs: number,
 ): Promise<{ client: Client; remove(): void }> {
   const words = [compiled('bench/native/delay-link.c'), String(server.pid), String(delayMs)];
-  const link = startProgram(['taskset', '-c', String(place.clientCpu), ...words], process.env);
-  let complaint = '';
-  link.stderr?.on('data', (data) => {
-    complaint += data;
-  });
-  const said = await Promise.race([
-    once(link.stdout as NodeJS.ReadableStream, 'data').then(String),
-    once(link, 'close').then(() => ''),
-  ]);
-  if (!said.startsWith('ready')) throw new Error(`there is no link: ${complaint}`);
+  const link = await startReady(
+    'delay-link',
+    ['taskset', '-c', String(place.clientCpu), ...words],
+    process.env,
+  );
   const near = finClient();
   const client = {
     ...near,

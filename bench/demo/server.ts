@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ChildProcess } from 'node:child_process';
 import { get } from 'node:http';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { snapshotEnvironment } from '../../lib/config/environment';
 import { freePort } from '../lib/free-port';
 import { alive } from '../lib/proc';
 import { killGroup, startGroup } from '../lib/processes';
-import { Counts, countsSince } from './counts';
+import { Reports } from '../lib/reports';
+import { countsSince } from './counts';
 import type { Mode } from './modes';
 import { settled } from './readiness';
+import type { ProcessCount } from './types';
 
 const START_MS = 15_000;
 const BETWEEN_BATCHES_MS = 50;
@@ -21,7 +24,7 @@ export class Server {
 
   private constructor(
     private readonly child: ChildProcess,
-    readonly counts: Counts,
+    readonly counts: Reports<ProcessCount>,
     readonly port: number,
   ) {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -38,7 +41,7 @@ export class Server {
    * @param path what is asked for meanwhile
    */
   static async start(mode: Mode, folder: string, path: string): Promise<Server> {
-    const counts = await Counts.listen(folder);
+    const counts = await Reports.listen<ProcessCount>(join(folder, 'counts.sock'));
     const port = await freePort();
     const env = { ...snapshotEnvironment(), ...mode.env };
     const server = new Server(startGroup([...mode.argv, String(port)], { cwd: folder, env }), counts, port);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Variants measured in turn, a fresh server for each measure: whatever drifts, drifts for all.
+// Variants measured in turn: whatever drifts, drifts for all.
 import { freePort } from './free-port';
 import type { Place } from './place';
 import { Progress } from './progress';
@@ -24,6 +24,7 @@ export function inOrder<T>(items: readonly T[], round: number): T[] {
   return [...items.slice(first), ...items.slice(0, first)];
 }
 
+/** A fresh server for each measure. */
 export async function withServer<T>(
   place: Place,
   variant: Variant,
@@ -37,26 +38,29 @@ export async function withServer<T>(
   }
 }
 
-export async function compare<M>(
-  place: Place,
+/** What one look at a variant gives. */
+export interface Taken<M> {
+  measure: M;
+  /** What was not as it should be. */
+  remark: string | undefined;
+}
+
+/** Measures each variant once a round. */
+export async function inTurn<V extends { name: string }, M>(
   title: string,
-  variants: readonly Variant[],
+  variants: readonly V[],
   rounds: number,
-  take: (server: Server) => Promise<M>,
+  take: (variant: V) => Promise<Taken<M>>,
 ): Promise<Comparison<M>> {
   const progress = new Progress(process.stderr);
-  const found = new Map<Variant, M[]>(variants.map((variant) => [variant, []]));
+  const found = new Map<V, M[]>(variants.map((variant) => [variant, []]));
   const remarks = new Set<string>();
   try {
     for (let round = 0; round < rounds; round++) {
       for (const variant of inOrder(variants, round)) {
         progress.now(`${title}: round ${round + 1} of ${rounds}, ${variant.name}`);
-        const measure = await withServer(place, variant, async (server) => {
-          const taken = await take(server);
-          const remark = variant.remark(server);
-          if (remark !== undefined) remarks.add(`${variant.name}: ${remark}`);
-          return taken;
-        });
+        const { measure, remark } = await take(variant);
+        if (remark !== undefined) remarks.add(`${variant.name}: ${remark}`);
         found.get(variant)?.push(measure);
       }
     }
@@ -67,4 +71,19 @@ export async function compare<M>(
     variants: [...found].map(([{ name }, measures]) => ({ name, measures })),
     remarks: [...remarks],
   };
+}
+
+export function compare<M>(
+  place: Place,
+  title: string,
+  variants: readonly Variant[],
+  rounds: number,
+  take: (server: Server) => Promise<M>,
+): Promise<Comparison<M>> {
+  return inTurn(title, variants, rounds, (variant) =>
+    withServer(place, variant, async (server) => ({
+      measure: await take(server),
+      remark: variant.remark(server),
+    })),
+  );
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every process that a benchmark starts is known here, so that none outlives it.
 import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { constants } from 'node:os';
 
 const started = new Map<ChildProcess, { group: boolean }>();
@@ -31,6 +32,56 @@ export function startProgram(words: readonly string[], env: NodeJS.ProcessEnv): 
   const child = spawn(command as string, rest, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   remember(child, true);
   return child;
+}
+
+interface Texts {
+  stdout: string;
+  stderr: string;
+}
+
+/** What it says, while it says it. */
+function listenTo(child: ChildProcess): Texts {
+  const texts: Texts = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name]?.setEncoding('utf8').on('data', (text: string) => {
+      texts[name] += text;
+    });
+  return texts;
+}
+
+/** Starts a program that says on stdout when it is ready. @throws Error with its stderr where it ends instead */
+export async function startReady(
+  name: string,
+  words: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<ChildProcess> {
+  const child = startProgram(words, env);
+  const texts = listenTo(child);
+  const ended = once(child, 'close').then(([code, signal]) => code ?? signal);
+  const ready = await Promise.race([once(child.stdout as NodeJS.ReadableStream, 'data'), ended]);
+  if (Array.isArray(ready)) return child;
+  killGroup(child);
+  throw new Error(`${name} has ended with ${ready}\n${texts.stderr}`);
+}
+
+/** Runs a program to its end. @throws Error with its stderr where it fails or takes longer */
+export async function runProgram(
+  name: string,
+  words: readonly string[],
+  env: NodeJS.ProcessEnv,
+  mostMs: number,
+): Promise<Texts> {
+  const child = startProgram(words, env);
+  const texts = listenTo(child);
+  const timer = setTimeout(() => killGroup(child), mostMs);
+  try {
+    const [code, signal] = await once(child, 'close');
+    if (code !== 0) throw new Error(`${name} has ended with ${code ?? signal}\n${texts.stderr}`);
+    return texts;
+  } finally {
+    clearTimeout(timer);
+    killGroup(child);
+  }
 }
 
 export function startFork(script: string): ChildProcess {

@@ -3,8 +3,8 @@
 // Short connections, a request each, that wait for the server's FIN: the server closes first, as a server does that
 // answers "Connection: close". Without RATE, CLIENTS of them in a closed loop. With RATE, an open loop: so many a second
 // begin, by chance (exponential intervals, the same sequence in every run), whatever has become of the earlier ones, at
-// most CLIENTS at a time. Prints how the connections ended, as JSON; with RATE also microseconds from connect() to the
-// first byte of the answer and to the FIN, and by how much this program was late.
+// most CLIENTS at a time. Prints how the connections ended, and the CPU time that this program has used, as JSON; with
+// RATE also microseconds from connect() to the first byte of the answer and to the FIN, and by how much it was late.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -23,6 +24,8 @@ enum { MOST = 65536, EVENTS = 256, ENOUGH = 1 << 20 };
 static const double PATIENCE = 3;
 
 static const char REQUEST[] = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+static const char ANSWER[] = "HTTP/1.1 200";
+enum { LEAST = sizeof ANSWER - 1 };
 static struct sockaddr_in server = {.sin_family = AF_INET};
 static int epoll;
 static double rate;
@@ -42,6 +45,13 @@ static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static long cpu_us(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const long seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec;
+  return seconds * 1000000 + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
 }
 
 static void add(struct samples* to, double seconds) {
@@ -103,6 +113,7 @@ static void go(int fd, unsigned events) {
   for (;;) {
     ssize_t n = read(fd, buffer, sizeof buffer);
     if (n > 0) {
+      if (received[fd] == 0 && (n < LEAST || memcmp(buffer, ANSWER, LEAST) != 0)) return end(fd, &broken);
       if (rate > 0 && received[fd] == 0) add(&first_byte, now() - begun[fd]);
       received[fd] += (size_t)n;
       continue;
@@ -166,6 +177,7 @@ int main(int argc, char** argv) {
   // they hang
   broken += open_now;
   printf("{\"answered\":%ld,\"reset\":%ld,\"broken\":%ld,\"seconds\":%.3f", answered, reset, broken, end - start);
+  printf(",\"cpuUs\":%ld", cpu_us());
   if (rate > 0) {
     print_percentiles("answerUs", &first_byte);
     print_percentiles("finUs", &fin);

@@ -18,6 +18,8 @@ export interface Outcome {
   /** Connections that were reset, ended without an answer, or refused; answers that were wrong. */
   failed: number;
   seconds: number;
+  /** CPU time of the client, where it says it. */
+  cpuUs?: number;
   /** Of the first failure, where the client says it. */
   failure?: string;
 }

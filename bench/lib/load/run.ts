@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { once } from 'node:events';
 import { clientWords, type Place } from '../place';
 import { machineCpu } from '../proc';
-import { killGroup, startProgram } from '../processes';
+import { runProgram } from '../processes';
 import type { Server } from '../server';
 import type { ClosedFirst } from '../sockets';
 import { type Client, type Outcome, parseOutcome } from './clients';
@@ -38,41 +37,33 @@ export async function drive<T = unknown>(
   { client, connections, seconds }: Load,
 ): Promise<Outcome & T> {
   const words = clientWords(place, server.pid, client.words(server.port, connections, seconds));
-  const child = startProgram(words, process.env);
-  const texts = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const)
-    child[name]?.setEncoding('utf8').on('data', (text: string) => {
-      texts[name] += text;
-    });
-  const timer = setTimeout(() => killGroup(child), seconds * 1000 + GRACE_MS);
-  try {
-    const [code, signal] = await once(child, 'close');
-    if (code !== 0) throw new Error(`${client.name} has ended with ${code ?? signal}\n${texts.stderr}`);
-    const outcome = parseOutcome<T>(texts.stdout);
-    if (outcome.answered === 0)
-      throw new Error(
-        `${client.name} had no answer (${outcome.failed} failed: ${outcome.failure ?? 'no reason'})`,
-      );
-    return outcome;
-  } finally {
-    clearTimeout(timer);
-    killGroup(child);
-  }
+  const { stdout } = await runProgram(client.name, words, process.env, seconds * 1000 + GRACE_MS);
+  const outcome = parseOutcome<T>(stdout);
+  if (outcome.answered === 0)
+    throw new Error(
+      `${client.name} had no answer (${outcome.failed} failed: ${outcome.failure ?? 'no reason'})`,
+    );
+  return outcome;
 }
 
-/** What `load` costs a server, and what the client says; `warm` goes first and is not counted. */
+/**
+ * What `load` costs a server, and what the client says; `warm` goes first and is not counted.
+ * @param others CPU time, in nanoseconds, of whatever else belongs to the measure and shares the server's CPUs
+ */
 export async function measure<T = unknown>(
   place: Place,
   server: Server,
   load: Load,
   warm: Load = load,
+  others: () => number = () => 0,
 ): Promise<{ measure: Measure; outcome: Outcome & T }> {
   await drive(place, server, { ...warm, seconds: Math.min(WARM_S, warm.seconds) });
   const began = performance.now();
-  const [before, machineBefore] = [server.cpuNs(), machineCpu(place.serverCpu)];
+  const [before, othersBefore, machineBefore] = [server.cpuNs(), others(), machineCpu(place.serverCpu)];
   const outcome = await drive<T>(place, server, load);
   const used = server.cpuNs() - before;
   const machine = machineCpu(place.serverCpu) - machineBefore;
+  const beside = others() - othersBefore + (place.serverCpu === undefined ? (outcome.cpuUs ?? 0) * 1_000 : 0);
   const tookMs = performance.now() - began;
   const { answered, failed, failure, seconds } = outcome;
   return {
@@ -84,7 +75,7 @@ export async function measure<T = unknown>(
       failed,
       ...(failure === undefined ? {} : { failure }),
       busy: used / 1e6 / tookMs,
-      foreign: Math.max(0, (machine - used / 1e6) / tookMs),
+      foreign: Math.max(0, (machine - (used + beside) / 1e6) / tookMs),
       closedFirst: server.sockets().closedFirst,
     },
   };
