@@ -23,7 +23,7 @@ export function environment(port: number, more: Record<string, string>): NodeJS.
   return { ...Object.fromEntries(clean), PORT: String(port), ...more };
 }
 
-const PLAIN = 'plain Node';
+export const PLAIN = 'plain Node';
 export const FASTSOCKET = 'fastsocket';
 export const NGINX = 'nginx';
 
@@ -36,7 +36,7 @@ function plain(node: string, script: string): Variant {
 }
 
 /** What the hook has said: its one line if it is inactive, and in its debug log whether the seam is in place. */
-function hookRemark(stderr: string, seam: string): string | undefined {
+export function hookRemark(stderr: string, seam: string): string | undefined {
   const line = /^fastsocket: .*$/m.exec(stderr)?.[0];
   if (line !== undefined || seam === 'off') return line;
   if (/\bseam: \w/.test(stderr)) return undefined;
