@@ -4,7 +4,7 @@ import type { Chart, Line, Panel } from '../lib/chart';
 import { columns, fixed, whole } from '../lib/columns';
 import type { Comparison, Measured } from '../lib/compare';
 import { median } from '../lib/stats';
-import { type Column, cpuColumn, failedColumn, ratioColumn, series, table } from '../lib/table';
+import { type Column, cpuColumn, cpuUs, failedColumn, ratioColumn, series, table } from '../lib/table';
 import type { ConnectMeasure } from './measure';
 import { type Holder, type PortRange, sizeOf, TITLES } from './plan';
 
@@ -36,6 +36,7 @@ export function cellTable(title: string, comparison: Comparison<ConnectMeasure>,
     micros(['connect', 'call'], call),
     ratioColumn('against plain', rounds, call),
     cpuColumn('connection') as Column<ConnectMeasure>,
+    ratioColumn('against plain', rounds, cpuUs),
     failedColumn as Column<ConnectMeasure>,
   ]);
 }
