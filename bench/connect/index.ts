@@ -60,6 +60,11 @@ async function cellOf(
   return { cell: { range, holder, share, comparison }, text: cellTable(title, comparison, rounds) };
 }
 
+/** One for each version of Node. */
+function svgFile(file: string, index: number, version: string): string {
+  return index === 0 ? file : file.replace(/(\.svg)?$/, `-${version}.svg`);
+}
+
 run('bench:connect', USAGE, async (argv) => {
   const options = optionsOr(USAGE, () => readOptions(argv));
   const { nodes, ranges, holders, json } = options;
@@ -81,12 +86,11 @@ run('bench:connect', USAGE, async (argv) => {
           summary: summary(cell.comparison, ({ roundTripUs }) => roundTripUs),
           calls: summary(cell.comparison, call),
         });
+        if (options.svg !== undefined)
+          writeFileSync(svgFile(options.svg, index, version), svg(drawing(`Node ${version}`, cells, ranges)));
         console.log(text);
       }
       console.log(overview(cells, range));
     }
-    if (options.svg === undefined) continue;
-    const file = index === 0 ? options.svg : options.svg.replace(/(\.svg)?$/, `-${version}.svg`);
-    writeFileSync(file, svg(drawing(`Node ${version}`, cells, ranges)));
   }
 });
