@@ -220,6 +220,13 @@ int socket(int domain, int /*type*/, int /*protocol*/) {
   return fd;
 }
 
+// Nothing connects here: the ports' model does (ports-model.cc).
+int connect(int /*fd*/, const sockaddr* /*address*/, socklen_t /*length*/) { return fail(ENETUNREACH); }
+
+int shutdown(int /*fd*/, int /*how*/) { return fail(ENOTCONN); }
+
+int getsockname(int /*fd*/, sockaddr* /*address*/, socklen_t* /*length*/) { return fail(ENOBUFS); }
+
 ssize_t read(int fd, void* /*buffer*/, size_t /*length*/) { return g_kernel.at(fd)->sent ? 1 : fail(EAGAIN); }
 
 ssize_t sendmsg(int /*fd*/, const msghdr* /*message*/, int /*flags*/) { return 1; }
@@ -254,6 +261,9 @@ void installKernel() {
   libc.socket = socket;
   libc.sendmsg = sendmsg;
   libc.read = read;
+  libc.connect = connect;
+  libc.shutdown = shutdown;
+  libc.getsockname = getsockname;
   libc.syscall = call;
 }
 
