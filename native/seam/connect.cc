@@ -84,7 +84,7 @@ class Candidates {
     if (port == 0 && learns()) port = find(destination_.steering->unknown);
     if (port == 0) port = find(connects_.share);
     if (port == 0) port = find(connects_.local.allowed);
-    if (port == 0 && resting_++ < kMostResting) port = destination_.ports.oldest();
+    if (port == 0 && resting_++ < kMostResting) port = rested();
     if (port == 0) return 0;
     destination_.ports.take(port);
     tried_[count_++] = port;
@@ -108,6 +108,15 @@ class Candidates {
   uint16_t steered() {
     Steering* steering = destination_.steering;
     return steering == nullptr || steering->left == 0 ? 0 : find(steering->home);
+  }
+
+  // One that rests, to be tried all the same. What is not allowed any more is let go: the kernel would choose another.
+  uint16_t rested() {
+    for (;;) {
+      const uint16_t port = destination_.ports.oldest();
+      if (port == 0 || (connects_.local.allowed.has(port) && port != destination_.to.port)) return port;
+      destination_.ports.forget(port);
+    }
   }
 
   uint16_t find(const PortMask& wanted) {
