@@ -254,6 +254,8 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
       if (destination->source.family == 0) readOwn(fd, &destination->source);
     } else {
       candidates.giveBack();
+      // what comes next may be a connect() or bind() where the port is the kernel's choice
+      (void)allow(fd, 0, 0);
     }
     candidates.letRest(now);
     destination->misses += missed;
