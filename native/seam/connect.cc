@@ -28,6 +28,9 @@ constexpr uint32_t kAskEveryMs = 10'000;
 
 bool isTaken(int error) { return error == EADDRNOTAVAIL || error == EADDRINUSE; }
 
+// The number is no TCP socket's: closed by somebody else, and maybe another file's by now.
+bool isOther(int error) { return error == EBADF || error == ENOTSOCK || error == EOPNOTSUPP; }
+
 int allow(int fd, uint16_t low, uint16_t high) {
   // ip(7): the upper bound in the high 16 bits; 0 and 0: as if nothing had been said
   const uint32_t range = static_cast<uint32_t>(high) << 16 | low;
@@ -238,7 +241,7 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
   Candidates candidates(connects, *destination);
   for (uint16_t port = candidates.next(); port != 0; port = candidates.next()) {
     if (allow(fd, port, port) < 0) {
-      connects.refused = errno;
+      if (!isOther(errno)) connects.refused = errno;
       candidates.giveBack();
       break;
     }
@@ -266,7 +269,7 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
   }
 
   const int missed = candidates.count();
-  if (missed > 0 && allow(fd, 0, 0) < 0) connects.refused = errno;
+  if (missed > 0) (void)allow(fd, 0, 0);
   const int result = g_libc.connect(fd, address, length);
   const int error = errno;
   if (result < 0 && isTaken(error)) {
