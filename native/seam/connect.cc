@@ -182,15 +182,20 @@ int connectPlainly(Handle& handle, int fd, const sockaddr* address, socklen_t le
   return result;
 }
 
+// 0 where there is none.
+uint16_t portOf(int fd) {
+  Endpoints own;
+  return readOwn(fd, &own) ? own.port : 0;
+}
+
 // The port that the kernel has chosen.
 void learnPort(Handle& handle, const Place& place, Destination& destination, int fd) {
-  Endpoints own;
+  const uint16_t port = portOf(fd);
   handle = {};
-  if (!readOwn(fd, &own) || own.port == 0) return;
   // one that rests here may be in TIME_WAIT all the same, once this connection is closed
-  if (destination.ports.isUsed(own.port)) return;
-  destination.ports.take(own.port);
-  book(handle, place, own.port);
+  if (port == 0 || destination.ports.isUsed(port)) return;
+  destination.ports.take(port);
+  book(handle, place, port);
 }
 
 bool readEndpoints(const Handle& handle, int fd, const sockaddr* address, socklen_t length, Endpoints* to) {
@@ -285,6 +290,18 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
     }
   }
   askForStrangers(connects, *destination, now);
+  errno = error;
+  return result;
+}
+
+int connectAgain(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_t length) {
+  (void)allow(fd, 0, 0);
+  const int result = g_libc.connect(fd, address, length);
+  const int error = errno;
+  if (isUnderWay(result, error) && portOf(fd) != handle.port) {
+    lost(loop, handle);
+    handle = {};
+  }
   errno = error;
   return result;
 }

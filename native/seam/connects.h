@@ -56,6 +56,9 @@ struct Connects {
 
 // In place of the calls; `handle` is of fd, in the loop's thread.
 int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_t length);
+// Of one that has a port from here: it asks how that went, or the first was refused and it is connected anew, from a
+// port of the kernel's choice.
+int connectAgain(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_t length);
 int bindOn(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_t length);
 // A port, where bindOn() has left that for later.
 void bindNow(Handle& handle, int fd);

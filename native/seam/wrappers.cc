@@ -78,6 +78,7 @@ int socketHere(int domain, int type, int protocol) {
 int connectHere(int fd, const sockaddr* address, socklen_t length) {
   Loop* loop = currentLoop();
   Handle* handle = loop == nullptr || loop->connects == nullptr ? nullptr : Handles::known(fd);
+  if (handle != nullptr && handle->kind == Kind::kConnected) return connectAgain(*loop, *handle, fd, address, length);
   if (handle == nullptr || (handle->kind != Kind::kStream && !handle->has(kPortless)))
     return g_libc.connect(fd, address, length);
   return connectFrom(*loop, *handle, fd, address, length);
