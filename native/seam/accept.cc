@@ -2,8 +2,8 @@
 // accept4: in batches, and never out of descriptors in libuv's eyes.
 #include <errno.h>
 
+#include "connects.h"
 #include "libc.h"
-#include "loop.h"
 
 namespace fastsocket::seam {
 
@@ -37,7 +37,7 @@ void dropClosed(Loop& loop) {
 void remember(Loop& loop, Listener& listener, int fd) {
   Handle* handle = Handles::at(fd);
   if (handle == nullptr) return;
-  *handle = {};
+  forget(&loop, fd);
   handle->kind = Kind::kAccepted;
   inherit(loop, listener, fd, *handle);
   if (loop.freshCount == kMostFresh) dropClosed(loop);

@@ -69,5 +69,7 @@ void ending(Loop& loop, Handle& handle, int fd);
 void disconnecting(Loop& loop, Handle& handle, int fd);
 // The descriptor has gone to another process, or was closed where nobody saw how.
 void lost(Loop& loop, const Handle& handle);
+// The number is another file's, and nobody saw its last one closed.
+void forget(Loop* loop, int fd);
 
 }  // namespace fastsocket::seam

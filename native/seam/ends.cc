@@ -101,4 +101,10 @@ void lost(Loop& loop, const Handle& handle) {
   if (destination != nullptr) destination->ports.rest(handle.port, nowMs(), kTimeWaitMs);
 }
 
+void forget(Loop* loop, int fd) {
+  const Handle* handle = Handles::known(fd);
+  if (loop != nullptr && handle != nullptr && handle->kind == Kind::kConnected) lost(*loop, *handle);
+  Handles::forget(fd);
+}
+
 }  // namespace fastsocket::seam

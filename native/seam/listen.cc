@@ -26,6 +26,7 @@ int listenOn(Loop& loop, int fd, int backlog) {
   if (handle != nullptr && handle->has(kPortless)) bindNow(*handle, fd);
   const int result = g_libc.listen(fd, backlog);
   if (result < 0 || handle == nullptr || !isTcp(fd)) return result;
+  if (handle->kind == Kind::kConnected) forget(&loop, fd);
   if (loop.listenerOf(fd) == nullptr) loop.addListener(fd, handle->kind == Kind::kOwn);
   Listener* listener = loop.listenerOf(fd);
   if (listener != nullptr) {

@@ -112,7 +112,7 @@ napi_value jsOwn(napi_env env, napi_callback_info info) {
   // it listens already, for another server: what is known of it stays
   Loop* loop = seam::currentLoop();
   if (loop != nullptr && loop->listenerOf(fd) != nullptr) return number(env, 0);
-  *handle = {};
+  seam::forget(loop, fd);
   handle->kind = seam::Kind::kOwn;
   return number(env, 0);
 }

@@ -13,13 +13,6 @@ namespace fastsocket::seam {
 
 namespace {
 
-// The number is another file's, and nobody saw its last one closed.
-void forget(Loop* loop, int fd) {
-  const Handle* handle = Handles::known(fd);
-  if (loop != nullptr && handle != nullptr && handle->kind == Kind::kConnected) lost(*loop, *handle);
-  Handles::forget(fd);
-}
-
 int epollPwait(int epoll, epoll_event* events, int most, int timeout, const sigset_t* mask) {
   Loop* loop = currentLoop();
   if (loop == nullptr || loop->epoll != epoll) return g_libc.epoll_pwait(epoll, events, most, timeout, mask);
