@@ -40,13 +40,18 @@ int bindOn(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_
 
 // Bound once more, which is allowed while there is no port (net/ipv4/af_inet.c, __inet_bind: inet_num).
 void bindNow(Handle& handle, int fd) {
-  handle.clear(kPortless);
   const int error = errno;
   sockaddr_storage address = {};
+  auto* name = reinterpret_cast<sockaddr*>(&address);
   socklen_t length = sizeof address;
-  // what fails here fails in listen(), too, which then chooses the port
-  if (setNoPort(fd, false) == 0 && g_libc.getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0)
-    (void)g_libc.bind(fd, reinterpret_cast<sockaddr*>(&address), length);
+  const bool known = g_libc.getsockname(fd, name, &length) == 0 && setNoPort(fd, false) == 0;
+  if (known && g_libc.bind(fd, name, length) < 0 && errno == EADDRINUSE) {
+    // the kernel has dropped the address, too: listen() would choose a port of all addresses once there is one
+    setNoPort(fd, true);
+    (void)g_libc.bind(fd, name, length);
+  } else {
+    handle.clear(kPortless);
+  }
   errno = error;
 }
 

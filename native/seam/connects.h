@@ -60,7 +60,7 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
 // port of the kernel's choice.
 int connectAgain(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_t length);
 int bindOn(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_t length);
-// A port, where bindOn() has left that for later.
+// A port, where bindOn() has left that for later. Where there is none it stays as it was.
 void bindNow(Handle& handle, int fd);
 
 // A FIN of ours is next: who has sent one first keeps the port in TIME_WAIT.
