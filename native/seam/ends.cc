@@ -74,9 +74,21 @@ void ending(Loop& loop, Handle& handle, int fd) {
   Destination* destination = destinationOf(loop, handle);
   tcp_info state;
   if (destination == nullptr || handle.has(kEnded) || !stateOf(fd, &state)) return;
-  if (state.tcpi_state != TCP_ESTABLISHED && state.tcpi_state != TCP_CLOSE_WAIT) return;
-  handle.set(kEnded);
-  if (state.tcpi_state == TCP_ESTABLISHED) handle.set(kEndedFirst);
+  switch (state.tcpi_state) {
+    // the latter three: a native addon has called shutdown(2)
+    case TCP_ESTABLISHED:
+    case TCP_FIN_WAIT1:
+    case TCP_FIN_WAIT2:
+    case TCP_CLOSING:
+      handle.set(kEnded | kEndedFirst);
+      break;
+    case TCP_CLOSE_WAIT:
+    case TCP_LAST_ACK:
+      handle.set(kEnded);
+      break;
+    default:
+      return;
+  }
   look(*loop.connects, *destination, handle, fd);
 }
 
