@@ -126,7 +126,7 @@ class Candidates {
     uint32_t number = 0;
     if (!connects_.random.next(&number)) return 0;
     const LocalPorts& local = connects_.local;
-    const auto count = static_cast<uint64_t>(local.high - local.low) + 1;
+    const auto count = static_cast<uint64_t>(local.high) - local.low + 1;
     const auto start = static_cast<uint16_t>(local.low + (number * count >> 32));
     const Ports& ports = destination_.ports;
     const uint16_t port = ports.find(local.allowed, wanted, start);
