@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { program } from './support/program';
 import { modelParts, seamLogic } from './support/seam-logic';
 
-const MODEL = ['app', 'app-world', 'kernel', 'kernel-ring', 'uv', 'uv-ring'];
+const MODEL = ['app', 'app-world', 'calls', 'kernel', 'kernel-ring', 'uv', 'uv-ring'];
 /** Half of the rounds are always the same, the others are new each time: a failure names its seed. */
 const ROUNDS = 300;
 
@@ -29,7 +29,7 @@ test('a small libuv over a small kernel: everybody is served, nobody twice, noth
 });
 
 test("cases that are seldom, and libuv's ring over the real io_uring", async (t) => {
-  const parts = modelParts(['kernel', 'kernel-ring', 'uv', 'uv-ring']);
+  const parts = modelParts(['calls', 'kernel', 'kernel-ring', 'uv', 'uv-ring']);
   const binary = await program('seam-cases', ['test/native/seam-cases.cc', ...parts, ...logic], link);
   const { status, stderr, stdout } = spawnSync(binary, { encoding: 'utf8' });
   assert.equal(status, 0, stderr);

@@ -8,35 +8,10 @@
 #include <algorithm>
 
 #include "../../../native/seam/handles.h"
-#include "../../../native/seam/wrappers.h"
 #include "check.h"
 #include "kernel.h"
 
 namespace model {
-
-Calls g_calls;
-
-void installCalls() {
-  const auto* list = fastsocket::seam::wrappers();
-  const struct {
-    const char* name;
-    void* place;
-  } places[] = {
-      {"epoll_pwait", &g_calls.epoll_pwait},
-      {"epoll_ctl", &g_calls.epoll_ctl},
-      {"accept4", &g_calls.accept4},
-      {"setsockopt", &g_calls.setsockopt},
-      {"bind", &g_calls.bind},
-      {"listen", &g_calls.listen},
-      {"socket", &g_calls.socket},
-      {"syscall", &g_calls.syscall},
-      {"sendmsg", &g_calls.sendmsg},
-      {"read", &g_calls.read},
-  };
-  for (int i = 0; i < fastsocket::seam::kWrapperCount; i++)
-    for (const auto& place : places)
-      if (strcmp(place.name, list[i].name) == 0) memcpy(place.place, &list[i].function, sizeof(void*));
-}
 
 void closeNumber(int fd) {
   CHECK(g_calls.syscall(SYS_close, fd, 0, 0, 0, 0, 0) == 0);

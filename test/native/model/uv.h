@@ -5,35 +5,18 @@
 #pragma once
 
 #include <linux/io_uring.h>
-#include <signal.h>
 #include <stdint.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include <deque>
 #include <map>
 #include <set>
 #include <vector>
 
+#include "calls.h"
+
 namespace model {
 
-// The functions that libuv calls: the seam's wrappers.
-struct Calls {
-  int (*epoll_pwait)(int, epoll_event*, int, int, const sigset_t*);
-  int (*epoll_ctl)(int, int, int, epoll_event*);
-  int (*accept4)(int, sockaddr*, socklen_t*, int);
-  int (*setsockopt)(int, int, int, const void*, socklen_t);
-  int (*bind)(int, const sockaddr*, socklen_t);
-  int (*listen)(int, int);
-  int (*socket)(int, int, int);
-  ssize_t (*sendmsg)(int, const msghdr*, int);
-  ssize_t (*read)(int, void*, size_t);
-  long (*syscall)(long, long, long, long, long, long, long);
-};
-
-extern Calls g_calls;
-// At the program's start, after installKernel.
-void installCalls();
 // src/unix/core.c, uv__close
 void closeNumber(int fd);
 
