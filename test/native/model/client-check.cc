@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// The picture: what the seam has to know, and to do, after what has happened.
+#include <errno.h>
+#include <string.h>
+
+#include <algorithm>
+
+#include "../../../native/seam/libc.h"
+#include "check.h"
+#include "client.h"
+
+namespace model {
+
+using fastsocket::seam::Destination;
+using fastsocket::seam::Endpoints;
+using fastsocket::seam::Handle;
+using fastsocket::seam::Handles;
+using fastsocket::seam::kMostDestinations;
+using fastsocket::seam::PortMask;
+using HandleKind = fastsocket::seam::Kind;
+
+namespace {
+
+// As native/seam/connect.cc promises: ports tried, and of them ports that rest; ms that what was found taken rests; how
+// often strangers are asked for.
+constexpr int kMostTries = 8;
+constexpr int kMostResting = 4;
+constexpr uint64_t kTakenMs = 60'000;
+constexpr uint64_t kSoonMs = 1'000;
+constexpr unsigned kMissesToAsk = 16;
+constexpr uint64_t kAskEveryMs = 10'000;
+
+bool isTaken(int error) { return error == EADDRNOTAVAIL || error == EADDRINUSE; }
+bool isUnderWay(int error) { return error == 0 || error == EINPROGRESS || error == EINTR; }
+
+}  // namespace
+
+Endpoints Key::endpoints() const {
+  Endpoints result = {};
+  memcpy(result.remote, remote.bytes.data(), 16);
+  memcpy(result.local, local.data(), 16);
+  result.scope = remote.scope;
+  result.port = remote.port;
+  result.family = static_cast<uint8_t>(remote.family);
+  return result;
+}
+
+// A port that nobody has for this destination, as far as the seam can know.
+bool Client::isFree(int number, const PortMask* wanted) const {
+  const auto port = static_cast<uint16_t>(number);
+  if (!snapshot.allows(port) || (wanted != nullptr && !wanted->has(port)) || port == key_.remote.port) return false;
+  if (picture_->booked.count(port) != 0 || picture_->resting.count(port) != 0) return false;
+  return std::none_of(tries_.begin(), tries_.end(), [&](const Try& one) { return one.port == port; });
+}
+
+bool Client::hasFree(const PortMask* wanted) const {
+  for (int port = first; port <= last; port++)
+    if (isFree(port, wanted)) return true;
+  return false;
+}
+
+// The first one that is free from a random place on: nobody can foretell it.
+void Client::checkStart(uint16_t port) const {
+  const PortMask* wanted = connects_.share.has(port) ? &connects_.share : nullptr;
+  const uint64_t count = static_cast<uint64_t>(snapshot.high) - snapshot.low + 1;
+  int other = static_cast<int>(snapshot.low + (count * number >> 32));
+  for (; other != port; other = other == snapshot.high ? snapshot.low : other + 1) CHECK(!isFree(other, wanted));
+}
+
+// Those that are free again before long come first.
+void Client::checkOrder(const Rest& tried) const {
+  for (const auto& [port, other] : picture_->resting)
+    if (other.must > g_net.ms() && snapshot.allows(port) && port != key_.remote.port) CHECK(!(other < tried));
+}
+
+void Client::rest(Picture& picture, uint16_t port, uint64_t ms) {
+  const uint64_t until = g_net.ms() + ms;
+  // who rests for a short time may wait for others who do
+  const bool soon = ms <= kSoonMs;
+  picture.resting[port] = {until, soon ? g_net.ms() + kSoonMs : until, soon, lastRest_++};
+}
+
+void Client::refresh(Picture& picture) const {
+  for (auto rest = picture.resting.begin(); rest != picture.resting.end();)
+    rest = rest->second.may <= g_net.ms() ? picture.resting.erase(rest) : std::next(rest);
+}
+
+// Ports that rest are looked at: what is not allowed any more may be dropped.
+void Client::letGo() {
+  for (auto& [port, rest] : picture_->resting)
+    if (!snapshot.allows(port) || port == key_.remote.port) rest.must = 0;
+}
+
+// A port was chosen, and the socket could not be told.
+void Client::giveBackUntried(Picture& picture) {
+  for (auto& [port, rest] : picture.resting) rest.must = 0;
+}
+
+// A port of ours is tried.
+void Client::candidate(uint16_t port) {
+  CHECK(usable && g_net.ms() - readAt < 1'000);
+  CHECK(++ownTries_ <= kMostTries);
+  CHECK(!surveying || answeredAt > g_net.ms());
+  CHECK(snapshot.allows(port));
+  CHECK(port != key_.remote.port);
+  CHECK(picture_->booked.count(port) == 0);
+  for (const Try& before : tries_) CHECK(before.port != port);
+  const auto rest = picture_->resting.find(port);
+  if (rest != picture_->resting.end()) {
+    // where no other is left
+    maybeResting_++;
+    if (rest->second.must > g_net.ms()) {
+      CHECK(withoutNumber || !hasFree(nullptr));
+      CHECK(++restingTries_ <= kMostResting);
+      checkOrder(rest->second);
+    }
+    picture_->resting.erase(rest);
+    letGo();
+  } else if (!withoutNumber) {
+    CHECK(connects_.share.has(port) || !hasFree(&connects_.share));
+    checkStart(port);
+  }
+}
+
+void Client::tried(const Socket& socket, uint16_t found) {
+  if (picture_ == nullptr) {
+    CHECK(socket.range == 0);
+    return;
+  }
+  if (tries_.empty() && usable && connects_.refused == 0) refresh(*picture_);
+  const auto port = static_cast<uint16_t>(socket.range & 0xffff);
+  CHECK(port == socket.range >> 16);
+  CHECK(tries_.empty() || tries_.back().port != 0);
+  if (port != 0) {
+    candidate(port);
+  } else if (ownTries_ < kMostTries) {
+    letGo();
+    gaveUpTooSoon_ = hasFree(nullptr);
+    for (const auto& [other, rest] : picture_->resting)
+      if (maybeResting_ < kMostResting && rest.must > g_net.ms() && snapshot.allows(other) && other != key_.remote.port)
+        gaveUpTooSoon_ = true;
+  }
+  tries_.push_back({port, found});
+}
+
+void Client::asks(const Endpoints& to, bool timeWaitCounts) {
+  CHECK(picture_ != nullptr && to.is(key_.endpoints()));
+  surveying = true;
+  CHECK(timeWaitCounts != snapshot.reuses(key_.remote));
+  CHECK(picture_->misses + static_cast<unsigned>(ownTries_) >= kMissesToAsk);
+  CHECK(!picture_->asked || g_net.ms() - picture_->askedAt >= kAskEveryMs);
+  picture_->asked = askedNow_ = true;
+  picture_->askedAt = g_net.ms();
+  picture_->misses = 0;
+}
+
+void Client::learns(const Endpoints& to, const std::set<uint16_t>& ports) {
+  surveying = false;
+  for (auto& [key, picture] : pictures_) {
+    // one that is new in this call is not known yet
+    if (!key.endpoints().is(to) || connects_.destinations.known(to) < 0) continue;
+    for (const uint16_t port : ports) {
+      if (!snapshot.allows(port) || picture.booked.count(port) != 0) continue;
+      const auto rest = picture.resting.find(port);
+      if (rest == picture.resting.end())
+        this->rest(picture, port, kTakenMs);
+      else if (rest->second.must <= g_net.ms())
+        rest->second = {0, g_net.ms() + kTakenMs, false, 0};  // free already, or to be freed by the next look
+    }
+  }
+}
+
+// Destinations that the seam has given up: the one that was idle longest, none with connections.
+void Client::dropForgotten() {
+  for (auto one = pictures_.begin(); one != pictures_.end();) {
+    if (connects_.destinations.known(one->first.endpoints()) >= 0) {
+      ++one;
+      continue;
+    }
+    CHECK(one->second.booked.empty());
+    for (const auto& [key, other] : pictures_)
+      CHECK(!other.booked.empty() || other.used >= one->second.used || one->second.used == clock_);
+    one = pictures_.erase(one);
+  }
+}
+
+void Client::book(int fd, const Key& key, uint16_t port) {
+  Picture& picture = pictures_.at(key);
+  CHECK(picture.booked.count(port) == 0);
+  picture.booked[port] = fd;
+  picture.resting.erase(port);
+  bookings_[fd] = {key, port};
+}
+
+void Client::unbook(int fd, uint64_t ms) {
+  const Booking booking = bookings_.at(fd);
+  bookings_.erase(fd);
+  Picture& picture = pictures_.at(booking.key);
+  CHECK(picture.booked.erase(booking.port) == 1);
+  if (ms > 0) rest(picture, booking.port, ms);
+}
+
+// The number is another file's, and the seam has seen that.
+void Client::forgetNumber(int fd) {
+  if (bookings_.count(fd) != 0) unbook(fd, 60'000);
+}
+
+void Client::noteEnd(Booking& booking, const Socket& socket) const {
+  if (booking.ended || g_net.infoFails || !socket.tcp) return;
+  const bool first = socket.life == Life::kEstablished || socket.life == Life::kFinWait2;
+  if (!first && socket.life != Life::kCloseWait && socket.life != Life::kLastAck) return;
+  booking.ended = true;
+  booking.endedFirst = first;
+}
+
+// How long the port of one that is closed now rests.
+uint64_t Client::restOf(Booking& booking, const Socket& socket) const {
+  const bool known = !g_net.infoFails && socket.tcp;
+  if (!booking.aborts) noteEnd(booking, socket);
+  if (booking.endedFirst || !known) return snapshot.reuses(booking.key.remote) ? 1'000 : 60'000;
+  if (!booking.ended || booking.key.remote.isLoopback()) return 0;
+  return std::min<uint64_t>(1 + socket.rtt / 500, 1'000);
+}
+
+// What came of the ports that were tried.
+void Client::settleTries(Picture& picture, int error) {
+  const bool kernels = tries_.empty() || tries_.back().port == 0;
+  const bool nothing = kernels && isTaken(error);
+  unsigned misses = 0;
+  for (auto one = tries_.rbegin(); one != tries_.rend(); ++one) {
+    if (one->port == 0 || nothing || (!kernels && one == tries_.rbegin())) continue;
+    rest(picture, one->port, kTakenMs);
+    misses++;
+  }
+  picture.misses = askedNow_ ? 0 : picture.misses + misses;
+  const bool due = picture.misses >= kMissesToAsk && (!picture.asked || g_net.ms() - picture.askedAt >= kAskEveryMs);
+  if (misses > 0 && surveys && !surveying) CHECK(!due);
+}
+
+void Client::settle(int fd, const Key& key, int error, const Socket& socket) {
+  dropForgotten();
+  const Handle& handle = *Handles::at(fd);
+  const auto found = pictures_.find(key);
+  const bool chose = usable && connects_.refused == 0 && found != pictures_.end();
+  if (!chose) CHECK(ownTries_ == 0);
+  if (!chose && found != pictures_.end()) giveBackUntried(found->second);
+  if (chose && !withoutNumber) CHECK(!gaveUpTooSoon_);
+  if (usable && connects_.refused == 0 && !chose) CHECK(pictures_.size() == kMostDestinations);
+  if (usable && g_net.hasOption) CHECK(connects_.refused == 0);
+  if (found != pictures_.end()) settleTries(found->second, error);
+  const bool kernels = tries_.empty() || tries_.back().port == 0;
+  if (kernels || !isUnderWay(error)) CHECK(socket.range == 0);
+  if (!isUnderWay(error)) {
+    CHECK(handle.kind == HandleKind::kStream || handle.has(fastsocket::seam::kPortless));
+    return;
+  }
+  if (kernels && handle.kind == HandleKind::kUnknown) {
+    CHECK(handle.flags == 0);
+    // what rests stays so
+    if (chose) CHECK(found->second.booked.count(socket.port) + found->second.resting.count(socket.port) != 0);
+    return;
+  }
+  const auto rest = found->second.resting.find(handle.port);
+  CHECK(rest == found->second.resting.end() || rest->second.must <= g_net.ms());
+  CHECK(handle.kind == HandleKind::kConnected && handle.flags == 0 && handle.loop == loop_.id);
+  // a range that has changed in the last second may have made the kernel choose another
+  if (kernels || snapshot == g_net.settings) CHECK(handle.port == socket.port);
+  if (!kernels) CHECK(tries_.back().port == handle.port && socket.reuse);
+  book(fd, key, handle.port);
+}
+
+void Client::checkDestination(const Key& key, const Picture& picture) {
+  const int index = connects_.destinations.known(key.endpoints());
+  CHECK(index >= 0);
+  Destination& destination = *connects_.destinations.at(index);
+  CHECK(destination.ports.taken() == picture.booked.size());
+  size_t used = 0;
+  for (int i = first; i <= last; i++) {
+    const auto port = static_cast<uint16_t>(i);
+    const bool isUsed = destination.ports.isUsed(port);
+    used += isUsed ? 1 : 0;
+    const auto rest = picture.resting.find(port);
+    if (picture.booked.count(port) != 0 || (rest != picture.resting.end() && rest->second.must > g_net.ms()))
+      CHECK(isUsed);
+    else if (rest == picture.resting.end())
+      CHECK(!isUsed);
+  }
+  CHECK(used == destination.ports.taken() + destination.ports.resting());
+  for (const auto& [port, fd] : picture.booked) {
+    const Handle& handle = *Handles::at(fd);
+    CHECK(handle.kind == HandleKind::kConnected && handle.port == port && handle.destination == index);
+  }
+}
+
+void Client::check() {
+  CHECK(connects_.destinations.count() == static_cast<int>(pictures_.size()));
+  CHECK(connects_.destinations.count() <= kMostDestinations);
+  for (const auto& [key, picture] : pictures_) checkDestination(key, picture);
+}
+
+}  // namespace model

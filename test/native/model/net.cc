@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table: which ports are free, what is left of connections that have ended.
+#include "net.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <algorithm>
+
+#include "check.h"
+
+namespace model {
+
+Net g_net;
+
+namespace {
+
+// include/net/tcp.h, TCP_TIMEWAIT_LEN, and net.ipv4.tcp_fin_timeout
+constexpr uint64_t kMinuteMs = 60'000;
+
+Address make(int family, std::array<uint8_t, 16> bytes) {
+  Address address;
+  address.family = family;
+  address.bytes = bytes;
+  return address;
+}
+
+}  // namespace
+
+Address Address::of(const sockaddr* address, socklen_t length) {
+  Address result;
+  if (address->sa_family == AF_INET && length >= sizeof(sockaddr_in)) {
+    const auto* in = reinterpret_cast<const sockaddr_in*>(address);
+    result.family = 4;
+    memcpy(result.bytes.data(), &in->sin_addr, 4);
+    result.port = ntohs(in->sin_port);
+  } else if (address->sa_family == AF_INET6 && length >= sizeof(sockaddr_in6)) {
+    const auto* in6 = reinterpret_cast<const sockaddr_in6*>(address);
+    result.port = ntohs(in6->sin6_port);
+    const bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+    result.family = mapped ? 4 : 6;
+    if (mapped)
+      memcpy(result.bytes.data(), in6->sin6_addr.s6_addr + 12, 4);
+    else
+      memcpy(result.bytes.data(), &in6->sin6_addr, 16);
+    if (!mapped) result.scope = in6->sin6_scope_id;
+  }
+  return result;
+}
+
+bool Address::isLoopback() const {
+  if (isAny()) return true;
+  return family == 4 ? bytes[0] == 127
+                     : bytes == std::array<uint8_t, 16>{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+}
+
+Socket* Net::at(int fd) const {
+  const auto found = files.find(fd);
+  return found == files.end() ? nullptr : found->second.get();
+}
+
+int Net::add(std::shared_ptr<Socket> socket) {
+  int fd = 3;
+  while (files.count(fd) != 0) fd++;
+  socket->numbers++;
+  files[fd] = std::move(socket);
+  return fd;
+}
+
+void Net::close(int fd) {
+  const auto found = files.find(fd);
+  CHECK(found != files.end());
+  const std::shared_ptr<Socket> socket = found->second;
+  files.erase(found);
+  if (--socket->numbers == 0) drop(*socket);
+}
+
+Address Net::source(const Socket& socket, const Address& to) {
+  Address own = socket.local;
+  own.scope = 0;
+  if (own.family == to.family && !own.isAny()) return own;
+  if (to.family == 4) {
+    if (to.isLoopback()) return make(4, {127, 0, 0, 1});
+    return make(4, {10, 0, 0, 1});
+  }
+  if (to.isLoopback()) return make(6, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  return make(6, {0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+}
+
+bool Net::isFree(const Socket& socket, const Address& to, uint16_t port) const {
+  if (socket.port == 0) {
+    if (settings.reserved.count(port) != 0 || bound.count(port) != 0) return false;
+    for (const auto& [fd, other] : files)
+      if (other->named && other->port == port) return false;
+  }
+  Address own = source(socket, to);
+  own.port = port;
+  const auto held = table.find({own, to});
+  if (held == table.end()) return true;
+  // net/ipv4/tcp_ipv4.c, tcp_twsk_unique
+  return held->second.life == Life::kTimeWait && held->second.timestamps && settings.reuses(to) &&
+         ms() - held->second.since >= 1'000;
+}
+
+bool Net::isLocal(const Socket& socket) {
+  return socket.remote.isLoopback() || source(socket, socket.remote).bytes == socket.remote.bytes;
+}
+
+Address Net::resolve(const Socket& socket, Address to) {
+  // the loopback address of its family, or its own (net/ipv4/route.c, ip_route_output_key_hash_rcu)
+  if (to.isAny()) to.bytes = source(socket, to).bytes;
+  return to;
+}
+
+int Net::predict(const Socket& socket, const Address& address) const {
+  const Address to = resolve(socket, address);
+  switch (socket.life) {
+    case Life::kClosed:
+      break;
+    case Life::kFailed:
+      return ECONNABORTED;
+    case Life::kSynSent:
+      return EALREADY;
+    default:
+      return EISCONN;
+  }
+  if (noRoute != 0) return noRoute;
+  bool found = socket.port != 0 && isFree(socket, to, socket.port);
+  for (int port = settings.low; socket.port == 0 && !found && port <= settings.high; port++)
+    found = isFree(socket, to, static_cast<uint16_t>(port));
+  return found ? fate : EADDRNOTAVAIL;
+}
+
+// net/ipv4/inet_connection_sock.c, inet_csk_bind_conflict; one who has connected has a port, too.
+bool Net::conflicts(const Socket& socket, uint16_t port) const {
+  if (bound.count(port) != 0) return true;
+  const auto overlaps = [&](const Address& other) {
+    return socket.local.isAny() || other.isAny() || socket.local.family != other.family ||
+           socket.local.bytes == other.bytes;
+  };
+  for (const auto& [fd, other] : files) {
+    if (other.get() == &socket || other->port != port || !overlaps(other->local)) continue;
+    if (!socket.reuse || !other->reuse || other->life == Life::kListen) return true;
+  }
+  return std::any_of(table.begin(), table.end(), [&](const auto& held) {
+    return held.second.socket == nullptr && held.first.first.port == port && overlaps(held.first.first) &&
+           !(socket.reuse && held.second.reuse);
+  });
+}
+
+bool Net::canBind(const Socket& socket) const {
+  for (int port = settings.low; port <= settings.high; port++)
+    if (settings.allows(static_cast<uint16_t>(port)) && !conflicts(socket, static_cast<uint16_t>(port))) return true;
+  return false;
+}
+
+Entry* Net::entryOf(const Socket& socket) {
+  for (auto& [tuple, entry] : table)
+    if (entry.socket == &socket) return &entry;
+  return nullptr;
+}
+
+// It is reset, or was never made (net/ipv4/tcp.c, tcp_set_state: TCP_CLOSE gives the port back).
+void Net::fail(Socket& socket) {
+  for (auto entry = table.begin(); entry != table.end();)
+    entry = entry->second.socket == &socket ? table.erase(entry) : std::next(entry);
+  socket.life = Life::kFailed;
+  if (!socket.named) socket.port = 0;
+}
+
+void Net::peerEnds(Socket& socket) {
+  Entry* entry = entryOf(socket);
+  if (socket.life == Life::kEstablished) {
+    socket.life = Life::kCloseWait;
+  } else if (socket.life == Life::kFinWait2) {
+    // the socket is closed, and something small stays behind (net/ipv4/tcp_minisocks.c, tcp_time_wait)
+    socket.life = Life::kTimeWait;
+    if (entry != nullptr) *entry = {Life::kTimeWait, entry->timestamps, socket.reuse, ms(), ms() + kMinuteMs, nullptr};
+  }
+  if (entry != nullptr && entry->socket != nullptr) entry->life = socket.life;
+}
+
+// The last descriptor has been closed (net/ipv4/tcp.c, __tcp_close).
+void Net::drop(Socket& socket) {
+  Entry* entry = entryOf(socket);
+  if (entry == nullptr) return;
+  if (socket.life == Life::kSynSent || socket.aborts) return fail(socket);
+  entry->socket = nullptr;
+  entry->reuse = socket.reuse;
+  entry->since = ms();
+  if (socket.life == Life::kCloseWait || socket.life == Life::kLastAck) {
+    entry->life = Life::kLastAck;
+    entry->until = ms() + (isLocal(socket) ? 0 : lastAckMs);
+  } else {
+    entry->life = Life::kFinWait2;
+    entry->until = ms() + kMinuteMs;
+  }
+  expire();
+}
+
+void Net::expire() {
+  for (auto entry = table.begin(); entry != table.end();)
+    entry = entry->second.until != 0 && entry->second.until <= ms() ? table.erase(entry) : std::next(entry);
+}
+
+void Net::advance(uint64_t ms) {
+  now += ms * 1'000'000 + g_dice() % 1'000'000;
+  expire();
+}
+
+// Handshakes succeed or do not, peers end or reset connections, what nobody has any more goes on.
+void Net::peersLive() {
+  std::vector<std::shared_ptr<Socket>> list;
+  for (const auto& [fd, socket] : files) list.push_back(socket);
+  for (const auto& socket : list) {
+    if (entryOf(*socket) == nullptr) continue;
+    if (socket->life == Life::kSynSent && chance(50)) {
+      if (chance(20)) {
+        fail(*socket);
+        continue;
+      }
+      socket->life = entryOf(*socket)->life = Life::kEstablished;
+    }
+    if (socket->life == Life::kLastAck && chance(50)) {
+      fail(*socket);
+      continue;
+    }
+    if (chance(10)) peerEnds(*socket);
+    if (chance(3)) fail(*socket);
+  }
+  for (auto& [tuple, entry] : table)
+    if (entry.socket == nullptr && entry.life == Life::kFinWait2 && chance(20))
+      entry = {Life::kTimeWait, entry.timestamps, entry.reuse, ms(), ms() + kMinuteMs, nullptr};
+}
+
+}  // namespace model
+
+// The seam's clock (native/seam/wrappers.cc); linked with --wrap.
+extern "C" int __wrap_clock_gettime(clockid_t /*clock*/, timespec* time) {
+  time->tv_sec = static_cast<time_t>(model::g_net.now / 1'000'000'000);
+  time->tv_nsec = static_cast<long>(model::g_net.now % 1'000'000'000);
+  return 0;
+}
