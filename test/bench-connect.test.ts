@@ -9,7 +9,7 @@ import { heldOf, planOf, remainderOf } from '../bench/connect/plan';
 import { type Cell, drawing, overview } from '../bench/connect/report';
 import { logTicks, svg } from '../bench/lib/chart';
 import { choosePlace } from '../bench/lib/place';
-import { describeDestination } from '../lib/seam/destinations-log';
+import { destinationLine } from '../lib/connect/destinations';
 import { check, ended, endsWithAll, startBench, whyNoBench } from './support/bench';
 
 const RANGE = { low: 32_768, high: 41_767 };
@@ -66,12 +66,11 @@ test('nobody holds more than its descriptors allow', () => {
 
 test("whose choice the ports were is in the hook's log", () => {
   const state = {
-    address: '127.0.0.1',
-    port: 9300,
-    localAddress: '0.0.0.0',
-    ...{ taken: 1, resting: 2, chosen: 990, kernels: 10, misses: 5, surveys: 0, looked: 0, local: 0 },
-  };
-  const log = `FASTSOCKET 7: ${describeDestination({ ...state, chosen: 3 })}\nFASTSOCKET 7: ${describeDestination(state)}\n`;
+    ...{ address: '127.0.0.1', port: 9300, localAddress: undefined, local: undefined },
+    ...{ inUse: 1, resting: 2, chosen: 990, byKernel: 10, retries: 5 },
+    ...{ mode: 'any', why: 'loopback' },
+  } as const;
+  const log = `FASTSOCKET 7: ${destinationLine({ ...state, chosen: 3 })}\nFASTSOCKET 7: ${destinationLine(state)}\n`;
   const choices = choicesOf(log, 9300);
   assert.deepEqual(choices, { chosen: 990, kernels: 10, misses: 5 });
   assert.equal(choicesOf(log, 9301), undefined);

@@ -40,7 +40,7 @@ async function traced(t: TestContext, options: ConnectorOptions, also: object[] 
   const before = readFileSync(file, 'utf8').length;
   for (let i = 0; i < 10; i++) await client.close(await client.open(1, to), 'peer');
   for (const options of also) await client.open(1, options);
-  await client.app.stop('SIGTERM');
+  await client.end();
   return readFileSync(file, 'utf8').slice(before).split('\n').filter(Boolean);
 }
 

@@ -34,7 +34,7 @@ function run(
 
 test('auto does nothing where packets come home by themselves, and looks again whether they still do', () => {
   const methods: Method[] = ['rss', 'learn'];
-  const measured = run(firstStep('auto', methods, ZERO), methods, () => 0.99);
+  const measured = run(firstStep('auto', methods, ZERO, ''), methods, () => 0.99);
   assert.equal(measured.step.phase, 'rest');
   assert.match((measured.step as { why: string }).why, /by themselves/);
   const later = run(measured.step, methods, () => 0.99);
@@ -47,7 +47,7 @@ test('a method is on trial, then used; below nine in ten it gives way to the nex
   const methods: Method[] = ['rfd', 'rss', 'learn'];
   const right: Record<Method, number> = { rfd: 0.1, rss: 1, learn: 0.5 };
   const share = (step: Step) => ('method' in step ? right[step.method] : 0.12);
-  let { step } = run(firstStep('auto', methods, ZERO), methods, share);
+  let { step } = run(firstStep('auto', methods, ZERO, ''), methods, share);
   assert.deepEqual([step.phase, (step as { method: Method }).method], ['try', 'rfd']);
   const trial = run(step, methods, share);
   assert.ok(trial.took < BUDGET, `${trial.took} connections of a method that is wrong`);
@@ -66,14 +66,14 @@ test('a method is on trial, then used; below nine in ten it gives way to the nex
 });
 
 test('learning that is wrong is noticed within 500 connections', () => {
-  const { took } = run(firstStep('learn', ['learn'], ZERO), ['learn'], () => 0.5);
+  const { took } = run(firstStep('learn', ['learn'], ZERO, ''), ['learn'], () => 0.5);
   assert.ok(took < 250, `${took}`);
 });
 
 test('a method that was asked for and is not possible is not replaced by another', () => {
-  const step = firstStep('rss', [], ZERO);
+  const step = firstStep('rss', [], ZERO, 'rss: eth0 has one queue');
   assert.equal(step.phase, 'rest');
-  assert.match((step as { why: string }).why, /rss is not possible here/);
+  assert.match((step as { why: string }).why, /^not possible here: rss: eth0 has one queue$/);
 });
 
 const portsIn = (mask: Uint8Array) =>

@@ -186,8 +186,8 @@ test('rfd: an XDP program that goes by the hash of the port is believed, and ver
 test('a mode that is not possible here says why, and costs nothing', { skip }, async (t) => {
   const { namespace, address } = await place(t, '3');
   for (const [mode, why] of [
-    ['rss', /rss is not possible here/],
-    ['rfd', /rfd is not possible here/],
+    ['rss', /^not possible here: rss: veth0 /],
+    ['rfd', /^not possible here: rfd: no XDP program on veth0$/],
   ] as const) {
     for (const { state } of await reports(t, { namespace, address, mode, total: 400, pauseMs: 8 })) {
       assert.equal(state.mode, 'any');

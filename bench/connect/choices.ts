@@ -15,9 +15,7 @@ const MOST_KERNELS = 0.01;
 
 /** Of the last line about connections to this port; undefined where there is none. */
 export function choicesOf(stderr: string, port: number): Choices | undefined {
-  const lines = stderr.matchAll(
-    /connect .*:(\d+): .* (\d+) chosen here, (\d+) by the kernel, (\d+) were taken/g,
-  );
+  const lines = stderr.matchAll(/connect .*:(\d+): .* (\d+) chosen, (\d+) by the kernel, (\d+) retries/g);
   const last = [...lines].filter(([, to]) => Number(to) === port).at(-1);
   if (!last) return undefined;
   const [chosen, kernels, misses] = last.slice(2).map(Number) as [number, number, number];

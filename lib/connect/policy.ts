@@ -33,9 +33,15 @@ export const BUDGET = 200;
 
 const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
 
-export function firstStep(setting: ConnectSetting, methods: readonly Method[], counts: Counts): Step {
+/** @param impossible why what is missing in `methods` cannot be done */
+export function firstStep(
+  setting: ConnectSetting,
+  methods: readonly Method[],
+  counts: Counts,
+  impossible: string,
+): Step {
   if (setting === 'auto') return { phase: 'measure', from: counts };
-  return startNext(methods, undefined, `${setting} is not possible here`, counts);
+  return startNext(methods, undefined, `not possible here: ${impossible}`, counts);
 }
 
 /** The method after `last`, or rest. */

@@ -104,7 +104,7 @@ export class ConnectSteering {
     const { methods, impossible, foretold } = this.possible(state);
     const from = { looked: 0, local: 0, steered: 0, steeredLooked: 0, steeredLocal: 0 };
     const known: Known = { step: { phase: 'measure', from }, methods, impossible, foretold };
-    const first = firstStep(this.setting, methods, state);
+    const first = firstStep(this.setting, methods, state, impossible);
     if (first.phase !== 'measure') this.enter(state, known, first);
     return known;
   }
@@ -117,9 +117,11 @@ export class ConnectSteering {
     const name = interfaceOf(source);
     const asked = (method: Method) => this.setting === 'auto' || this.setting === method;
     if (asked('rfd')) {
-      if (name !== undefined && this.addon.xdpAttached(name) === 1) methods.push('rfd');
-      else reasons.push(`rfd: no XDP program on ${name ?? source}`);
+      const answer = name === undefined ? 0 : this.addon.xdpAttached(name);
+      if (answer === 1) methods.push('rfd');
+      else reasons.push(`rfd: no XDP program on ${name ?? source}${answer < 0 ? ` (errno ${-answer})` : ''}`);
     }
+    if (asked('rss') && name === undefined) reasons.push(`rss: no interface has ${source}`);
     if (asked('rss') && name !== undefined) {
       const family = source.includes(':') ? 6 : 4;
       const answer = foretell(this.addon, FILES, name, family, this.core);

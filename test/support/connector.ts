@@ -74,6 +74,12 @@ export class Connector {
     return this.ask('state');
   }
 
+  /** Its standard input ends, and so does it. */
+  async end(): Promise<void> {
+    this.app.child.stdin?.end();
+    await this.app.ended;
+  }
+
   /** What is known of the one destination with this port. */
   async destination(port: number): Promise<Destination> {
     const found = (await this.destinations()).filter((one) => one.port === port);
