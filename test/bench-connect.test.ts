@@ -10,6 +10,7 @@ import { type Cell, drawing, overview } from '../bench/connect/report';
 import { logTicks, svg } from '../bench/lib/chart';
 import { choosePlace } from '../bench/lib/place';
 import { destinationLine } from '../lib/connect/destinations';
+import type { Destination } from '../lib/index';
 import { check, ended, endsWithAll, startBench, whyNoBench } from './support/bench';
 
 const RANGE = { low: 32_768, high: 41_767 };
@@ -65,11 +66,12 @@ test('nobody holds more than its descriptors allow', () => {
 });
 
 test("whose choice the ports were is in the hook's log", () => {
-  const state = {
+  const state: Destination = {
     ...{ address: '127.0.0.1', port: 9300, localAddress: undefined, local: undefined },
     ...{ inUse: 1, resting: 2, chosen: 990, byKernel: 10, retries: 5 },
-    ...{ mode: 'any', why: 'loopback' },
-  } as const;
+    mode: 'any',
+    why: 'loopback',
+  };
   const log = `FASTSOCKET 7: ${destinationLine({ ...state, chosen: 3 })}\nFASTSOCKET 7: ${destinationLine(state)}\n`;
   const choices = choicesOf(log, 9300);
   assert.deepEqual(choices, { chosen: 990, kernels: 10, misses: 5 });
