@@ -8,12 +8,13 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { addonPath } from './support/addon';
 import { fixture, startApp, until } from './support/app';
-import { type ConnectorOptions, connector, type Opened, peer } from './support/connector';
+import { type Connector, type ConnectorOptions, connector, type Opened, peer } from './support/connector';
 import { Namespace, whyNoNamespaces } from './support/netns';
 import { refusing } from './support/refuse';
 
 const HOST = '127.0.0.1';
 const PORT = 9001;
+const OTHER = 9002;
 const to = { host: HOST, port: PORT };
 const skip = whyNoNamespaces() ?? false;
 const noStrace = spawnSync('strace', ['-V']).status === 0 ? skip : 'there is no strace';
@@ -22,7 +23,7 @@ async function place(t: TestContext, range = '40000 40199'): Promise<Namespace> 
   const namespace = new Namespace(t, 'lim');
   namespace.sysctl('net.ipv4.ip_local_port_range', range);
   namespace.sysctl('net.ipv4.tcp_tw_reuse', 0);
-  await peer(t, namespace, [PORT]);
+  await peer(t, namespace, [PORT, OTHER]);
   return namespace;
 }
 
@@ -76,16 +77,68 @@ test('a named localPort is bound as ever, an address alone without a port', { sk
   assert.equal(count(lines, RANGE), 11);
 });
 
-test('a kernel without IP_LOCAL_PORT_RANGE: the kernel chooses, and the log says so', { skip }, async (t) => {
-  const namespace = await place(t, '40000 40029');
-  const client = connector(t, namespace, { prefix: refusing('setsockopt:2=51:ENOPROTOOPT') });
-  const opened = await client.open(30, to);
-  assert.equal(new Set(opened.map(({ port }) => port)).size, 30);
-  assert.deepEqual(
-    (await client.attempt(1, to)).map(({ error }) => error),
-    ['EADDRNOTAVAIL'],
-  );
-  await client.app.said(/source ports are the kernel's: this kernel has no IP_LOCAL_PORT_RANGE/);
+const withoutRange = () => refusing('setsockopt:2=51:ENOPROTOOPT');
+
+test('a kernel without IP_LOCAL_PORT_RANGE: half of the ports are bound, the others the kernel chooses', {
+  skip,
+}, async (t) => {
+  const namespace = await place(t, '40000 40059');
+  const client = connector(t, namespace, { prefix: withoutRange() });
+  const plain = connector(t, namespace, { hook: false });
+  const opened = await client.open(60, to);
+  assert.equal(new Set(opened.map(({ port }) => port)).size, 60);
+  const { chosen, byKernel, retries } = await client.destination(PORT);
+  assert.deepEqual({ chosen, byKernel, retries }, { chosen: 30, byKernel: 30, retries: 0 });
+  const failed = (await client.attempt(1, to)).map(({ error }) => error);
+  assert.deepEqual(failed, ['EADDRNOTAVAIL']);
+  // a program beside it finds the other half, to whatever destination
+  await plain.open(30, { host: HOST, port: OTHER });
+  // the same ports serve another destination
+  await client.open(30, { host: HOST, port: OTHER });
+  assert.equal((await client.destination(OTHER)).chosen, 30);
+  await client.close(opened, 'peer');
+  assert.equal((await client.destination(PORT)).inUse, 0);
+  await client.open(30, { ...to, localAddress: '127.0.0.2' });
+});
+
+test('there, a port that is taken after all costs a fresh socket, with the same options', {
+  skip,
+}, async (t) => {
+  const namespace = await place(t, '40000 40019');
+  const keepAlive = (port: number) =>
+    namespace
+      .run('ss', '-Htno', 'dport', '=', `:${port}`)
+      .split('\n')
+      .filter((line) => line.includes('keepalive')).length;
+  // both bind to the same ports, and each sees only at connect() what the other one has
+  const [one, two] = [0, 1].map(() => connector(t, namespace, { prefix: withoutRange() })) as [
+    Connector,
+    Connector,
+  ];
+  await one.open(9, { ...to, localAddress: HOST });
+  const opened = await two.open(9, { ...to, localAddress: HOST, keepAlive: true, noDelay: true });
+  assert.ok((await two.destination(PORT)).retries > 0, 'no port was tried that the other one has');
+  for (const { address } of opened) assert.equal(address, HOST);
+  assert.equal(keepAlive(PORT), 9);
+});
+
+test('a port in TIME_WAIT after a connection of ours is bound when no other is left', { skip }, async (t) => {
+  const left: (string | undefined)[][] = [];
+  for (const hook of [false, true]) {
+    const namespace = await place(t, '40000 40049');
+    namespace.sysctl('net.ipv4.tcp_rfc1337', 1);
+    const client = connector(t, namespace, { hook });
+    await client.close(await client.open(50, to), 'end');
+    left.push((await client.attempt(30, to)).map(({ error }) => error).filter(Boolean));
+    if (hook) {
+      const plain = connector(t, namespace, { hook: false });
+      await plain.open(25, { host: HOST, port: OTHER });
+    }
+  }
+  assert.equal(left[0]?.length, 30, 'plain Node has no port left');
+  // half of the range, as above
+  assert.equal(left[1]?.length, 5);
+  assert.deepEqual([...new Set(left.flat())], ['EADDRNOTAVAIL']);
 });
 
 test('without netlink strangers are learnt from misses alone', { skip }, async (t) => {

@@ -4,6 +4,7 @@
 
 #include <new>
 
+#include "candidates.h"
 #include "connects.h"
 #include "libc.h"
 
@@ -17,11 +18,6 @@ namespace fastsocket::seam {
 namespace {
 
 constexpr uint32_t kReadEveryMs = 1'000;
-// A port that was found taken: whoever holds it, an established connection or TIME_WAIT.
-constexpr uint32_t kTakenMs = 60'000;
-constexpr int kMostTries = 8;
-// Of them, ports that rest: where no other is left.
-constexpr int kMostResting = 4;
 // So many misses towards one destination, and strangers are asked for; at most so often.
 constexpr uint32_t kMissesToAsk = 16;
 constexpr uint32_t kAskEveryMs = 10'000;
@@ -69,80 +65,12 @@ bool isReady(Connects& connects, uint32_t now) {
     connects.readAt = now;
     // what was last read holds: there may be no descriptor left for a moment
     if (connects.local.read()) connects.usable = true;
+    // other programs' connect() is left the other half
+    connects.mostBound = connects.local.countOf(connects.share) / 2;
   }
   if (connects.usable) takeIn(connects, now);
   return connects.usable;
 }
-
-// The ports of one connect().
-class Candidates {
- public:
-  Candidates(Connects& connects, Destination& destination) : connects_(connects), destination_(destination) {}
-
-  // Taken from now on, 0 where there is none.
-  uint16_t next() {
-    if (count_ == kMostTries) return 0;
-    uint16_t port = steered();
-    isSteered_ = port != 0;
-    if (port == 0 && learns()) port = find(destination_.steering->unknown);
-    if (port == 0) port = find(connects_.share);
-    if (port == 0) port = find(connects_.local.allowed);
-    if (port == 0 && resting_++ < kMostResting) port = rested();
-    if (port == 0) return 0;
-    destination_.ports.take(port);
-    tried_[count_++] = port;
-    return port;
-  }
-
-  // The last one was said to come home.
-  [[nodiscard]] bool isSteered() const { return isSteered_; }
-  [[nodiscard]] int count() const { return count_; }
-  // The last one is not needed.
-  void giveBack() { destination_.ports.release(tried_[--count_]); }
-  void letRest(uint32_t now) {
-    while (count_ > 0) destination_.ports.rest(tried_[--count_], now, kTakenMs);
-  }
-  // The last one is a connection's.
-  void keepLast() { count_--; }
-
- private:
-  [[nodiscard]] bool learns() const { return destination_.steering != nullptr && destination_.steering->learns; }
-
-  uint16_t steered() {
-    Steering* steering = destination_.steering;
-    return steering == nullptr || steering->left == 0 ? 0 : find(steering->home);
-  }
-
-  // One that rests, to be tried all the same. What is not allowed any more is let go: the kernel would choose another.
-  uint16_t rested() {
-    for (;;) {
-      const uint16_t port = destination_.ports.oldest();
-      if (port == 0 || (connects_.local.allowed.has(port) && port != destination_.to.port)) return port;
-      destination_.ports.forget(port);
-    }
-  }
-
-  uint16_t find(const PortMask& wanted) {
-    uint32_t number = 0;
-    if (!connects_.random.next(&number)) return 0;
-    const LocalPorts& local = connects_.local;
-    const auto count = static_cast<uint64_t>(local.high) - local.low + 1;
-    const auto start = static_cast<uint16_t>(local.low + (number * count >> 32));
-    const Ports& ports = destination_.ports;
-    const uint16_t port = ports.find(local.allowed, wanted, start);
-    // a socket whose both ends are the same is connected to itself (RFC 9293, 3.5: simultaneous open)
-    if (port == 0 || port != destination_.to.port) return port;
-    const uint16_t other = ports.find(local.allowed, wanted, static_cast<uint16_t>(port + 1));
-    return other == port ? 0 : other;
-  }
-
-  Connects& connects_;
-  Destination& destination_;
-  uint16_t tried_[kMostTries] = {};
-  int count_ = 0;
-  int resting_ = 0;
-  bool isSteered_ = false;
-};
 
 bool isUnderWay(int result, int error) { return result == 0 || error == EINPROGRESS || error == EINTR; }
 
@@ -198,12 +126,58 @@ void learnPort(Handle& handle, const Place& place, Destination& destination, int
   book(handle, place, port);
 }
 
-bool readEndpoints(const Handle& handle, int fd, const sockaddr* address, socklen_t length, Endpoints* to) {
-  if (!handle.has(kPortless)) return Endpoints::read(address, length, nullptr, to);
-  sockaddr_storage local = {};
-  socklen_t size = sizeof local;
-  return g_libc.getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) == 0 &&
-         Endpoints::read(address, length, reinterpret_cast<sockaddr*>(&local), to);
+// One that is to be connected.
+struct Socket {
+  int fd;
+  int family;
+  // Its address, where the app has named one.
+  sockaddr_storage local;
+  bool hasAddress;
+  // To a port: another one needs a fresh socket.
+  bool bound;
+};
+
+bool readEndpoints(Socket& socket, const sockaddr* address, socklen_t length, Endpoints* to) {
+  if (!socket.hasAddress) return Endpoints::read(address, length, nullptr, to);
+  auto* local = reinterpret_cast<sockaddr*>(&socket.local);
+  socklen_t size = sizeof socket.local;
+  return g_libc.getsockname(socket.fd, local, &size) == 0 && Endpoints::read(address, length, local, to);
+}
+
+int renewed(Socket& socket) {
+  const int error = renew(socket.fd, socket.family, socket.hasAddress ? &socket.local : nullptr);
+  if (error == 0) socket.bound = false;
+  return error;
+}
+
+// As if no port had been named.
+void unname(const Connects& connects, Socket& socket) {
+  if (socket.bound) (void)renewed(socket);
+  if (!connects.binds) (void)allow(socket.fd, 0, 0);
+}
+
+enum class Naming { kDone, kTaken, kImpossible };
+
+// The next connect() comes from this port.
+Naming name(Connects& connects, Socket& socket, uint16_t port, bool bind) {
+  if (socket.bound && renewed(socket) != 0) return Naming::kImpossible;
+  if (!bind) {
+    if (allow(socket.fd, port, port) == 0) return Naming::kDone;
+    if (errno == ENOPROTOOPT) connects.binds = true;
+    if (!isOther(errno) && !connects.binds) connects.refused = errno;
+    return Naming::kImpossible;
+  }
+  if (connects.bound == nullptr) connects.bound = Bound::make();
+  if (connects.bound == nullptr) return Naming::kImpossible;
+  const int error = bindPort(socket.fd, socket.family, socket.hasAddress ? &socket.local : nullptr, port);
+  socket.bound = error == 0;
+  if (error == 0) return Naming::kDone;
+  return error == EADDRINUSE ? Naming::kTaken : Naming::kImpossible;
+}
+
+void noteBound(Connects& connects, Handle& handle) {
+  handle.set(kBound);
+  connects.bound->opened(handle.port);
 }
 
 // So that bind() may share the port with it (net/ipv4/inet_connection_sock.c, inet_csk_bind_conflict): a server that
@@ -227,6 +201,7 @@ Connects* Connects::make() {
 void Connects::destroy(Connects* connects) {
   if (connects == nullptr) return;
   connects->survey.abandon();
+  Bound::destroy(connects->bound);
   connects->~Connects();
   free(connects);
 }
@@ -234,20 +209,24 @@ void Connects::destroy(Connects* connects) {
 int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_t length) {
   Connects& connects = *loop.connects;
   const uint32_t now = nowMs();
+  Socket socket = {fd, address->sa_family, {}, handle.has(kPortless), false};
   Endpoints to;
-  if (!isReady(connects, now) || !readEndpoints(handle, fd, address, length, &to))
+  if (!isReady(connects, now) || !readEndpoints(socket, address, length, &to))
     return connectPlainly(handle, fd, address, length);
   const Place place = {loop.id, connects.destinations.find(to)};
   Destination* destination = connects.destinations.at(place.destination);
   if (destination == nullptr) return connectPlainly(handle, fd, address, length);
   destination->ports.refresh(now);
+  if (connects.bound != nullptr) connects.bound->refresh(now);
   shareable(fd);
 
   Candidates candidates(connects, *destination);
   for (uint16_t port = candidates.next(); port != 0; port = candidates.next()) {
-    if (allow(fd, port, port) < 0) {
-      if (!isOther(errno)) connects.refused = errno;
+    const Naming naming = name(connects, socket, port, candidates.isBound());
+    if (naming == Naming::kTaken) continue;
+    if (naming == Naming::kImpossible) {
       candidates.giveBack();
+      if (connects.binds) continue;
       break;
     }
     const int result = g_libc.connect(fd, address, length);
@@ -257,13 +236,14 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
     if (isUnderWay(result, error)) {
       book(handle, place, port);
       if (candidates.isSteered()) noteSteered(*destination, handle);
+      if (socket.bound) noteBound(connects, handle);
       candidates.keepLast();
       destination->chosen++;
       if (destination->source.family == 0) readOwn(fd, &destination->source);
     } else {
       candidates.giveBack();
       // what comes next may be a connect() or bind() where the port is the kernel's choice
-      (void)allow(fd, 0, 0);
+      unname(connects, socket);
     }
     candidates.letRest(now);
     destination->misses += missed;
@@ -274,7 +254,7 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
   }
 
   const int missed = candidates.count();
-  if (missed > 0) (void)allow(fd, 0, 0);
+  if (missed > 0) unname(connects, socket);
   const int result = g_libc.connect(fd, address, length);
   const int error = errno;
   if (result < 0 && isTaken(error)) {
@@ -295,7 +275,7 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
 }
 
 int connectAgain(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_t length) {
-  (void)allow(fd, 0, 0);
+  if (!handle.has(kBound)) (void)allow(fd, 0, 0);
   const int result = g_libc.connect(fd, address, length);
   const int error = errno;
   if (isUnderWay(result, error) && portOf(fd) != handle.port) {

@@ -2,6 +2,7 @@
 // connect(): from a port that is known to be free towards its destination, where the kernel would search for one.
 #pragma once
 
+#include "bound.h"
 #include "destinations.h"
 #include "loop.h"
 #include "survey.h"
@@ -17,6 +18,8 @@ struct LocalPorts {
   // net.ipv4.tcp_tw_reuse. 1: connect() may take a port that rests in TIME_WAIT; 2: on loopback.
   int timeWaitReuse;
 
+  // How many of them are in the mask, too.
+  [[nodiscard]] int countOf(const PortMask& mask) const;
   // Of this thread's network namespace. False where it cannot be read; nothing has changed then.
   bool read();
 };
@@ -49,6 +52,12 @@ struct Connects {
   // Why ports are not chosen here: an errno of setsockopt(IP_LOCAL_PORT_RANGE), or of reading the settings. 0: they
   // are.
   int refused;
+  // The kernel has no IP_LOCAL_PORT_RANGE: ports are bound.
+  bool binds;
+  // nullptr until a port is bound for the first time.
+  Bound* bound;
+  // So many may be.
+  int mostBound;
 
   static Connects* make();
   static void destroy(Connects* connects);
@@ -63,8 +72,8 @@ int bindOn(Loop& loop, Handle& handle, int fd, const sockaddr* address, socklen_
 // A port, where bindOn() has left that for later. Where there is none it stays as it was.
 void bindNow(Handle& handle, int fd);
 
-// A FIN of ours is next: who has sent one first keeps the port in TIME_WAIT.
-void ending(Loop& loop, Handle& handle, int fd);
+// A FIN of ours is next: who has sent one first keeps the port in TIME_WAIT. False where that cannot be told.
+bool ending(Loop& loop, Handle& handle, int fd);
 // The socket is closed next: its port is free, or will be.
 void disconnecting(Loop& loop, Handle& handle, int fd);
 // The descriptor has gone to another process, or was closed where nobody saw how.

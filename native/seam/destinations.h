@@ -63,6 +63,8 @@ struct Destination {
   uint64_t steeredLocal;
   // When it was last connected to, on the list's own clock.
   uint64_t used;
+  // Round-trip time of the connection that was last looked at, in us.
+  uint32_t rttUs;
   // Misses since strangers were last asked for, and when that was.
   uint32_t unexplained;
   uint32_t askedAt;

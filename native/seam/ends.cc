@@ -29,9 +29,9 @@ uint32_t timeWaitOf(const Connects& connects, const Destination& destination) {
 }
 
 // Until the last ACK has come; on loopback it has when close() returns.
-uint32_t lastAckOf(const Destination& destination, const tcp_info& state) {
+uint32_t lastAckOf(const Destination& destination) {
   if (destination.loopback) return 0;
-  const uint32_t ms = 1 + state.tcpi_rtt / 500;
+  const uint32_t ms = 1 + destination.rttUs / 500;
   return ms < kMostAckMs ? ms : kMostAckMs;
 }
 
@@ -70,10 +70,12 @@ Destination* destinationOf(Loop& loop, const Handle& handle) {
 
 }  // namespace
 
-void ending(Loop& loop, Handle& handle, int fd) {
+bool ending(Loop& loop, Handle& handle, int fd) {
   Destination* destination = destinationOf(loop, handle);
   tcp_info state;
-  if (destination == nullptr || handle.has(kEnded) || !stateOf(fd, &state)) return;
+  if (destination == nullptr || handle.has(kEnded)) return true;
+  if (!stateOf(fd, &state)) return false;
+  destination->rttUs = state.tcpi_rtt;
   switch (state.tcpi_state) {
     // the latter three: a native addon has called shutdown(2)
     case TCP_ESTABLISHED:
@@ -87,30 +89,38 @@ void ending(Loop& loop, Handle& handle, int fd) {
       handle.set(kEnded);
       break;
     default:
-      return;
+      return true;
   }
   look(*loop.connects, *destination, handle, fd);
+  return true;
 }
+
+namespace {
+
+void letRest(Connects& connects, Destination& destination, const Handle& handle, uint32_t ms) {
+  const uint32_t now = nowMs();
+  if (handle.has(kBound)) connects.bound->closed(handle.port, now, ms);
+  destination.ports.rest(handle.port, now, ms, handle.has(kEndedFirst) && handle.has(kPeerEnded));
+}
+
+}  // namespace
 
 void disconnecting(Loop& loop, Handle& handle, int fd) {
   Destination* destination = destinationOf(loop, handle);
   if (destination == nullptr) return;
-  tcp_info state;
-  const bool known = stateOf(fd, &state);
-  const bool open = known && !handle.has(kEnded) && !handle.has(kAborts);
-  if (open) ending(loop, handle, fd);
+  const bool known = handle.has(kEnded | kAborts) || ending(loop, handle, fd);
   uint32_t ms = 0;
   if (handle.has(kEndedFirst) || !known)
     ms = timeWaitOf(*loop.connects, *destination);
   else if (handle.has(kEnded))
-    ms = lastAckOf(*destination, state);
+    ms = lastAckOf(*destination);
   // neither: it was refused, reset, is given up, or is to be reset
-  destination->ports.rest(handle.port, nowMs(), ms);
+  letRest(*loop.connects, *destination, handle, ms);
 }
 
 void lost(Loop& loop, const Handle& handle) {
   Destination* destination = destinationOf(loop, handle);
-  if (destination != nullptr) destination->ports.rest(handle.port, nowMs(), kTimeWaitMs);
+  if (destination != nullptr) letRest(*loop.connects, *destination, handle, kTimeWaitMs);
 }
 
 void forget(Loop* loop, int fd) {

@@ -45,10 +45,14 @@ enum Flag : uint16_t {
   kAborts = 1024,
   // Its port is one of those that were said to come home.
   kSteered = 2048,
+  // Its peer's FIN has been read.
+  kPeerEnded = 4096,
+  // Its port is bound (bound.h).
+  kBound = 8192,
 };
 // kSteered: the last bits of Destination::epoch when it was connected, in the highest bits.
-constexpr int kEpochShift = 12;
-constexpr uint32_t kEpochMask = 15;
+constexpr int kEpochShift = 14;
+constexpr uint32_t kEpochMask = 3;
 
 struct Handle {
   Kind kind;

@@ -25,6 +25,7 @@ struct Libc {
   int (*getsockname)(int, sockaddr*, socklen_t*);
   // Never replaced.
   int (*getsockopt)(int, int, int, void*, socklen_t*);
+  int (*dup3)(int, int, int);
   long (*syscall)(long, long, long, long, long, long, long);
 };
 

@@ -21,9 +21,9 @@ bool Resting::grow() {
   return true;
 }
 
-bool Resting::push(uint16_t port, uint32_t until) {
+bool Resting::push(uint16_t port, uint32_t until, bool finished) {
   if (count_ == ring_.size() && !grow()) return false;
-  ring_[(head_ + count_) & (ring_.size() - 1)] = {until, port};
+  ring_[(head_ + count_) & (ring_.size() - 1)] = {until, port, finished};
   count_++;
   return true;
 }
@@ -53,11 +53,11 @@ uint16_t Ports::find(const PortMask& allowed, const PortMask& wanted, uint16_t s
   return 0;
 }
 
-uint16_t Ports::oldest() {
+Ports::Rested Ports::oldest() {
   Resting& queue = soon_.count() > 0 ? soon_ : late_;
-  const uint16_t port = queue.first();
-  if (port != 0) queue.pop();
-  return port;
+  const Rested rested = {queue.first(), queue.firstIsFinished()};
+  if (rested.port != 0) queue.pop();
+  return rested;
 }
 
 void Ports::take(uint16_t port) {
@@ -70,14 +70,14 @@ void Ports::release(uint16_t port) {
   taken_--;
 }
 
-void Ports::rest(uint16_t port, uint32_t now, uint32_t ms) {
+void Ports::rest(uint16_t port, uint32_t now, uint32_t ms, bool finished) {
   taken_--;
-  avoid(port, now, ms);
+  avoid(port, now, ms, finished);
 }
 
-void Ports::avoid(uint16_t port, uint32_t now, uint32_t ms) {
+void Ports::avoid(uint16_t port, uint32_t now, uint32_t ms, bool finished) {
   Resting& queue = ms <= kSoonMs ? soon_ : late_;
-  if (ms > 0 && queue.push(port, now + ms))
+  if (ms > 0 && queue.push(port, now + ms, finished))
     used_.set(port);
   else
     used_.clear(port);

@@ -31,9 +31,10 @@ class PortMask {
 class Resting {
  public:
   // False where there was no memory.
-  bool push(uint16_t port, uint32_t until);
+  bool push(uint16_t port, uint32_t until, bool finished = false);
   // The port that has waited longest, 0 where there is none.
   [[nodiscard]] uint16_t first() const { return count_ == 0 ? 0 : ring_[head_].port; }
+  [[nodiscard]] bool firstIsFinished() const { return count_ > 0 && ring_[head_].finished; }
   [[nodiscard]] bool isDue(uint32_t now) const;
   void pop();
   [[nodiscard]] size_t count() const { return count_; }
@@ -42,6 +43,7 @@ class Resting {
   struct Entry {
     uint32_t until;
     uint16_t port;
+    bool finished;
   };
   bool grow();
 
@@ -60,16 +62,23 @@ class Ports {
   // A free port of the ports that are allowed and wanted, from a random place on; 0 where there is none. At most 1,025
   // words are looked at.
   [[nodiscard]] uint16_t find(const PortMask& allowed, const PortMask& wanted, uint16_t start) const;
-  // The port that has rested longest, which is nobody's now: take it, or let it rest again. 0 where none rests.
-  uint16_t oldest();
+  // A port that rests.
+  struct Rested {
+    // 0 where there is none.
+    uint16_t port;
+    // In TIME_WAIT after a connection of ours whose peer's FIN has come: bind() can have it.
+    bool finished;
+  };
+  // The one that has rested longest, which is nobody's now: take it, or let it rest again.
+  Rested oldest();
 
   [[nodiscard]] bool isUsed(uint16_t port) const { return used_.has(port); }
   void take(uint16_t port);
   // What follows a take().
   void release(uint16_t port);
-  void rest(uint16_t port, uint32_t now, uint32_t ms);
+  void rest(uint16_t port, uint32_t now, uint32_t ms, bool finished = false);
   // A port that somebody else holds, free here until now; or one from oldest().
-  void avoid(uint16_t port, uint32_t now, uint32_t ms);
+  void avoid(uint16_t port, uint32_t now, uint32_t ms, bool finished = false);
   // A port from oldest() that rests no longer.
   void forget(uint16_t port) { used_.clear(port); }
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "../affinity.h"
@@ -37,6 +38,7 @@ const char* replaceAll(const char** about) {
   if (seam::Handles::map() < 0) return "no memory for the handle cache";
   if (pthread_key_create(&g_threadEnd, endThread) != 0) return "no thread key is free";
   seam::g_libc.getsockopt = getsockopt;
+  seam::g_libc.dup3 = dup3;
   seam::Survey::threadBegins = unpinThisThread;
   const char* reason =
       seam::replace(reinterpret_cast<const void*>(&uv_run), seam::wrappers(), seam::kWrapperCount, about);

@@ -3,6 +3,8 @@
 const LOGIC = [
   'accept',
   'bind',
+  'bound',
+  'candidates',
   'connect',
   'control',
   'destinations',
