@@ -99,6 +99,14 @@ test('FASTSOCKET_PIN: auto, on, off, a list', () => {
   assert.deepEqual(pin('1'), { kind: 'list', cpus: [1] }, 'a bare number is a CPU, not a switch');
 });
 
+test('FASTSOCKET_CONNECT: a mode, or a switch', () => {
+  const connect = (value: string) => settingsOf({ FASTSOCKET_CONNECT: value }).connect;
+  assert.equal(settingsOf({}).connect, 'auto');
+  for (const mode of ['auto', 'rfd', 'rss', 'learn', 'off']) assert.equal(connect(mode.toUpperCase()), mode);
+  for (const word of ['on', '1', 'true', 'yes']) assert.equal(connect(word), 'auto');
+  for (const word of ['0', 'false', 'no']) assert.equal(connect(word), 'off');
+});
+
 test('FASTSOCKET_STEER and FASTSOCKET_EXIT_WAIT_MS', () => {
   for (const steer of ['auto', 'cpu', 'hash'])
     assert.equal(settingsOf({ FASTSOCKET_STEER: steer.toUpperCase() }).steer, steer);
@@ -121,6 +129,7 @@ const BAD: readonly (readonly [string, readonly string[], RegExp])[] = [
     /on, off, or a list of batch, nodelay, read, fds, backlog/,
   ],
   ['FASTSOCKET_DEFER_ACCEPT', ['1s', 'auto'], /on, 1, true, yes, off, 0, false or no/],
+  ['FASTSOCKET_CONNECT', ['rps', 'rss,learn', '2'], /auto, rfd, rss, learn or off/],
   ['FASTSOCKET_EXIT_WAIT_MS', ['-1', '10s', '600001', 'Infinity', '1.5'], /milliseconds from 0 to 600000/],
 ];
 
@@ -164,7 +173,7 @@ test('unknown names are warnings, with a suggestion when it looks like a slip', 
   assert.match(warn('FASTSOCKET_PINN')[0] ?? '', /did you mean FASTSOCKET_PIN\?/);
   assert.match(warn('FASTSOCKET_COLOUR')[0] ?? '', /there are: FASTSOCKET, FASTSOCKET_WORKERS/);
   assert.match(warn('FASTSOCKET_A\nB')[0] ?? '', /^fastsocket: FASTSOCKET_A\\nB is not/);
-  assert.equal(warn('FASTSOCKET_CONNECT').length, 1);
+  assert.equal(warn('FASTSOCKET_RFD').length, 1);
 });
 
 test('known and foreign names are no warnings', () => {

@@ -12,6 +12,10 @@ import { portShare } from './port-share';
 /** While something is to be decided, and else. */
 const SOON_MS = 100;
 const LATER_MS = 300;
+/** What was given up is tried anew after this: cards, tables and programs change. */
+const ANEW_MS = 600_000;
+/** A new interface has an address before it runs, and is not listed until then. */
+const MOST_WAITS = 20;
 const NONE = new Uint8Array(0);
 const WITHOUT_END = -1;
 
@@ -52,12 +56,16 @@ interface Known {
   /** Why the others cannot. */
   impossible: string;
   foretold: Foretold | undefined;
+  /** When the step began, in ms. */
+  since: number;
 }
 
 /** Of a worker that is pinned to a CPU. */
 export class ConnectSteering {
   private known = new Map<number, Known>();
   private busy = false;
+  /** By destination: how often its interface was looked for in vain. */
+  private readonly waits = new Map<number, number>();
 
   constructor(
     private readonly addon: Addon,
@@ -85,7 +93,8 @@ export class ConnectSteering {
     for (const state of this.addon.destinations()) {
       // it has not been connected to from here, or its packets come to the CPU that sends them
       if (state.loopback === 1 || state.chosen === 0) continue;
-      const known = this.known.get(state.id) ?? this.begin(state);
+      const known = this.current(state) ?? this.begin(state);
+      if (known === undefined) continue;
       left.set(state.id, known);
       const next = nextStep(known.step, state, known.methods);
       if (next !== known.step) this.enter(state, known, next);
@@ -100,21 +109,37 @@ export class ConnectSteering {
     return step === undefined ? { mode: 'any', why: UNDECIDED } : modeOfStep(step);
   }
 
-  private begin(state: DestinationState): Known {
-    const { methods, impossible, foretold } = this.possible(state);
+  private current({ id }: DestinationState): Known | undefined {
+    const known = this.known.get(id);
+    if (known === undefined) return undefined;
+    const { step, since } = known;
+    return step.phase === 'rest' && !step.home && Date.now() - since > ANEW_MS ? undefined : known;
+  }
+
+  /** undefined: its interface is not known yet. */
+  private begin(state: DestinationState): Known | undefined {
+    const name = interfaceOf(state.source);
+    const waits = this.waits.get(state.id) ?? 0;
+    if (name === undefined && waits < MOST_WAITS) {
+      this.waits.set(state.id, waits + 1);
+      this.busy = true;
+      return undefined;
+    }
+    this.waits.delete(state.id);
+    const { methods, impossible, foretold } = this.possible(state, name);
     const from = { looked: 0, local: 0, steered: 0, steeredLooked: 0, steeredLocal: 0 };
-    const known: Known = { step: { phase: 'measure', from }, methods, impossible, foretold };
+    const since = Date.now();
+    const known: Known = { step: { phase: 'measure', from }, methods, impossible, foretold, since };
     const first = firstStep(this.setting, methods, state, impossible);
     if (first.phase !== 'measure') this.enter(state, known, first);
     return known;
   }
 
   /** What can be done for a destination on this interface. */
-  private possible({ source }: DestinationState): Omit<Known, 'step'> {
+  private possible({ source }: DestinationState, name: string | undefined): Omit<Known, 'step' | 'since'> {
     const methods: Method[] = [];
     const reasons: string[] = [];
     let foretold: Foretold | undefined;
-    const name = interfaceOf(source);
     const asked = (method: Method) => this.setting === 'auto' || this.setting === method;
     if (asked('rfd')) {
       const answer = name === undefined ? 0 : this.addon.xdpAttached(name);
@@ -148,6 +173,7 @@ export class ConnectSteering {
     const before = 'method' in step ? step.method : undefined;
     const method = 'method' in next ? next.method : undefined;
     known.step = next;
+    known.since = Date.now();
     if (before !== undefined && before !== method) this.addon.steerDestination(state.id, NONE, 0, 0);
     if (method !== undefined && before !== undefined && before === method && step.phase === next.phase)
       return;
