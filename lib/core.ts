@@ -4,6 +4,7 @@ import type { Cluster } from 'node:cluster';
 import { initialEnvironment, setMarker, snapshotEnvironment } from './config/environment';
 import { DEFAULT_SETTINGS, parseSettings, type Settings } from './config/settings';
 import { listDestinations } from './connect/destinations';
+import { logDestinations } from './connect/log';
 import { portShare } from './connect/port-share';
 import { FallbackOrigin } from './fallback/origin';
 import { FallbackTree } from './fallback/tree';
@@ -157,7 +158,7 @@ export function startConnects(): void {
   const { addon, reason } = loadAddon();
   const { settings } = parseSettings(initialEnvironment());
   if (!addon) return debug("source ports are the kernel's: %s", reason);
-  if (settings) attachSeam(addon, settings);
+  if (settings && attachSeam(addon, settings) === undefined) logDestinations(addon, true);
 }
 
 /** Where this thread's connections go to. */

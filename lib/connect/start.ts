@@ -2,6 +2,7 @@
 import type { Settings } from '../config/settings';
 import type { Addon } from '../native/addon';
 import { useSteering } from './destinations';
+import { logDestinations } from './log';
 import { ConnectSteering } from './steering';
 
 /** This thread is pinned to a CPU now: its connections are to come home to that. */
@@ -16,4 +17,5 @@ export function startSteering(
   const steering = new ConnectSteering(addon, core, connect);
   useSteering(steering);
   steering.start();
+  logDestinations(addon, false);
 }

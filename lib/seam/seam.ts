@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import { SEAM_PIECES, type SeamPiece, type Settings } from '../config/settings';
-import { logDestinations } from '../connect/log';
 import { readText } from '../cpu/read';
 import { debug, debugging } from '../log';
 import type { Addon } from '../native/addon';
@@ -65,10 +64,8 @@ function explainLater(addon: Addon): void {
 export function attachSeam(addon: Addon, settings: SeamSettings): string | undefined {
   const reason =
     settings.seam.length === 0 ? 'FASTSOCKET_SEAM=off' : attach(addon, withoutMigration(seamBits(settings)));
-  if (reason === undefined) {
-    explainLater(addon);
-    if (settings.connect !== 'off') logDestinations(addon);
-  } else debug('the seam is off: %s', reason);
+  if (reason === undefined) explainLater(addon);
+  else debug('the seam is off: %s', reason);
   return reason;
 }
 
