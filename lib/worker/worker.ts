@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Settings } from '../config/settings';
-import { startSteering } from '../connect/start';
+import { shareConnects, startSteering } from '../connect/start';
 import { ArrivalSampler } from '../group/arrivals';
 import { drain } from '../group/drain';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
@@ -92,7 +92,7 @@ export class Worker {
     this.inherited.read();
     installWorkerSignals(addon, control);
     attachSeam(addon, settings);
-    addon.sharePorts(ports, -1);
+    shareConnects(addon, ports);
     hookGetServer((server, query, _callback, alone) => this.takeListen(server, query, alone));
     hookTcp(tcp, {
       bind: (handle, bind, native) => this.bind(handle, bind, native),
