@@ -33,7 +33,7 @@ export function startOrigin(preload: Preload): void {
   const parsed = parseSettings(birth.env);
   if (parsed.error !== undefined) {
     state.reason = parsed.error;
-    say(parsed.error);
+    sayOnce(parsed.error);
     return;
   }
   for (const warning of parsed.warnings) say(warning);
@@ -153,11 +153,21 @@ export function startSeam(
   return backlogFor(backlog.asked, backlog.named, settings);
 }
 
+let said: string | undefined;
+
+/** A bad value is met when the process connects, and when it listens. */
+function sayOnce(error: string): void {
+  if (said === error) return;
+  said = error;
+  say(error);
+}
+
 /** This process, or this thread, is about to make its first connection. */
 export function startConnects(): void {
   const { addon, reason } = loadAddon();
-  const { settings } = parseSettings(initialEnvironment());
+  const { settings, error } = parseSettings(initialEnvironment());
   if (!addon) return debug("source ports are the kernel's: %s", reason);
+  if (error !== undefined) sayOnce(error);
   if (settings && attachSeam(addon, settings) === undefined) logDestinations(addon, true);
 }
 

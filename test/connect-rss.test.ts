@@ -79,6 +79,7 @@ test('a card whose queues cannot be foretold says why', () => {
     [{ table: [0, 1, 2] }, /3 entries/],
     [{ fields4: 0x30 }, /does not hash .* ports/],
     [{ fields4: -95 }, /-95/],
+    [{ key: [...KEY].slice(0, 15) }, /15 bytes/],
   ];
   for (const [change, why] of cases) assert.match(whyNotForetold(rssOf(change), 4) ?? '', why);
   assert.equal(whyNotForetold(rssOf({ fields4: 0x30 }), 6), undefined);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which network interface a local address is on, and what that one says of its queues.
+// What a network interface says of its queues.
 import type { Addon } from '../native/addon';
 import { type InterruptFiles, queueCpus } from './interrupts';
 import { Forecast, whyNotForetold } from './rss';
@@ -23,15 +23,6 @@ export function addressBytes(address: string): Uint8Array {
   result.set(bytes(head));
   result.set(last, result.length - last.length);
   return result;
-}
-
-/** The interface that has this address; undefined where none does. */
-export function interfaceOf(address: string): string | undefined {
-  const { networkInterfaces } = require('node:os') as typeof import('node:os');
-  const bare = address.replace(/%.*$/, '');
-  return Object.entries(networkInterfaces()).find(([, list]) =>
-    list?.some((one) => one.address === bare),
-  )?.[0];
 }
 
 export interface Foretold {

@@ -16,11 +16,13 @@ export interface Flow {
 
 /** Why this card's queues cannot be foretold for IPv4 or IPv6; undefined where they can. */
 export function whyNotForetold(rss: Rss, family: 4 | 6): string | undefined {
-  const { table, hashFunction, transform } = rss;
+  const { table, key, hashFunction, transform } = rss;
   if (new Set(table).size < 2) return 'it has one queue';
   if (hashFunction !== TOEPLITZ) return `its hash function is number ${hashFunction}, not Toeplitz`;
   if (transform !== 0) return `it transforms what it hashes (number ${transform})`;
   if ((table.length & (table.length - 1)) !== 0) return `its table has ${table.length} entries`;
+  // addresses and ports, and 32 bits more
+  if (key.length < (family === 4 ? 12 : 36) + 4) return `its key has ${key.length} bytes`;
   const fields = family === 4 ? rss.fields4 : rss.fields6;
   if (fields !== FOUR_TUPLE) return `it does not hash addresses and ports of TCP (${fields})`;
   return undefined;

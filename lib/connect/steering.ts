@@ -1,43 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gives each destination the source ports whose replies come to this worker's CPU, as policy.ts decides.
 import type { ConnectSetting } from '../config/settings';
-import { readText } from '../cpu/read';
+import { captureContext, type InContext } from '../hook/context';
 import { debug } from '../log';
 import type { Addon, DestinationState } from '../native/addon';
-import { addressBytes, type Foretold, foretell, interfaceOf } from './interface';
-import type { InterruptFiles } from './interrupts';
+import { Capabilities, type Possible } from './capabilities';
+import { addressBytes } from './interface';
 import { BUDGET, firstStep, type Method, nextStep, type Step } from './policy';
 import { portShare } from './port-share';
 
 /** While something is to be decided, and else. */
 const SOON_MS = 100;
-const LATER_MS = 300;
-/** What was given up is tried anew after this: cards, tables and programs change. */
+const LATER_MS = 1_000;
+/** So many looks in a row that find nothing new, and the next connect() is waited for. */
+const MOST_QUIET = 5;
+/** What was given up is tried anew after this. */
 const ANEW_MS = 600_000;
-/** A new interface has an address before it runs, and is not listed until then. */
+/** So often an interface is looked for. */
 const MOST_WAITS = 20;
+/** New destinations that are looked into at a time. */
+const MOST_NEW = 16;
 const NONE = new Uint8Array(0);
 const WITHOUT_END = -1;
+const UNDECIDED = 'not enough connections have ended';
+const NOTHING = { looked: 0, local: 0, steered: 0, steeredLooked: 0, steeredLocal: 0 };
 
-const FILES: InterruptFiles = {
-  text: readText,
-  names(folder) {
-    const { readdirSync } = require('node:fs') as typeof import('node:fs');
-    try {
-      return readdirSync(folder);
-    } catch {
-      return [];
-    }
-  },
-};
+/** Node's own, before an app or its tests put another one there. */
+const wait = setTimeout;
 
 export interface Mode {
   /** `any`: all ports are alike. */
   mode: Method | 'any';
   why: string;
 }
-
-const UNDECIDED = 'not enough connections have ended';
 
 function modeOfStep(step: Step): Mode {
   if ('method' in step) return { mode: step.method, why: step.phase === 'try' ? 'on trial' : 'verified' };
@@ -51,56 +46,92 @@ function cpuCount(): number {
 
 interface Known {
   step: Step;
-  /** What could be done, in the order in which it is tried. */
-  methods: readonly Method[];
-  /** Why the others cannot. */
-  impossible: string;
-  foretold: Foretold | undefined;
+  possible: Possible;
   /** When the step began, in ms. */
   since: number;
 }
 
-/** Of a worker that is pinned to a CPU. */
+export interface SteeringOptions {
+  addon: Addon;
+  core: number;
+  setting: ConnectSetting;
+  /** Has `called` called at the next connect() of this thread. */
+  watch(called: () => void): void;
+}
+
+/** Of a worker that is pinned to a CPU. Looks at the destinations while there are connections, and costs nothing else. */
 export class ConnectSteering {
   private known = new Map<number, Known>();
-  private busy = false;
   /** By destination: how often its interface was looked for in vain. */
-  private readonly waits = new Map<number, number>();
+  private waits = new Map<number, number>();
+  private readonly capabilities: Capabilities;
+  private readonly inContext: InContext = captureContext();
+  private undecided = false;
+  private seen = 0;
+  private quiet = 0;
 
-  constructor(
-    private readonly addon: Addon,
-    private readonly core: number,
-    private readonly setting: ConnectSetting,
-  ) {}
-
-  /** Looks at the destinations from now on, without keeping the process alive. */
-  start(): void {
-    const again = () => {
-      try {
-        this.tick();
-      } catch (error) {
-        debug('source ports are no longer steered: %s', (error as Error).message);
-        return;
-      }
-      setTimeout(again, this.busy ? SOON_MS : LATER_MS).unref();
-    };
-    setTimeout(again, LATER_MS).unref();
+  constructor(private readonly options: SteeringOptions) {
+    const { addon, core, setting } = options;
+    this.capabilities = new Capabilities(addon, core, setting);
   }
 
-  tick(): void {
+  start(): void {
+    this.options.watch(() => {
+      this.quiet = 0;
+      this.lookIn(SOON_MS);
+    });
+  }
+
+  private lookIn(ms: number): void {
+    // not in the async context of whoever connects
+    this.inContext(() => wait(() => this.look(), ms).unref());
+  }
+
+  private look(): void {
+    const states = this.options.addon.destinations();
+    const seen = states.reduce((sum, { chosen, looked }) => sum + chosen + looked, 0);
+    this.quiet = seen === this.seen ? this.quiet + 1 : 0;
+    this.seen = seen;
+    this.decide(states);
+    if (this.quiet < MOST_QUIET) this.lookIn(this.undecided && this.quiet === 0 ? SOON_MS : LATER_MS);
+    else this.start();
+  }
+
+  private decide(states: readonly DestinationState[]): void {
     const left = new Map<number, Known>();
-    this.busy = false;
-    for (const state of this.addon.destinations()) {
+    const waits = new Map<number, number>();
+    let fresh = 0;
+    this.undecided = false;
+    for (const state of states) {
       // it has not been connected to from here, or its packets come to the CPU that sends them
       if (state.loopback === 1 || state.chosen === 0) continue;
-      const known = this.current(state) ?? this.begin(state);
-      if (known === undefined) continue;
+      const before = this.known.get(state.id);
+      const waited = this.waits.get(state.id) ?? 0;
+      const unlisted = before === undefined && this.capabilities.interfaceOf(state.source) === undefined;
+      if ((before === undefined && ++fresh > MOST_NEW) || (unlisted && waited < MOST_WAITS)) {
+        waits.set(state.id, waited + 1);
+        this.undecided = true;
+        continue;
+      }
+      const known = before ?? this.begin(state, NOTHING);
       left.set(state.id, known);
-      const next = nextStep(known.step, state, known.methods);
-      if (next !== known.step) this.enter(state, known, next);
-      if (next.phase === 'measure' || next.phase === 'try') this.busy = true;
+      this.advance(state, known);
+      if (known.step.phase === 'measure' || known.step.phase === 'try') this.undecided = true;
     }
     this.known = left;
+    this.waits = waits;
+  }
+
+  private advance(state: DestinationState, known: Known): void {
+    const { step, since, possible } = known;
+    try {
+      if (step.phase === 'rest' && !step.home && Date.now() - since > ANEW_MS)
+        Object.assign(known, this.begin(state, state));
+      else this.enter(state, known, nextStep(step, state, possible.methods));
+    } catch (error) {
+      this.options.addon.steerDestination(state.id, NONE, 0, 0);
+      known.step = { phase: 'rest', why: (error as Error).message, home: false, from: state };
+    }
   }
 
   modeOf(state: DestinationState): Mode {
@@ -109,87 +140,42 @@ export class ConnectSteering {
     return step === undefined ? { mode: 'any', why: UNDECIDED } : modeOfStep(step);
   }
 
-  private current({ id }: DestinationState): Known | undefined {
-    const known = this.known.get(id);
-    if (known === undefined) return undefined;
-    const { step, since } = known;
-    return step.phase === 'rest' && !step.home && Date.now() - since > ANEW_MS ? undefined : known;
-  }
-
-  /** undefined: its interface is not known yet. */
-  private begin(state: DestinationState): Known | undefined {
-    const name = interfaceOf(state.source);
-    const waits = this.waits.get(state.id) ?? 0;
-    if (name === undefined && waits < MOST_WAITS) {
-      this.waits.set(state.id, waits + 1);
-      this.busy = true;
-      return undefined;
-    }
-    this.waits.delete(state.id);
-    const { methods, impossible, foretold } = this.possible(state, name);
-    const from = { looked: 0, local: 0, steered: 0, steeredLooked: 0, steeredLocal: 0 };
-    const since = Date.now();
-    const known: Known = { step: { phase: 'measure', from }, methods, impossible, foretold, since };
-    const first = firstStep(this.setting, methods, state, impossible);
-    if (first.phase !== 'measure') this.enter(state, known, first);
+  private begin(state: DestinationState, from: typeof NOTHING): Known {
+    const possible = this.capabilities.of(state.source);
+    const known: Known = { step: { phase: 'measure', from }, possible, since: Date.now() };
+    this.enter(state, known, firstStep(this.options.setting, possible.methods, from, possible.impossible));
     return known;
   }
 
-  /** What can be done for a destination on this interface. */
-  private possible({ source }: DestinationState, name: string | undefined): Omit<Known, 'step' | 'since'> {
-    const methods: Method[] = [];
-    const reasons: string[] = [];
-    let foretold: Foretold | undefined;
-    const asked = (method: Method) => this.setting === 'auto' || this.setting === method;
-    if (asked('rfd')) {
-      const answer = name === undefined ? 0 : this.addon.xdpAttached(name);
-      if (answer === 1) methods.push('rfd');
-      else reasons.push(`rfd: no XDP program on ${name ?? source}${answer < 0 ? ` (errno ${-answer})` : ''}`);
+  private enter(state: DestinationState, known: Known, next: Step): void {
+    const { step, possible } = known;
+    if (next === step) return;
+    known.step = next;
+    const { addon } = this.options;
+    const before = 'method' in step ? step.method : undefined;
+    const method = 'method' in next ? next.method : undefined;
+    if (before !== undefined && before !== method) addon.steerDestination(state.id, NONE, 0, 0);
+    if (step.phase === next.phase && before === method) return;
+    known.since = Date.now();
+    if (method !== undefined) {
+      const budget = next.phase === 'use' ? WITHOUT_END : BUDGET;
+      addon.steerDestination(
+        state.id,
+        this.ports(state, method, possible),
+        method === 'learn' ? 1 : 0,
+        budget,
+      );
     }
-    if (asked('rss') && name === undefined) reasons.push(`rss: no interface has ${source}`);
-    if (asked('rss') && name !== undefined) {
-      const family = source.includes(':') ? 6 : 4;
-      const answer = foretell(this.addon, FILES, name, family, this.core);
-      if (typeof answer === 'string') reasons.push(`rss: ${answer}`);
-      else {
-        foretold = answer;
-        methods.push('rss');
-      }
-    }
-    if (asked('learn')) methods.push('learn');
-    return { methods, impossible: reasons.join('; '), foretold };
+    const { mode, why } = modeOfStep(next);
+    const others = possible.impossible && `; ${possible.impossible}`;
+    debug('connect to %s:%d: %s (%s%s)', state.address, state.port, mode, why, others);
   }
 
-  private ports(state: DestinationState, method: Method, foretold: Foretold | undefined): Uint8Array {
-    if (method === 'rfd') return portShare(cpuCount(), this.core);
+  private ports(state: DestinationState, method: Method, { foretold }: Possible): Uint8Array {
+    if (method === 'rfd') return portShare(cpuCount(), this.options.core);
     if (method === 'learn' || foretold === undefined) return NONE;
     const remote = addressBytes(state.address);
     const flow = { remote, local: addressBytes(state.source), remotePort: state.port };
     return foretold.forecast.portsTo(flow, foretold.queues);
-  }
-
-  private enter(state: DestinationState, known: Known, next: Step): void {
-    const { step, foretold, impossible } = known;
-    const before = 'method' in step ? step.method : undefined;
-    const method = 'method' in next ? next.method : undefined;
-    known.step = next;
-    known.since = Date.now();
-    if (before !== undefined && before !== method) this.addon.steerDestination(state.id, NONE, 0, 0);
-    if (method !== undefined && before !== undefined && before === method && step.phase === next.phase)
-      return;
-    if (method !== undefined) {
-      const budget = next.phase === 'use' ? WITHOUT_END : BUDGET;
-      const ports = this.ports(state, method, foretold);
-      this.addon.steerDestination(state.id, ports, method === 'learn' ? 1 : 0, budget);
-    }
-    const { mode, why } = modeOfStep(next);
-    debug(
-      'connect to %s:%d: %s (%s%s)',
-      state.address,
-      state.port,
-      mode,
-      why,
-      impossible && `; ${impossible}`,
-    );
   }
 }

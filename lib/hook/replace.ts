@@ -4,11 +4,14 @@
 
 export type AnyFunction = (this: unknown, ...args: never[]) => unknown;
 
-/** Calls `before` at the next call of target[name], which is the original again by then. */
+/**
+ * Calls `before` at the next call of target[name], which is the original again by then; where an app has wrapped what we
+ * have put there it stays, and `before` is called each time, with false.
+ */
 export function beforeNext<T extends object, K extends keyof T>(
   target: T,
   name: K,
-  before: () => void,
+  before: (restored: boolean) => void,
 ): void {
   const descriptor = Object.getOwnPropertyDescriptor(target, name);
   const original = target[name] as AnyFunction;
@@ -17,10 +20,9 @@ export function beforeNext<T extends object, K extends keyof T>(
     name,
     (() =>
       function (this: unknown, ...args: never[]) {
-        // an app that has wrapped ours calls it again and again
-        const own = target[name] === put;
-        if (own && descriptor) Object.defineProperty(target, name, descriptor);
-        before();
+        const restored = target[name] === put && descriptor !== undefined;
+        if (restored) Object.defineProperty(target, name, descriptor);
+        before(restored);
         return Reflect.apply(original, this, args);
       }) as () => T[K],
   );

@@ -119,15 +119,34 @@ export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
   );
 }
 
+const CONNECTS = ['connect', 'connect6'] as const;
+
 /** Calls `start` once, before the first connection that this thread makes (lib/net.js, internalConnect). */
 export function beforeFirstConnect(binding: TcpBinding, start: () => void): void {
-  let begun = false;
-  for (const name of ['connect', 'connect6'] as const)
-    beforeNext(binding.TCP.prototype, name, () => {
-      if (begun) return;
-      begun = true;
-      start();
-    });
+  const watch = new ConnectWatch(binding);
+  watch.next(start);
+}
+
+/** Sees the next connection that this thread makes, and costs the others nothing. */
+export class ConnectWatch {
+  private readonly placed = new Set<string>();
+  private called: (() => void) | undefined;
+
+  constructor(private readonly binding: TcpBinding) {}
+
+  next(called: () => void): void {
+    this.called = called;
+    for (const name of CONNECTS) {
+      if (this.placed.has(name)) continue;
+      this.placed.add(name);
+      beforeNext(this.binding.TCP.prototype, name, (restored) => {
+        if (restored) this.placed.delete(name);
+        const call = this.called;
+        this.called = undefined;
+        call?.();
+      });
+    }
+  }
 }
 
 /** What `server.listen(options)` was asked for, before anything has been set up. */

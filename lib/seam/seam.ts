@@ -47,12 +47,15 @@ function explain(addon: Addon): void {
   if (connect > 0) debug("source ports are the kernel's: %s", whyKernelsPorts(connect));
 }
 
+let explained = false;
+
 /**
  * Says in the debug log whether the loop comes through the seam, once it has turned: an app that blocks turns late. A
  * second timer, for between two the loop polls; an unref'd immediate would wait for the next event.
  */
 function explainLater(addon: Addon): void {
-  if (!debugging()) return;
+  if (!debugging() || explained) return;
+  explained = true;
   try {
     setTimeout(() => setTimeout(() => explain(addon), 1).unref(), LOOK_MS).unref();
   } catch {

@@ -225,12 +225,12 @@ export class Worker {
   }
 
   private pin(): void {
-    const { addon, core, pinned, settings, ports } = this.options;
+    const { addon, core, pinned, settings, ports, tcp } = this.options;
     if (this.pinTried || core === undefined) return;
     this.pinTried = true;
     if (!pinEventLoop(addon, core)) return;
     this.core = core;
-    startSteering(addon, core, settings, ports);
+    startSteering({ addon, core, tcp, ports }, settings);
     pinned(core);
   }
 
