@@ -66,7 +66,7 @@ bool isReady(Connects& connects, uint32_t now) {
     // what was last read holds: there may be no descriptor left for a moment
     if (connects.local.read()) connects.usable = true;
     // other programs' connect() is left the other half
-    connects.mostBound = connects.local.countOf(connects.share) / 2;
+    connects.mostBound = connects.local.allowed.countCommon(connects.share) / 2;
   }
   if (connects.usable) takeIn(connects, now);
   return connects.usable;

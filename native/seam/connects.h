@@ -18,8 +18,6 @@ struct LocalPorts {
   // net.ipv4.tcp_tw_reuse. 1: connect() may take a port that rests in TIME_WAIT; 2: on loopback.
   int timeWaitReuse;
 
-  // How many of them are in the mask, too.
-  [[nodiscard]] int countOf(const PortMask& mask) const;
   // Of this thread's network namespace. False where it cannot be read; nothing has changed then.
   bool read();
 };

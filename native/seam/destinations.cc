@@ -69,6 +69,28 @@ bool Endpoints::isLoopback() const {
   return memcmp(remote, kLoopback6, sizeof kLoopback6 - 1) == 0 && remote[15] <= 1;
 }
 
+bool Destination::steer(const PortMask* home, bool learns, int budget, const PortMask& share) {
+  const bool goesOn = steering != nullptr && home == nullptr;
+  if (steering == nullptr) {
+    steering = static_cast<Steering*>(calloc(1, sizeof(Steering)));
+    if (steering == nullptr) return false;
+    epoch++;
+  }
+  if (!goesOn) {
+    steering->home.fill(false);
+    steering->unknown = share;
+  }
+  if (home != nullptr) steering->home = *home;
+  steering->learns = learns;
+  steering->left = budget < 0 ? UINT32_MAX : static_cast<uint32_t>(budget);
+  return true;
+}
+
+void Destination::leaveAlone() {
+  free(steering);
+  steering = nullptr;
+}
+
 void Destinations::destroy(Destination* destination) {
   free(destination->steering);
   destination->~Destination();

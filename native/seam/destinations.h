@@ -70,6 +70,12 @@ struct Destination {
   uint32_t askedAt;
   uint32_t surveys;
   bool loopback;
+
+  // From now on `home` comes first, for so many connections (negative: for all). nullptr: what is known of it stays,
+  // or nothing is known where steering begins. `share`: what there is to learn. False where there is no memory.
+  bool steer(const PortMask* home, bool learns, int budget, const PortMask& share);
+  // Every port is as good as the other.
+  void leaveAlone();
 };
 
 constexpr int kMostDestinations = 256;

@@ -76,14 +76,6 @@ bool LocalPorts::read() {
   return true;
 }
 
-int LocalPorts::countOf(const PortMask& mask) const {
-  int count = 0;
-  // without the instruction for it, which not every x86-64 has, the compiler would call its own library
-  for (int i = 0; i < PortMask::kWords; i++)
-    for (uint64_t bits = allowed.word(i) & mask.word(i); bits != 0; bits &= bits - 1) count++;
-  return count;
-}
-
 bool Random::next(uint32_t* number) {
   if (left_ == 0) {
     // getrandom() has a wrapper only since glibc 2.25 and musl 1.1.20; GRND_NONBLOCK: early at boot there is none yet

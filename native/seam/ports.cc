@@ -12,6 +12,14 @@ bool isPast(uint32_t now, uint32_t until) { return static_cast<int32_t>(now - un
 
 }  // namespace
 
+int PortMask::countCommon(const PortMask& other) const {
+  int count = 0;
+  // without the instruction for it, which not every x86-64 has, the compiler would call its own library
+  for (int i = 0; i < kWords; i++)
+    for (uint64_t bits = words_[i] & other.words_[i]; bits != 0; bits &= bits - 1) count++;
+  return count;
+}
+
 bool Resting::grow() {
   Buffer<Entry> larger(ring_.size() == 0 ? kFirstRing : ring_.size() * 2);
   if (!larger.valid()) return false;

@@ -19,6 +19,8 @@ class PortMask {
   void set(uint16_t port) { words_[port / 64] |= uint64_t{1} << (port % 64); }
   void clear(uint16_t port) { words_[port / 64] &= ~(uint64_t{1} << (port % 64)); }
   void fill(bool on) { memset(words_, on ? 0xff : 0, sizeof words_); }
+  // How many are in both.
+  [[nodiscard]] int countCommon(const PortMask& other) const;
   [[nodiscard]] uint64_t word(int i) const { return words_[i]; }
   uint64_t* words() { return words_; }
 

@@ -165,25 +165,14 @@ napi_value jsSteer(napi_env env, napi_callback_info info) {
                                        : loop->connects->destinations.byId(static_cast<uint32_t>(id));
   if (destination == nullptr) return number(env, -ESRCH);
   if (length == 0 && learns == 0) {
-    free(destination->steering);
-    destination->steering = nullptr;
+    destination->leaveAlone();
     return number(env, 0);
   }
   if (length != 0 && length != sizeof(seam::PortMask)) return number(env, -EINVAL);
-  const bool goesOn = destination->steering != nullptr && length == 0;
-  if (destination->steering == nullptr) {
-    destination->steering = static_cast<seam::Steering*>(calloc(1, sizeof(seam::Steering)));
-    destination->epoch++;
-  }
-  seam::Steering* steering = destination->steering;
-  if (steering == nullptr) return number(env, -ENOMEM);
-  if (!goesOn) {
-    steering->home.fill(false);
-    steering->unknown = loop->connects->share;
-  }
-  if (length != 0) memcpy(steering->home.words(), mask, length);
-  steering->learns = learns != 0;
-  steering->left = budget < 0 ? UINT32_MAX : static_cast<uint32_t>(budget);
+  seam::PortMask home;
+  if (length != 0) memcpy(home.words(), mask, length);
+  if (!destination->steer(length == 0 ? nullptr : &home, learns != 0, budget, loop->connects->share))
+    return number(env, -ENOMEM);
   return number(env, 0);
 }
 
