@@ -226,7 +226,8 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
     if (naming == Naming::kTaken) continue;
     if (naming == Naming::kImpossible) {
       candidates.giveBack();
-      if (connects.binds) continue;
+      // from now on they are bound
+      if (connects.binds && !candidates.isBound()) continue;
       break;
     }
     const int result = g_libc.connect(fd, address, length);
