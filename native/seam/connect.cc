@@ -172,6 +172,8 @@ Naming name(Connects& connects, Socket& socket, uint16_t port, bool bind) {
   const int error = bindPort(socket.fd, socket.family, socket.hasAddress ? &socket.local : nullptr, port);
   socket.bound = error == 0;
   if (error == 0) return Naming::kDone;
+  // the kernel has dropped the address, too (net/ipv4/af_inet.c, __inet_bind: inet_reset_saddr)
+  if (socket.hasAddress) (void)bindPort(socket.fd, socket.family, &socket.local, 0);
   return error == EADDRINUSE ? Naming::kTaken : Naming::kImpossible;
 }
 
