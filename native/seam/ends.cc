@@ -97,9 +97,11 @@ bool ending(Loop& loop, Handle& handle, int fd) {
 
 namespace {
 
-void letRest(Connects& connects, Destination& destination, const Handle& handle, uint32_t ms) {
+// ms: until it is free towards its destination. boundMs: until nobody is bound to it, which lasts as long as TIME_WAIT
+// does, whoever may use the port again before.
+void letRest(Connects& connects, Destination& destination, const Handle& handle, uint32_t ms, uint32_t boundMs) {
   const uint32_t now = nowMs();
-  if (handle.has(kBound)) connects.bound->closed(handle.port, now, ms);
+  if (handle.has(kBound)) connects.bound->closed(handle.port, now, boundMs);
   destination.ports.rest(handle.port, now, ms, handle.has(kEndedFirst) && handle.has(kPeerEnded));
 }
 
@@ -110,17 +112,20 @@ void disconnecting(Loop& loop, Handle& handle, int fd) {
   if (destination == nullptr) return;
   const bool known = handle.has(kEnded | kAborts) || ending(loop, handle, fd);
   uint32_t ms = 0;
-  if (handle.has(kEndedFirst) || !known)
+  uint32_t boundMs = 0;
+  if (handle.has(kEndedFirst) || !known) {
     ms = timeWaitOf(*loop.connects, *destination);
-  else if (handle.has(kEnded))
-    ms = lastAckOf(*destination);
+    boundMs = kTimeWaitMs;
+  } else if (handle.has(kEnded)) {
+    ms = boundMs = lastAckOf(*destination);
+  }
   // neither: it was refused, reset, is given up, or is to be reset
-  letRest(*loop.connects, *destination, handle, ms);
+  letRest(*loop.connects, *destination, handle, ms, boundMs);
 }
 
 void lost(Loop& loop, const Handle& handle) {
   Destination* destination = destinationOf(loop, handle);
-  if (destination != nullptr) letRest(*loop.connects, *destination, handle, kTimeWaitMs);
+  if (destination != nullptr) letRest(*loop.connects, *destination, handle, kTimeWaitMs, kTimeWaitMs);
 }
 
 void forget(Loop* loop, int fd) {
