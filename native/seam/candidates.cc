@@ -43,9 +43,22 @@ uint16_t Candidates::rested() {
   }
 }
 
+bool Candidates::mayBindAny() const {
+  return (connects_.bound == nullptr ? 0 : connects_.bound->count()) < connects_.mostBound;
+}
+
 bool Candidates::mayBind(uint16_t port) const {
-  const Bound* bound = connects_.bound;
-  return bound == nullptr || bound->has(port) || bound->count() < connects_.mostBound;
+  return mayBindAny() || (connects_.bound != nullptr && connects_.bound->has(port));
+}
+
+uint16_t Candidates::findFrom(const PortMask& wanted, uint16_t start) const {
+  const PortMask* bound = nullptr;
+  if (isBound_ && !mayBindAny()) {
+    // no more than those that are bound already
+    if (connects_.bound == nullptr) return 0;
+    bound = &connects_.bound->ports();
+  }
+  return destination_.ports.find(connects_.local.allowed, wanted, start, bound);
 }
 
 uint16_t Candidates::find(const PortMask& wanted) {
@@ -54,14 +67,11 @@ uint16_t Candidates::find(const PortMask& wanted) {
   const LocalPorts& local = connects_.local;
   const auto count = static_cast<uint64_t>(local.high) - local.low + 1;
   const auto start = static_cast<uint16_t>(local.low + (number * count >> 32));
-  const Ports& ports = destination_.ports;
-  uint16_t port = ports.find(local.allowed, wanted, start);
-  // no more than those that are bound already
-  if (isBound_ && port != 0 && !mayBind(port)) port = ports.find(connects_.bound->ports(), wanted, start);
+  const uint16_t port = findFrom(wanted, start);
   // a socket whose both ends are the same is connected to itself (RFC 9293, 3.5: simultaneous open)
   if (port == 0 || port != destination_.to.port) return port;
-  const uint16_t other = ports.find(local.allowed, wanted, static_cast<uint16_t>(port + 1));
-  return other == port || (isBound_ && !mayBind(other)) ? 0 : other;
+  const uint16_t other = findFrom(wanted, static_cast<uint16_t>(port + 1));
+  return other == port ? 0 : other;
 }
 
 }  // namespace fastsocket::seam

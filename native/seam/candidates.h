@@ -39,6 +39,8 @@ class Candidates {
   uint16_t steered();
   uint16_t rested();
   uint16_t find(const PortMask& wanted);
+  [[nodiscard]] uint16_t findFrom(const PortMask& wanted, uint16_t start) const;
+  [[nodiscard]] bool mayBindAny() const;
   [[nodiscard]] bool mayBind(uint16_t port) const;
 
   Connects& connects_;

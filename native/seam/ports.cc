@@ -48,13 +48,14 @@ void Ports::refresh(uint32_t now) {
   for (; late_.isDue(now); late_.pop()) used_.clear(late_.first());
 }
 
-uint16_t Ports::find(const PortMask& allowed, const PortMask& wanted, uint16_t start) const {
+uint16_t Ports::find(const PortMask& allowed, const PortMask& wanted, uint16_t start, const PortMask* also) const {
   const int first = start / 64;
   uint64_t mask = ~uint64_t{0} << (start % 64);
   // the first word comes again at the end, for what lies before the start
   for (int i = 0; i <= PortMask::kWords; i++) {
     const int at = (first + i) & (PortMask::kWords - 1);
-    const uint64_t free = allowed.word(at) & wanted.word(at) & ~used_.word(at) & mask;
+    uint64_t free = allowed.word(at) & wanted.word(at) & ~used_.word(at) & mask;
+    if (also != nullptr) free &= also->word(at);
     if (free != 0) return static_cast<uint16_t>(at * 64 + __builtin_ctzll(free));
     mask = ~uint64_t{0};
   }

@@ -62,8 +62,9 @@ class Ports {
   // What has rested for long enough is free.
   void refresh(uint32_t now);
   // A free port of the ports that are allowed and wanted, from a random place on; 0 where there is none. At most 1,025
-  // words are looked at.
-  [[nodiscard]] uint16_t find(const PortMask& allowed, const PortMask& wanted, uint16_t start) const;
+  // words are looked at. `also`: what it must be, too, where it is not nullptr.
+  [[nodiscard]] uint16_t find(const PortMask& allowed, const PortMask& wanted, uint16_t start,
+                              const PortMask* also = nullptr) const;
   // A port that rests.
   struct Rested {
     // 0 where there is none.
