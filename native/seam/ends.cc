@@ -75,7 +75,6 @@ bool ending(Loop& loop, Handle& handle, int fd) {
   tcp_info state;
   if (destination == nullptr || handle.has(kEnded)) return true;
   if (!stateOf(fd, &state)) return false;
-  destination->rttUs = state.tcpi_rtt;
   switch (state.tcpi_state) {
     // the latter three: a native addon has called shutdown(2)
     case TCP_ESTABLISHED:
@@ -91,6 +90,7 @@ bool ending(Loop& loop, Handle& handle, int fd) {
     default:
       return true;
   }
+  destination->rttUs = state.tcpi_rtt;
   look(*loop.connects, *destination, handle, fd);
   return true;
 }
