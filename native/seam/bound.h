@@ -19,6 +19,7 @@ class Bound {
   // Whether it is bound, or may be when so many are.
   [[nodiscard]] bool has(uint16_t port) const { return ports_.has(port); }
   [[nodiscard]] int count() const { return count_; }
+  [[nodiscard]] bool isOpen(uint16_t port) const { return open_[port] > 0; }
   [[nodiscard]] const PortMask& ports() const { return ports_; }
 
   void opened(uint16_t port);

@@ -101,7 +101,9 @@ namespace {
 // does, whoever may use the port again before.
 void letRest(Connects& connects, Destination& destination, const Handle& handle, uint32_t ms, uint32_t boundMs) {
   const uint32_t now = nowMs();
-  if (handle.has(kBound)) connects.bound->closed(handle.port, now, boundMs);
+  // a number of an ended loop's may have had it
+  if (handle.has(kBound) && connects.bound != nullptr && connects.bound->isOpen(handle.port))
+    connects.bound->closed(handle.port, now, boundMs);
   destination.ports.rest(handle.port, now, ms, handle.has(kEndedFirst) && handle.has(kPeerEnded));
 }
 
