@@ -69,16 +69,22 @@ void Bound::dropUnused(uint16_t port) {
 
 void Bound::closed(uint16_t port, uint32_t now, uint32_t ms) {
   open_[port]--;
-  if (ms > 0 && rests_[port] < UINT8_MAX && resting_.push(port, now + ms)) rests_[port]++;
+  Resting& resting = ms <= kSoonMs ? soon_ : late_;
+  if (ms > 0 && rests_[port] < UINT8_MAX && resting.push(port, now + ms)) rests_[port]++;
   dropUnused(port);
 }
 
-void Bound::refresh(uint32_t now) {
-  for (; resting_.isDue(now); resting_.pop()) {
-    const uint16_t port = resting_.first();
+void Bound::refresh(Resting& resting, uint32_t now) {
+  for (; resting.isDue(now); resting.pop()) {
+    const uint16_t port = resting.first();
     rests_[port]--;
     dropUnused(port);
   }
+}
+
+void Bound::refresh(uint32_t now) {
+  refresh(soon_, now);
+  refresh(late_, now);
 }
 
 int bindPort(int fd, int family, const sockaddr_storage* address, uint16_t port) {

@@ -29,12 +29,15 @@ class Bound {
 
  private:
   void dropUnused(uint16_t port);
+  void refresh(Resting& resting, uint32_t now);
 
   PortMask ports_;
   int count_;
   uint16_t open_[65536];
   uint8_t rests_[65536];
-  Resting resting_;
+  // Up to a second, and for a minute: one queue for both would let the short ones wait for the long ones.
+  Resting soon_;
+  Resting late_;
 };
 
 // Binds fd, a TCP socket of that family, to a port of the address (of all, where it is nullptr), to be shared with

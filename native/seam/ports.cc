@@ -5,7 +5,6 @@ namespace fastsocket::seam {
 
 namespace {
 
-constexpr uint32_t kSoonMs = 1'000;
 constexpr size_t kFirstRing = 16;
 
 bool isPast(uint32_t now, uint32_t until) { return static_cast<int32_t>(now - until) >= 0; }
