@@ -281,9 +281,14 @@ int connectAgain(Loop& loop, Handle& handle, int fd, const sockaddr* address, so
   if (!handle.has(kBound)) (void)allow(fd, 0, 0);
   const int result = g_libc.connect(fd, address, length);
   const int error = errno;
-  if (isUnderWay(result, error) && portOf(fd) != handle.port) {
-    lost(loop, handle);
-    handle = {};
+  if (isUnderWay(result, error)) {
+    // how the one before has ended says nothing of this one
+    if (portOf(fd) == handle.port) {
+      handle.clear(kEnded | kEndedFirst | kPeerEnded);
+    } else {
+      lost(loop, handle);
+      handle = {};
+    }
   }
   errno = error;
   return result;
