@@ -43,13 +43,23 @@ void carryOver(int from, int to) {
 
 }  // namespace
 
+int Bound::g_count = 0;
+
 Bound* Bound::make() {
   void* memory = calloc(1, sizeof(Bound));
   return memory == nullptr ? nullptr : new (memory) Bound();
 }
 
+int Bound::ofAll() { return __atomic_load_n(&g_count, __ATOMIC_RELAXED); }
+
+void Bound::count(int difference) {
+  count_ += difference;
+  __atomic_add_fetch(&g_count, difference, __ATOMIC_RELAXED);
+}
+
 void Bound::destroy(Bound* bound) {
   if (bound == nullptr) return;
+  bound->count(-bound->count_);
   bound->~Bound();
   free(bound);
 }
@@ -58,13 +68,13 @@ void Bound::opened(uint16_t port) {
   open_[port]++;
   if (ports_.has(port)) return;
   ports_.set(port);
-  count_++;
+  count(1);
 }
 
 void Bound::dropUnused(uint16_t port) {
   if (open_[port] > 0 || rests_[port] > 0 || !ports_.has(port)) return;
   ports_.clear(port);
-  count_--;
+  count(-1);
 }
 
 void Bound::closed(uint16_t port, uint32_t now, uint32_t ms) {

@@ -16,7 +16,9 @@ class Bound {
   static Bound* make();
   static void destroy(Bound* bound);
 
-  // Whether it is bound, or may be when so many are.
+  // Of all loops of this process.
+  static int ofAll();
+
   [[nodiscard]] bool has(uint16_t port) const { return ports_.has(port); }
   [[nodiscard]] int count() const { return count_; }
   [[nodiscard]] bool isOpen(uint16_t port) const { return open_[port] > 0; }
@@ -28,8 +30,11 @@ class Bound {
   void refresh(uint32_t now);
 
  private:
+  void count(int difference);
   void dropUnused(uint16_t port);
   void refresh(Resting& resting, uint32_t now);
+
+  static int g_count;
 
   PortMask ports_;
   int count_;

@@ -3,11 +3,27 @@
 
 namespace fastsocket::seam {
 
+namespace {
+
+// Learning: fewer ports than these beside those in use, and more are looked for; the second number once it has been
+// seen that what is learnt is right, by every other connection then.
+constexpr uint32_t kFewestOnTrial = 64;
+constexpr uint32_t kFewest = 128;
+
+}  // namespace
+
+// Where no connection has come to pass it may be the address that is not available: the kernel says so at once.
+int Candidates::most() const { return destination_.chosen + destination_.kernels == 0 ? 1 : kMost; }
+
 uint16_t Candidates::next() {
-  if (count_ == kMost) return 0;
+  if (count_ == most()) return 0;
   isBound_ = connects_.binds;
-  uint16_t port = steered();
-  isSteered_ = port != 0;
+  uint16_t port = wantsToLearn() ? find(destination_.steering->unknown) : 0;
+  isSteered_ = false;
+  if (port == 0) {
+    port = steered();
+    isSteered_ = port != 0;
+  }
   if (port == 0) port = any();
   if (port == 0 && resting_++ < kMostResting) port = rested();
   if (port == 0) return 0;
@@ -16,9 +32,26 @@ uint16_t Candidates::next() {
   return port;
 }
 
+bool Candidates::wantsToLearn() {
+  Steering* steering = destination_.steering;
+  if (steering == nullptr || !steering->learns) return false;
+  const bool onTrial = steering->left != UINT32_MAX;
+  const uint64_t fewest = destination_.ports.taken() + (onTrial ? kFewestOnTrial : kFewest);
+  if (steering->learnt >= fewest) return false;
+  steering->asked = !steering->asked;
+  return onTrial || steering->asked;
+}
+
 uint16_t Candidates::steered() {
   Steering* steering = destination_.steering;
-  return steering == nullptr || steering->left == 0 ? 0 : find(steering->home);
+  if (steering == nullptr || steering->left == 0) return 0;
+  uint16_t port = find(steering->turn);
+  if (port == 0) {
+    steering->turn = steering->home;
+    port = find(steering->turn);
+  }
+  if (port != 0) steering->turn.clear(port);
+  return port;
 }
 
 uint16_t Candidates::any() {
@@ -38,14 +71,15 @@ uint16_t Candidates::rested() {
       // a connection's own TIME_WAIT gives way to bind() (net/ipv4/tcp_ipv4.c, tcp_twsk_unique: twp is a null pointer)
       if (rested.finished && mayBind(rested.port)) isBound_ = true;
       if (!isBound_ || mayBind(rested.port)) return rested.port;
+      // it is not chosen again before it may be bound
+      destination_.ports.forget(rested.port);
+      return 0;
     }
     destination_.ports.forget(rested.port);
   }
 }
 
-bool Candidates::mayBindAny() const {
-  return (connects_.bound == nullptr ? 0 : connects_.bound->count()) < connects_.mostBound;
-}
+bool Candidates::mayBindAny() const { return Bound::ofAll() < connects_.mostBound; }
 
 bool Candidates::mayBind(uint16_t port) const {
   return mayBindAny() || (connects_.bound != nullptr && connects_.bound->has(port));

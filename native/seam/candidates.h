@@ -35,6 +35,8 @@ class Candidates {
   // Of them, ports that rest: where no other is left.
   static constexpr int kMostResting = 4;
 
+  [[nodiscard]] int most() const;
+  bool wantsToLearn();
   uint16_t any();
   uint16_t steered();
   uint16_t rested();

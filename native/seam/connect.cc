@@ -52,10 +52,18 @@ void askForStrangers(Connects& connects, Destination& destination, uint32_t now)
   if (destination.unexplained < kMissesToAsk) return;
   if (destination.surveys > 0 && now - destination.askedAt < kAskEveryMs) return;
   const int reuse = connects.local.timeWaitReuse;
-  if (!connects.survey.start(destination.to, !(reuse == 1 || (reuse == 2 && destination.loopback)))) return;
-  destination.surveys++;
   destination.askedAt = now;
   destination.unexplained = 0;
+  if (connects.survey.start(destination.to, !(reuse == 1 || (reuse == 2 && destination.loopback))))
+    destination.surveys++;
+}
+
+// Other programs' connect() is left the other half of a worker's part, and more where there may be other processes that
+// bind ports out of the same range.
+int mostBound(const Connects& connects) {
+  const PortMask& allowed = connects.local.allowed;
+  const int own = allowed.countCommon(connects.share);
+  return own < allowed.countCommon(allowed) ? own / 2 : own / 4;
 }
 
 bool isReady(Connects& connects, uint32_t now) {
@@ -66,7 +74,7 @@ bool isReady(Connects& connects, uint32_t now) {
     // what was last read holds: there may be no descriptor left for a moment
     if (connects.local.read()) connects.usable = true;
     // other programs' connect() is left the other half
-    connects.mostBound = connects.local.allowed.countCommon(connects.share) / 2;
+    connects.mostBound = mostBound(connects);
   }
   if (connects.usable) takeIn(connects, now);
   return connects.usable;

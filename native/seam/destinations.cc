@@ -79,8 +79,10 @@ bool Destination::steer(const PortMask* home, bool learns, int budget, const Por
   if (!goesOn) {
     steering->home.fill(false);
     steering->unknown = share;
+    steering->learnt = 0;
   }
   if (home != nullptr) steering->home = *home;
+  steering->turn = steering->home;
   steering->learns = learns;
   steering->left = budget < 0 ? UINT32_MAX : static_cast<uint32_t>(budget);
   return true;

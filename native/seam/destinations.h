@@ -29,11 +29,16 @@ static_assert(sizeof(Endpoints) == 40, "compared by its bytes: there is no paddi
 
 // Which ports bring their packets to this core.
 struct Steering {
-  // Tried first.
+  // Tried first, each once before any of them is tried again: a server that has closed first remembers a connection for
+  // a minute, and not every one takes the next from the same port without asking (RFC 9293, 3.6.1).
   PortMask home;
+  PortMask turn;
   // Learning: not tried yet, and tried next. Where a connection's packets came to decides in which of them its port is.
   PortMask unknown;
   bool learns;
+  // How many ports `home` has, as far as they are learnt; whether the last connection was there to learn more.
+  uint32_t learnt;
+  bool asked;
   // So many connections may still be made from `home`: what nobody has verified harms no more than those.
   uint32_t left;
 };

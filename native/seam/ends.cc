@@ -10,11 +10,12 @@ namespace fastsocket::seam {
 
 namespace {
 
-// include/net/tcp.h, TCP_TIMEWAIT_LEN: not to be changed.
-constexpr uint32_t kTimeWaitMs = 60'000;
+// include/net/tcp.h, TCP_TIMEWAIT_LEN: 60 s, not to be changed. Timers of that length come up to 2 s late (kernel/time/
+// timer.c: the longer they are, the coarser the wheel).
+constexpr uint32_t kTimeWaitMs = 62'100;
 // From when on connect() may take a port in TIME_WAIT where it may at all (net/ipv4/tcp_ipv4.c, tcp_twsk_unique: a
 // later second; since 6.14 tcp_tw_reuse_delay, 1,000 ms by default).
-constexpr uint32_t kReusedMs = 1'000;
+constexpr uint32_t kReusedMs = 1'050;
 constexpr uint32_t kMostAckMs = 1'000;
 
 bool stateOf(int fd, tcp_info* state) {
@@ -37,10 +38,15 @@ uint32_t lastAckOf(const Destination& destination) {
 
 void learn(Steering& steering, uint16_t port, bool local) {
   steering.unknown.clear(port);
-  if (local)
+  if (steering.home.has(port) == local) return;
+  if (local) {
     steering.home.set(port);
-  else
+    steering.learnt++;
+  } else {
     steering.home.clear(port);
+    steering.turn.clear(port);
+    steering.learnt--;
+  }
 }
 
 // Where its packets came to. socket(7), SO_INCOMING_CPU.

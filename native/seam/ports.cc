@@ -5,6 +5,8 @@ namespace fastsocket::seam {
 
 namespace {
 
+// Twelve days; times are compared within 24 (2^31 ms).
+constexpr uint32_t kLongMs = 1U << 30;
 constexpr size_t kFirstRing = 16;
 
 bool isPast(uint32_t now, uint32_t until) { return static_cast<int32_t>(now - until) >= 0; }
@@ -43,8 +45,11 @@ void Resting::pop() {
 }
 
 void Ports::refresh(uint32_t now) {
-  for (; soon_.isDue(now); soon_.pop()) used_.clear(soon_.first());
-  for (; late_.isDue(now); late_.pop()) used_.clear(late_.first());
+  // after weeks the clock has come around, and nothing rests any more
+  const bool isLong = now - refreshed_ > kLongMs;
+  refreshed_ = now;
+  for (; isLong ? soon_.count() > 0 : soon_.isDue(now); soon_.pop()) used_.clear(soon_.first());
+  for (; isLong ? late_.count() > 0 : late_.isDue(now); late_.pop()) used_.clear(late_.first());
 }
 
 uint16_t Ports::find(const PortMask& allowed, const PortMask& wanted, uint16_t start, const PortMask* also) const {

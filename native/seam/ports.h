@@ -97,6 +97,7 @@ class Ports {
   Resting soon_;
   Resting late_;
   size_t taken_ = 0;
+  uint32_t refreshed_ = 0;
 };
 
 }  // namespace fastsocket::seam

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/time.h>
 
+#include "libc.h"
 #include "old_glibc.h"
 
 namespace fastsocket::seam {
@@ -18,6 +19,7 @@ namespace fastsocket::seam {
 namespace {
 
 constexpr size_t kStack = size_t{128} * 1024;
+constexpr uint32_t kFreshMs = 5'000;
 constexpr size_t kAnswer = size_t{32} * 1024;
 // All but listeners and closed ones (include/net/tcp_states.h: one bit for each state).
 constexpr unsigned kStates = 0xfff & ~(1U << TCP_LISTEN) & ~(1U << TCP_CLOSE);
@@ -105,6 +107,7 @@ struct Survey::Task {
   Endpoints to;
   bool timeWaitCounts;
   bool failed;
+  uint32_t doneAt;
   // Set last.
   bool done;
   // The loop and the thread: who comes last frees it.
@@ -124,6 +127,7 @@ void* Survey::run(void* data) {
   task->failed = !ask(task->to, AF_INET, task->timeWaitCounts, task->answer, &task->ports);
   // without IPv6 (CONFIG_IPV6) there are none
   (void)ask(task->to, AF_INET6, task->timeWaitCounts, task->answer, &task->ports);
+  task->doneAt = nowMs();
   __atomic_store_n(&task->done, true, __ATOMIC_RELEASE);
   drop(task);
   return nullptr;
@@ -168,7 +172,8 @@ const PortMask* Survey::finished(Endpoints* to) {
   taken_ = true;
   impossible_ = task_->failed;
   *to = task_->to;
-  return &task_->ports;
+  // nobody has connected since: much has changed
+  return nowMs() - task_->doneAt < kFreshMs ? &task_->ports : nullptr;
 }
 
 void Survey::abandon() {
