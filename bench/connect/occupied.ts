@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A network in which so many ports towards one destination are held.
 import type { ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { compiled } from '../lib/compiled';
 import { choosePlace, clientWords, type Place } from '../lib/place';
 import { killGroup, runProgram, startReady } from '../lib/processes';
@@ -10,12 +9,6 @@ import { environment } from '../lib/variants';
 import type { Holder, Plan, PortRange } from './plan';
 
 const HOLD_MS = 30_000;
-
-/** Of this process, and of all that it starts. */
-export function mostFds(): number {
-  const [, hard] = /^Max open files +\S+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
-  return hard === undefined ? Number.MAX_SAFE_INTEGER : Number(hard);
-}
 
 /**
  * The measured client has the CPU that is a server's elsewhere, which others use least. Ports in TIME_WAIT rest:

@@ -104,3 +104,9 @@ export function alive(pid: number): boolean {
     return false;
   }
 }
+
+/** Descriptors: the hard limit of this process, and of all that it starts. */
+export function mostFds(): number {
+  const [, hard] = /^Max open files +\S+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  return hard === undefined ? Number.MAX_SAFE_INTEGER : Number(hard);
+}
