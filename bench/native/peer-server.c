@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// peer-server PORT PROCESSES
+// The other end of connections that stay: it closes one that says `q` and resets one that says `r`; else the client closes
+// first. There are PROCESSES because each may have only so many descriptors: each has a listener in a SO_REUSEPORT group,
+// all are open before the first accepts.
+#define _GNU_SOURCE // accept4(2)
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { EVENTS = 256, BACKLOG = 4096, MOST_PROCESSES = 64 };
+
+static int epoll;
+
+static void die(const char* what) {
+  perror(what);
+  exit(2);
+}
+
+static int listener(int port) {
+  const struct sockaddr_in address = {
+      .sin_family = AF_INET, .sin_port = htons((unsigned short)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  const int on = 1;
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) die("socket");
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) die("SO_REUSEPORT");
+  if (bind(fd, (const struct sockaddr*)&address, sizeof address) < 0) die("bind");
+  if (listen(fd, BACKLOG) < 0) die("listen");
+  return fd;
+}
+
+static void watch(int fd) {
+  struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl");
+}
+
+static void take(int listening) {
+  for (;;) {
+    const int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)) return;
+    // out of descriptors: the plan was wrong
+    if (fd < 0) die("accept4");
+    watch(fd);
+  }
+}
+
+static void obey(int fd) {
+  char word;
+  const ssize_t length = read(fd, &word, 1);
+  if (length < 0 && errno == EAGAIN) return;
+  if (length > 0 && word == 'r') {
+    // socket(7): close() sends a RST
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now) < 0) die("SO_LINGER");
+  }
+  close(fd);
+}
+
+static void serve(int listening) {
+  struct epoll_event events[EVENTS];
+  epoll = epoll_create1(EPOLL_CLOEXEC);
+  if (epoll < 0) die("epoll_create1");
+  watch(listening);
+  for (;;) {
+    const int count = epoll_wait(epoll, events, EVENTS, -1);
+    for (int i = 0; i < count; i++) {
+      if (events[i].data.fd == listening) take(listening);
+      else obey(events[i].data.fd);
+    }
+  }
+}
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  const int processes = atoi(argv[2]);
+  if (processes < 1 || processes > MOST_PROCESSES) return 2;
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) die("getrlimit");
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) < 0) die("setrlimit");
+  int listening[MOST_PROCESSES];
+  for (int i = 0; i < processes; i++) listening[i] = listener(atoi(argv[1]));
+  int own = 0;
+  for (int i = 1; i < processes && own == 0; i++) {
+    const pid_t child = fork();
+    if (child < 0) die("fork");
+    if (child > 0) continue;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    own = i;
+  }
+  for (int i = 0; i < processes; i++)
+    if (i != own) close(listening[i]);
+  serve(listening[own]);
+}
