@@ -21,7 +21,7 @@ const HOST = '127.0.0.1';
 const PORT = 9001;
 const OTHER = 9002;
 const APP = 9003;
-/** For the last packets. */
+/** For the last packets, and for a peer that is slow to answer them. */
 const SETTLE_MS = 200;
 const BESIDE_MS = 20;
 /** In MiB: the space for young objects grows and shrinks with the load, and would be most of what RSS does. */
@@ -106,7 +106,8 @@ class Scene {
         return { pid: worker.pid, report, ...processState(worker.pid) };
       }),
     );
-    // later than the reports: what has come out of TIME_WAIT meanwhile is not in it
+    // TIME_WAIT begins with the peer's FIN, and a port rests from our own on: what is let go first has to be gone here, too
+    await sleep(SETTLE_MS);
     const kernel = await socketsTo(this.place, this.peer.pid, PORT);
     const seconds = this.since === 0 ? 0 : (performance.now() - this.since) / 1000;
     return { name, seconds, workers, beside, kernel };

@@ -21,7 +21,7 @@ function secondsOf(text: string): number {
   return Number(minutes) * 60 + Number(seconds) + Number(ms) / 1000;
 }
 
-/** @param text of ss -HtnpoO */
+/** @param text of ss -HtnoO, with or without -p */
 export function parseSs(text: string): KernelSocket[] {
   return text
     .split('\n')
@@ -39,16 +39,22 @@ export function parseSs(text: string): KernelSocket[] {
 }
 
 const MOST_MS = 60_000;
-/** The kernel walks its table in steps, and beside a socket that goes meanwhile another can be missed. */
-const DUMPS = 3;
+/**
+ * The kernel walks its table in steps, and beside a socket that goes meanwhile another can be missed. The first is fast,
+ * without a look at every descriptor of every process: a port that rests for a second is to be seen before it is over.
+ */
+const DUMPS = ['-HtnoO', '-HtnpoO', '-HtnpoO', '-HtnpoO'];
 
-/** All sockets that are connected to this port, or have been. */
+/** All sockets that are connected to this port, or have been; what is left of TIME_WAIT is as it was first seen. */
 export async function socketsTo(place: Place, pid: number, port: number): Promise<KernelSocket[]> {
-  const words = ['ss', '-HtnpoO', 'state', 'connected', 'dport', '=', `:${port}`];
   const seen = new Map<string, KernelSocket>();
-  for (let i = 0; i < DUMPS; i++) {
+  for (const flags of DUMPS) {
+    const words = ['ss', flags, 'state', 'connected', 'dport', '=', `:${port}`];
     const { stdout } = await runProgram('ss', clientWords(place, pid, words), process.env, MOST_MS);
-    for (const socket of parseSs(stdout)) seen.set(`${socket.state} ${socket.port}`, socket);
+    for (const socket of parseSs(stdout)) {
+      const key = `${socket.state} ${socket.port}`;
+      seen.set(key, { ...socket, leftS: seen.get(key)?.leftS ?? socket.leftS });
+    }
   }
   return [...seen.values()];
 }
