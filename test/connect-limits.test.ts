@@ -79,7 +79,7 @@ test('a named localPort is bound as ever, an address alone without a port', { sk
 
 const withoutRange = () => refusing('setsockopt:2=51:ENOPROTOOPT');
 
-test('a kernel without IP_LOCAL_PORT_RANGE: half of the ports are bound, the others the kernel chooses', {
+test('a kernel without IP_LOCAL_PORT_RANGE: some ports are bound, the others the kernel chooses', {
   skip,
 }, async (t) => {
   const namespace = await place(t, '40000 40059');
@@ -88,14 +88,14 @@ test('a kernel without IP_LOCAL_PORT_RANGE: half of the ports are bound, the oth
   const opened = await client.open(60, to);
   assert.equal(new Set(opened.map(({ port }) => port)).size, 60);
   const { chosen, byKernel, retries } = await client.destination(PORT);
-  assert.deepEqual({ chosen, byKernel, retries }, { chosen: 30, byKernel: 30, retries: 0 });
+  assert.deepEqual({ chosen, byKernel, retries }, { chosen: 15, byKernel: 45, retries: 0 });
   const failed = (await client.attempt(1, to)).map(({ error }) => error);
   assert.deepEqual(failed, ['EADDRNOTAVAIL']);
-  // a program beside it finds the other half, to whatever destination
-  await plain.open(30, { host: HOST, port: OTHER });
+  // a program beside it finds the others, to whatever destination
+  await plain.open(45, { host: HOST, port: OTHER });
   // the same ports serve another destination
-  await client.open(30, { host: HOST, port: OTHER });
-  assert.equal((await client.destination(OTHER)).chosen, 30);
+  await client.open(15, { host: HOST, port: OTHER });
+  assert.equal((await client.destination(OTHER)).chosen, 15);
   await client.close(opened, 'peer');
   assert.equal((await client.destination(PORT)).inUse, 0);
   await client.open(30, { ...to, localAddress: '127.0.0.2' });
@@ -132,12 +132,12 @@ test('a port in TIME_WAIT after a connection of ours is bound when no other is l
     left.push((await client.attempt(30, to)).map(({ error }) => error).filter(Boolean));
     if (hook) {
       const plain = connector(t, namespace, { hook: false });
-      await plain.open(25, { host: HOST, port: OTHER });
+      await plain.open(38, { host: HOST, port: OTHER });
     }
   }
   assert.equal(left[0]?.length, 30, 'plain Node has no port left');
-  // half of the range, as above
-  assert.equal(left[1]?.length, 5);
+  // 12 of 50 may be bound
+  assert.equal(left[1]?.length, 18);
   assert.deepEqual([...new Set(left.flat())], ['EADDRNOTAVAIL']);
 });
 

@@ -29,7 +29,7 @@ class PortMask {
 };
 
 // What rests for so long at most is not to wait for what rests for a minute.
-constexpr uint32_t kSoonMs = 1'000;
+constexpr uint32_t kSoonMs = 1'100;
 
 // Ports that nobody is to try before their time, in the order of their times; who comes with an earlier one than the
 // last waits for that.
