@@ -7,7 +7,16 @@ import { test } from 'node:test';
 import { program } from './support/program';
 import { modelParts, seamLogic } from './support/seam-logic';
 
-const MODEL = ['calls', 'client', 'client-check', 'net', 'net-calls'];
+const MODEL = [
+  'calls',
+  'client',
+  'client-bound',
+  'client-check',
+  'client-others',
+  'client-steer',
+  'net',
+  'net-calls',
+];
 /** Half of the rounds are always the same, the others are new each time: a failure names its seed. */
 const ROUNDS = 150;
 

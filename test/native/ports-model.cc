@@ -116,9 +116,9 @@ void strangersLive(const std::vector<Target>& list, int most) {
     const uint64_t until = rests        ? g_net.ms() + 60'000
                            : chance(50) ? 0
                                         : g_net.ms() + static_cast<uint64_t>(upTo(100'000));
-    g_net.table.insert(
-        {{own, to},
-         {rests ? Life::kTimeWait : Life::kEstablished, chance(50), chance(50), g_net.ms(), until, nullptr}});
+    g_net.table.insert({{own, to},
+                        {rests ? Life::kTimeWait : Life::kEstablished, chance(50), chance(50), chance(20), false,
+                         g_net.ms(), until, g_net.ms(), nullptr}});
   }
   if (chance(5)) g_net.bound.insert(anyPort());
   if (chance(10) && !g_net.bound.empty()) g_net.bound.erase(g_net.bound.begin());
@@ -168,7 +168,7 @@ void round(unsigned number) {
   g_last = g_first + kind.ports - 1;
   // the clock's milliseconds begin again in some
   g_net.now = (chance(30) ? (uint64_t{1} << 32) - static_cast<uint64_t>(upTo(100'000)) : 1 + g_dice()) * 1'000'000;
-  g_net.hasOption = !chance(5);
+  g_net.hasOption = !chance(40);
   g_readFails = chance(3);
   g_numbersFail = chance(10) ? 5 : 0;
   g_patience = chance(50) ? 20 : 5'000;
@@ -188,6 +188,7 @@ void round(unsigned number) {
   client.most = kind.sockets;
   client.surveys = !chance(10);
   g_net.tried = [&](const Socket& socket, const Address& /*to*/, uint16_t found) { client.tried(socket, found); };
+  g_net.named = [&](const Socket& socket, uint16_t port, int error) { client.named(socket, port, error); };
   decide();
   const bool patient = kind.sockets > 500;
   for (int step = 0; step < kind.steps; step++) {
@@ -198,6 +199,7 @@ void round(unsigned number) {
     if (chance(3)) shareOut(*loop->connects);
     if (!patient || chance(10)) pass();
     if (!patient || chance(5)) client.check();
+    if (chance(patient ? 2 : 20)) client.checkStranger();
   }
   client.end();
   g_client = nullptr;
@@ -215,8 +217,11 @@ bool LocalPorts::read() {
   CHECK(!client.everRead || now - client.readAt >= 1'000);
   client.everRead = true;
   client.readAt = now;
-  if (model::g_readFails && model::chance(70)) return false;
-  const model::Settings& settings = client.snapshot = model::g_net.settings;
+  const bool fails = model::g_readFails && model::chance(70);
+  if (!fails) client.snapshot = model::g_net.settings;
+  client.countMost();
+  if (fails) return false;
+  const model::Settings& settings = client.snapshot;
   client.usable = true;
   low = settings.low;
   high = settings.high;

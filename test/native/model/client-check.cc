@@ -26,6 +26,7 @@ namespace {
 constexpr int kMostTries = 8;
 constexpr int kMostResting = 4;
 constexpr uint64_t kTakenMs = 60'000;
+constexpr uint64_t kTimeWaitMs = 60'000;
 constexpr uint64_t kSoonMs = 1'000;
 constexpr unsigned kMissesToAsk = 16;
 constexpr uint64_t kAskEveryMs = 10'000;
@@ -50,6 +51,7 @@ bool Client::isFree(int number, const PortMask* wanted) const {
   const auto port = static_cast<uint16_t>(number);
   if (!snapshot.allows(port) || (wanted != nullptr && !wanted->has(port)) || port == key_.remote.port) return false;
   if (picture_->booked.count(port) != 0 || picture_->resting.count(port) != 0) return false;
+  if (connects_.binds && !mayBind(port)) return false;
   return std::none_of(tries_.begin(), tries_.end(), [&](const Try& one) { return one.port == port; });
 }
 
@@ -60,24 +62,45 @@ bool Client::hasFree(const PortMask* wanted) const {
 }
 
 // The first one that is free from a random place on: nobody can foretell it.
-void Client::checkStart(uint16_t port) const {
-  const PortMask* wanted = connects_.share.has(port) ? &connects_.share : nullptr;
+void Client::checkStart(uint16_t port, const PortMask* wanted) const {
   const uint64_t count = static_cast<uint64_t>(snapshot.high) - snapshot.low + 1;
   int other = static_cast<int>(snapshot.low + (count * number >> 32));
   for (; other != port; other = other == snapshot.high ? snapshot.low : other + 1) CHECK(!isFree(other, wanted));
 }
 
-// Those that are free again before long come first.
-void Client::checkOrder(const Rest& tried) const {
-  for (const auto& [port, other] : picture_->resting)
-    if (other.must > g_net.ms() && snapshot.allows(port) && port != key_.remote.port) CHECK(!(other < tried));
+// Where it may come from, the best first. True where it was said to come home.
+bool Client::checkChoice(uint16_t port) const {
+  const fastsocket::seam::Steering* steering = picture_->steering.get();
+  const bool steers = steering != nullptr && steering->left > 0;
+  if (withoutNumber) return false;
+  if (steers && hasFree(&steering->home)) {
+    CHECK(steering->home.has(port));
+    checkStart(port, &steering->home);
+    return true;
+  }
+  const PortMask* wanted = steering != nullptr && steering->learns ? &steering->unknown : nullptr;
+  if (wanted == nullptr || !hasFree(wanted)) wanted = &connects_.share;
+  if (!hasFree(wanted)) wanted = nullptr;
+  CHECK(wanted == nullptr || wanted->has(port));
+  checkStart(port, wanted);
+  return false;
 }
 
-void Client::rest(Picture& picture, uint16_t port, uint64_t ms) {
+// Those that are free again before long come first; what bind() can have is bound.
+void Client::checkRested(uint16_t port, const Rest& tried, bool binds) {
+  if (tried.must <= g_net.ms()) return;
+  CHECK(withoutNumber || !hasFree(nullptr));
+  CHECK(++restingTries_ <= kMostResting);
+  CHECK(binds == (connects_.binds || (tried.finished && mayBind(port))));
+  for (const auto& [other, rest] : picture_->resting)
+    if (rest.must > g_net.ms() && mayTry(other)) CHECK(!(rest < tried));
+}
+
+void Client::rest(Picture& picture, uint16_t port, uint64_t ms, bool finished) {
   const uint64_t until = g_net.ms() + ms;
   // who rests for a short time may wait for others who do
   const bool soon = ms <= kSoonMs;
-  picture.resting[port] = {until, soon ? g_net.ms() + kSoonMs : until, soon, lastRest_++};
+  picture.resting[port] = {until, soon ? g_net.ms() + kSoonMs : until, soon, lastRest_++, finished};
 }
 
 void Client::refresh(Picture& picture) const {
@@ -85,10 +108,15 @@ void Client::refresh(Picture& picture) const {
     rest = rest->second.may <= g_net.ms() ? picture.resting.erase(rest) : std::next(rest);
 }
 
-// Ports that rest are looked at: what is not allowed any more may be dropped.
+// Ports that rest are looked at: what may not be tried any more may be dropped.
 void Client::letGo() {
   for (auto& [port, rest] : picture_->resting)
-    if (!snapshot.allows(port) || port == key_.remote.port) rest.must = 0;
+    if (!mayTry(port)) rest.must = 0;
+}
+
+// Of one that rests.
+bool Client::mayTry(uint16_t port) const {
+  return snapshot.allows(port) && port != key_.remote.port && (!connects_.binds || mayBind(port));
 }
 
 // A port was chosen, and the socket could not be told.
@@ -96,51 +124,67 @@ void Client::giveBackUntried(Picture& picture) {
   for (auto& [port, rest] : picture.resting) rest.must = 0;
 }
 
-// A port of ours is tried.
-void Client::candidate(uint16_t port) {
+// A port of ours is tried. True where it was said to come home.
+bool Client::candidate(uint16_t port, bool binds) {
   CHECK(usable && g_net.ms() - readAt < 1'000);
   CHECK(++ownTries_ <= kMostTries);
   CHECK(!surveying || answeredAt > g_net.ms());
   CHECK(snapshot.allows(port));
   CHECK(port != key_.remote.port);
   CHECK(picture_->booked.count(port) == 0);
+  CHECK(!binds || mayBind(port));
   for (const Try& before : tries_) CHECK(before.port != port);
   const auto rest = picture_->resting.find(port);
-  if (rest != picture_->resting.end()) {
-    // where no other is left
-    maybeResting_++;
-    if (rest->second.must > g_net.ms()) {
-      CHECK(withoutNumber || !hasFree(nullptr));
-      CHECK(++restingTries_ <= kMostResting);
-      checkOrder(rest->second);
-    }
-    picture_->resting.erase(rest);
-    letGo();
-  } else if (!withoutNumber) {
-    CHECK(connects_.share.has(port) || !hasFree(&connects_.share));
-    checkStart(port);
+  isUnsure_ = false;
+  if (rest == picture_->resting.end()) {
+    CHECK(binds == connects_.binds);
+    return checkChoice(port);
   }
+  // where no other is left
+  maybeResting_++;
+  isUnsure_ = rest->second.must <= g_net.ms();
+  checkRested(port, rest->second, binds);
+  picture_->resting.erase(rest);
+  letGo();
+  return false;
+}
+
+void Client::beginTry() {
+  if (tries_.empty() && usable && connects_.refused == 0) refresh(*picture_);
+  CHECK(tries_.empty() || tries_.back().port != 0);
+  if (connects_.binds && !bindsBefore_) giveBackUntried(*picture_);
+  bindsBefore_ = connects_.binds;
 }
 
 void Client::tried(const Socket& socket, uint16_t found) {
   if (picture_ == nullptr) {
-    CHECK(socket.range == 0);
+    CHECK(socket.range == 0 || socket.named);
     return;
   }
-  if (tries_.empty() && usable && connects_.refused == 0) refresh(*picture_);
+  if (isNamed_) {
+    isNamed_ = false;
+    tries_.back().found = found;
+    return;
+  }
+  beginTry();
+  if (socket.named) {
+    // no fresh socket was to be had
+    CHECK(isShort());
+    tries_.push_back({0, found, false, false});
+    return;
+  }
   const auto port = static_cast<uint16_t>(socket.range & 0xffff);
   CHECK(port == socket.range >> 16);
-  CHECK(tries_.empty() || tries_.back().port != 0);
+  bool steered = false;
   if (port != 0) {
-    candidate(port);
-  } else if (ownTries_ < kMostTries) {
+    steered = candidate(port, false);
+  } else if (ownTries_ < kMostTries && !isShort()) {
     letGo();
     gaveUpTooSoon_ = hasFree(nullptr);
     for (const auto& [other, rest] : picture_->resting)
-      if (maybeResting_ < kMostResting && rest.must > g_net.ms() && snapshot.allows(other) && other != key_.remote.port)
-        gaveUpTooSoon_ = true;
+      if (maybeResting_ < kMostResting && rest.must > g_net.ms() && mayTry(other)) gaveUpTooSoon_ = true;
   }
-  tries_.push_back({port, found});
+  tries_.push_back({port, found, false, steered});
 }
 
 void Client::asks(const Endpoints& to, bool timeWaitCounts) {
@@ -165,7 +209,7 @@ void Client::learns(const Endpoints& to, const std::set<uint16_t>& ports) {
       if (rest == picture.resting.end())
         this->rest(picture, port, kTakenMs);
       else if (rest->second.must <= g_net.ms())
-        rest->second = {0, g_net.ms() + kTakenMs, false, 0};  // free already, or to be freed by the next look
+        rest->second = {0, g_net.ms() + kTakenMs, false, 0, false};  // free already, or to be freed by the next look
     }
   }
 }
@@ -192,34 +236,41 @@ void Client::book(int fd, const Key& key, uint16_t port) {
   bookings_[fd] = {key, port};
 }
 
-void Client::unbook(int fd, uint64_t ms) {
+void Client::unbook(int fd, const RestTime& time) {
   const Booking booking = bookings_.at(fd);
   bookings_.erase(fd);
   Picture& picture = pictures_.at(booking.key);
   CHECK(picture.booked.erase(booking.port) == 1);
-  if (ms > 0) rest(picture, booking.port, ms);
+  if (time.ms > 0) rest(picture, booking.port, time.ms, booking.endedFirst && booking.peerRead);
+  if (!booking.bound || time.bound == 0) return;
+  const uint64_t now = g_net.ms();
+  boundRests_.push_back({booking.port, now + time.bound, now + std::max(time.bound, kSoonMs)});
 }
 
 // The number is another file's, and the seam has seen that.
 void Client::forgetNumber(int fd) {
-  if (bookings_.count(fd) != 0) unbook(fd, 60'000);
+  if (bookings_.count(fd) != 0) unbook(fd, {kTimeWaitMs, kTimeWaitMs});
 }
 
-void Client::noteEnd(Booking& booking, const Socket& socket) const {
+void Client::noteEnd(Booking& booking, const Socket& socket) {
   if (booking.ended || g_net.infoFails || !socket.tcp) return;
   const bool first = socket.life == Life::kEstablished || socket.life == Life::kFinWait2;
   if (!first && socket.life != Life::kCloseWait && socket.life != Life::kLastAck) return;
   booking.ended = true;
   booking.endedFirst = first;
+  Picture& picture = pictures_.at(booking.key);
+  picture.rtt = socket.rtt;
+  look(booking, picture, socket);
 }
 
 // How long the port of one that is closed now rests.
-uint64_t Client::restOf(Booking& booking, const Socket& socket) const {
-  const bool known = !g_net.infoFails && socket.tcp;
+Client::RestTime Client::restOf(Booking& booking, const Socket& socket) {
+  const bool known = booking.ended || booking.aborts || (!g_net.infoFails && socket.tcp);
   if (!booking.aborts) noteEnd(booking, socket);
-  if (booking.endedFirst || !known) return snapshot.reuses(booking.key.remote) ? 1'000 : 60'000;
-  if (!booking.ended || booking.key.remote.isLoopback()) return 0;
-  return std::min<uint64_t>(1 + socket.rtt / 500, 1'000);
+  if (booking.endedFirst || !known) return {snapshot.reuses(booking.key.remote) ? 1'000 : kTimeWaitMs, kTimeWaitMs};
+  if (!booking.ended || booking.key.remote.isLoopback()) return {0, 0};
+  const uint64_t ms = std::min<uint64_t>(1 + pictures_.at(booking.key).rtt / 500, 1'000);
+  return {ms, ms};
 }
 
 // What came of the ports that were tried.
@@ -237,19 +288,20 @@ void Client::settleTries(Picture& picture, int error) {
   if (misses > 0 && surveys && !surveying) CHECK(!due);
 }
 
-void Client::settle(int fd, const Key& key, int error, const Socket& socket) {
+void Client::settle(int fd, const Key& key, int error, Socket& socket) {
   dropForgotten();
   const Handle& handle = *Handles::at(fd);
   const auto found = pictures_.find(key);
   const bool chose = usable && connects_.refused == 0 && found != pictures_.end();
   if (!chose) CHECK(ownTries_ == 0);
-  if (!chose && found != pictures_.end()) giveBackUntried(found->second);
+  if ((!chose || isShort()) && found != pictures_.end()) giveBackUntried(found->second);
   if (chose && !withoutNumber) CHECK(!gaveUpTooSoon_);
   if (usable && connects_.refused == 0 && !chose) CHECK(pictures_.size() == kMostDestinations);
-  if (usable && g_net.hasOption) CHECK(connects_.refused == 0);
+  if (usable) CHECK(connects_.refused == 0);
+  if (g_net.hasOption) CHECK(!connects_.binds);
   if (found != pictures_.end()) settleTries(found->second, error);
   const bool kernels = tries_.empty() || tries_.back().port == 0;
-  if (kernels || !isUnderWay(error)) CHECK(socket.range == 0);
+  if (kernels || !isUnderWay(error)) CHECK(isShort() || (socket.range == 0 && !socket.named));
   if (!isUnderWay(error)) {
     CHECK(handle.kind == HandleKind::kStream || handle.has(fastsocket::seam::kPortless));
     return;
@@ -262,11 +314,16 @@ void Client::settle(int fd, const Key& key, int error, const Socket& socket) {
   }
   const auto rest = found->second.resting.find(handle.port);
   CHECK(rest == found->second.resting.end() || rest->second.must <= g_net.ms());
-  CHECK(handle.kind == HandleKind::kConnected && handle.flags == 0 && handle.loop == loop_.id);
+  CHECK(handle.kind == HandleKind::kConnected && handle.loop == loop_.id);
   // a range that has changed in the last second may have made the kernel choose another
   if (kernels || snapshot == g_net.settings) CHECK(handle.port == socket.port);
   if (!kernels) CHECK(tries_.back().port == handle.port && socket.reuse);
   book(fd, key, handle.port);
+  Booking& booking = bookings_.at(fd);
+  booking.bound = !kernels && tries_.back().bound;
+  CHECK(socket.named == booking.bound && handle.has(fastsocket::seam::kBound) == booking.bound);
+  if (booking.bound) noteBound(socket, fd);
+  noteSteered(booking, found->second, handle.flags);
 }
 
 void Client::checkDestination(const Key& key, const Picture& picture) {
@@ -286,6 +343,7 @@ void Client::checkDestination(const Key& key, const Picture& picture) {
       CHECK(!isUsed);
   }
   CHECK(used == destination.ports.taken() + destination.ports.resting());
+  checkSteering(picture, destination);
   for (const auto& [port, fd] : picture.booked) {
     const Handle& handle = *Handles::at(fd);
     CHECK(handle.kind == HandleKind::kConnected && handle.port == port && handle.destination == index);
@@ -296,6 +354,7 @@ void Client::check() {
   CHECK(connects_.destinations.count() == static_cast<int>(pictures_.size()));
   CHECK(connects_.destinations.count() <= kMostDestinations);
   for (const auto& [key, picture] : pictures_) checkDestination(key, picture);
+  checkBound();
 }
 
 }  // namespace model

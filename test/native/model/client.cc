@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the app does, by libuv's calls; and others, behind the seam's back.
+// What the app does, by libuv's calls.
 #include "client.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -66,6 +65,7 @@ int Client::open(int domain) {
   forgetNumber(fd);
   CHECK(Handles::at(fd)->kind == HandleKind::kStream && Handles::at(fd)->flags == 0);
   fds_.push_back(fd);
+  setOptions(fd);
   return fd;
 }
 
@@ -172,6 +172,8 @@ void Client::begin(const Key& key) {
   tries_.clear();
   ownTries_ = restingTries_ = maybeResting_ = 0;
   withoutNumber = gaveUpTooSoon_ = askedNow_ = false;
+  isNamed_ = false;
+  bindsBefore_ = connects_.binds;
   key_ = key;
   picture_ = &pictures_[key];
   picture_->used = ++clock_;
@@ -179,6 +181,8 @@ void Client::begin(const Key& key) {
 
 void Client::connect(int fd, const Target& to) {
   const std::shared_ptr<Socket> socket = g_net.files.at(fd);
+  const Socket told = *socket;
+  const size_t files = g_net.files.size();
   const Handle before = *Handles::at(fd);
   if (before.kind == HandleKind::kConnected) return connectAgain(fd, to);
   Key key;
@@ -192,17 +196,26 @@ void Client::connect(int fd, const Target& to) {
   const int expected = g_net.predict(*socket, key.remote);
   const bool ours = before.kind == HandleKind::kStream || portless;
   if (ours) begin(key);
+  g_net.full = chance(4);
+  g_net.busy = chance(2);
   const int result = g_calls.connect(fd, at(to), to.length);
   const int error = result < 0 ? errno : 0;
   picture_ = nullptr;
-  CHECK(error == expected);  // as if the kernel had chosen
-  g_net.noRoute = 0;
+  CHECK(g_net.files.size() == files);
   if (ours) {
-    settle(fd, key, error, *socket);
+    checkError(error, expected);
+    const std::shared_ptr<Socket> after = g_net.files.at(fd);
+    checkRenewed(told, *after);
+    settle(fd, key, error, *after);
+    // nobody tries again with one that is still bound
+    if (after->named && !after->ours) close(fd);
   } else {
+    CHECK(error == expected);
     CHECK(memcmp(Handles::at(fd), &before, sizeof before) == 0);
     CHECK(socket->range == 0);
   }
+  g_net.noRoute = 0;
+  g_net.full = g_net.busy = false;
 }
 
 // Once more, which says how it went, or is a new one after the first has failed; or nowhere, which ends it.
@@ -223,9 +236,13 @@ void Client::connectAgain(int fd, const Target& to) {
       return;
     }
   }
-  if (socket->port == booking.port) return;
+  if (socket->port == booking.port) {
+    Booking& again = bookings_.at(fd);
+    again.ended = again.endedFirst = again.peerRead = false;
+    return;
+  }
   CHECK(Handles::known(fd) == nullptr);
-  unbook(fd, 60'000);
+  unbook(fd, {60'000, 60'000});
 }
 
 void Client::shutdown(int fd) {
@@ -236,6 +253,8 @@ void Client::shutdown(int fd) {
   g_net.infoFails = chance(2);
   if (booking != bookings_.end() && how != SHUT_RD) noteEnd(booking->second, socket);
   if (booking != bookings_.end()) booking->second.blind |= g_net.infoFails;
+  // the seam counts on what it is told
+  if (booking != bookings_.end() && g_net.infoFails) g_net.at(fd)->ours = false;
   (void)g_calls.shutdown(fd, how);
   g_net.infoFails = false;
 }
@@ -255,10 +274,10 @@ void Client::close(int fd) {
   own.port = socket->port;
   g_net.lastAckMs = socket->rtt == 0 ? 0 : g_dice() % (1 + socket->rtt / 1'000);
   g_net.infoFails = chance(2);
-  uint64_t ms = 0;
+  RestTime time = {};
   Booking booking = {};
   if (found != bookings_.end()) {
-    ms = restOf(found->second, *socket);
+    time = restOf(found->second, *socket);
     booking = found->second;
   }
   const Life life = socket->life;
@@ -267,84 +286,23 @@ void Client::close(int fd) {
   fds_.erase(std::find(fds_.begin(), fds_.end(), fd));
   CHECK(Handles::known(fd) == nullptr && Handles::at(fd)->flags == 0);
   if (found == bookings_.end()) return;
-  unbook(fd, ms);
+  unbook(fd, time);
+  const uint64_t ms = time.ms;
   const bool knew = !g_net.infoFails;
   g_net.infoFails = false;
   if (booking.lost || booking.blind || !last || booking.port != own.port) return;
   // what is left of it in the kernel is what the seam expects
   const auto left = g_net.table.find({own, to});
-  const bool there = left != g_net.table.end() && left->second.socket == nullptr;
-  if (there && left->second.life == Life::kLastAck) CHECK(ms >= left->second.until - g_net.ms());
+  // of one that was reset there is nothing: another has come from its port
+  const bool was = life != Life::kFailed && life != Life::kClosed;
+  const bool there = was && left != g_net.table.end() && left->second.socket == nullptr;
+  // one that was connected once more may have been farther away
+  if (there && left->second.life == Life::kLastAck && pictures_.at(booking.key).rtt == socket->rtt)
+    CHECK(ms >= left->second.until - g_net.ms());
   if (there && left->second.life != Life::kLastAck) CHECK(ms >= 1'000);
   if (there && left->second.life == Life::kFinWait2 && !connects_.local.timeWaitReuse) CHECK(ms == 60'000);
   const bool gone = life == Life::kSynSent || life == Life::kFailed || booking.aborts;
   if (knew && gone && !booking.ended) CHECK(ms == 0);
-}
-
-// A native addon closes it by close(2).
-void Client::steal(int fd) {
-  const auto booking = bookings_.find(fd);
-  if (booking != bookings_.end()) booking->second.lost = true;
-  g_net.close(fd);
-  fds_.erase(std::find(fds_.begin(), fds_.end(), fd));
-}
-
-// To another process, by SCM_RIGHTS.
-void Client::share(int fd) {
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof fd)] = {};
-  msghdr message = {};
-  message.msg_control = room;
-  message.msg_controllen = sizeof room;
-  cmsghdr* part = CMSG_FIRSTHDR(&message);
-  part->cmsg_level = SOL_SOCKET;
-  part->cmsg_type = SCM_RIGHTS;
-  part->cmsg_len = CMSG_LEN(sizeof fd);
-  memcpy(CMSG_DATA(part), &fd, sizeof fd);
-  const Socket& socket = *g_net.at(fd);
-  const bool portless = Handles::at(fd)->has(fastsocket::seam::kPortless) && g_net.canBind(socket);
-  CHECK(g_calls.sendmsg(1, &message, 0) == 1);
-  // the other one finds what bind() would have left
-  if (portless) CHECK(socket.port != 0 && !socket.noPort);
-  forgetNumber(fd);
-  const Handle* handle = Handles::known(fd);
-  CHECK(handle == nullptr || handle->kind == HandleKind::kListener || handle->kind == HandleKind::kAccepted);
-  shared_.push_back(g_net.files.at(fd));
-  shared_.back()->numbers++;
-  shared_.back()->foreign = true;
-}
-
-// A number that nobody saw made: from another process, or an addon's.
-void Client::adopt() {
-  auto made = std::make_shared<Socket>();
-  const int fd = g_net.add(made);
-  const HandleKind before = Handles::at(fd)->kind;
-  if (before != HandleKind::kUnknown && before != HandleKind::kConnected) return g_net.close(fd);  // nobody can tell
-  fds_.push_back(fd);
-  if (chance(50)) {
-    made->life = chance(50) ? Life::kEstablished : Life::kCloseWait;
-    made->port = 1;
-    made->foreign = true;
-  } else if (chance(50)) {
-    CHECK((g_calls.listen(fd, 511) == 0) == (made->life == Life::kListen));
-    if (made->life == Life::kListen) forgetNumber(fd);
-  } else {
-    made->tcp = false;
-    made->foreign = true;
-  }
-}
-
-// As libuv does when a listener has an event.
-void Client::accepts() {
-  for (const int fd : fds_) {
-    if (g_net.at(fd)->life != Life::kListen) continue;
-    epoll_event events[1024];
-    (void)g_calls.epoll_pwait(loop_.epoll, events, 1024, 0, nullptr);
-    const int made = g_calls.accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    CHECK(made >= 0);
-    forgetNumber(made);
-    fds_.push_back(made);
-    return;
-  }
 }
 
 void Client::touch(int fd) {
@@ -356,7 +314,8 @@ void Client::touch(int fd) {
   const Target& to = target();
   if (chance(5) && !socket.foreign && socket.life != Life::kListen && socket.domain == to.address.ss_family)
     return connect(fd, to);
-  if (chance(30)) close(fd);
+  if (chance(30)) return close(fd);
+  if (chance(50)) reads(fd);
 }
 
 void Client::live() {
@@ -367,6 +326,7 @@ void Client::live() {
     if (chance(3)) adopt();
     if (chance(5)) accepts();
     if (chance(1)) connectNowhere();
+    if (chance(5)) steers();
   } else {
     close(anyOf());
   }
@@ -390,6 +350,8 @@ void Client::end() {
     CHECK(ports.taken() == 0 && ports.resting() == 0);
     for (int port = 0; port < 65'536; port++) CHECK(!ports.isUsed(static_cast<uint16_t>(port)));
   }
+  checkBound();
+  CHECK(connects_.bound == nullptr || connects_.bound->count() == 0);
   for (const auto& socket : shared_) g_net.drop(*socket);
 }
 

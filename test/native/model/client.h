@@ -28,7 +28,24 @@ struct Rest {
   // For a second at most: the first ones to be tried where no other is left, in the order in which they began to rest.
   bool soon;
   uint64_t order;
+  // bind() can have it.
+  bool finished;
   bool operator<(const Rest& o) const { return soon != o.soon ? soon : order < o.order; }
+};
+
+// What bind() has taken: as long as a socket has it, and as long as it rests after that.
+struct BoundRest {
+  uint16_t port;
+  uint64_t must;
+  uint64_t may;
+};
+
+struct Counts {
+  uint64_t looked = 0;
+  uint64_t local = 0;
+  uint64_t steered = 0;
+  uint64_t steeredLooked = 0;
+  uint64_t steeredLocal = 0;
 };
 
 struct Picture {
@@ -40,6 +57,11 @@ struct Picture {
   bool asked = false;
   uint64_t askedAt = 0;
   uint64_t used = 0;
+  // Of the connection that was last looked at, in us.
+  uint32_t rtt = 0;
+  std::unique_ptr<fastsocket::seam::Steering> steering;
+  uint32_t epoch = 0;
+  Counts counts;
 };
 
 // A connection from a port that is the seam's.
@@ -49,6 +71,10 @@ struct Booking {
   bool ended = false;
   bool endedFirst = false;
   bool aborts = false;
+  bool peerRead = false;
+  bool bound = false;
+  bool steered = false;
+  uint32_t epoch = 0;
   // Nobody saw how it ended.
   bool blind = false;
   // Its descriptor was closed where nobody saw it.
@@ -79,6 +105,8 @@ class Client {
   bool surveying = false;
   uint64_t answeredAt = 0;
   bool surveys = true;
+  // How many ports may be bound.
+  int mostBound = 0;
   // How many sockets the app has at most.
   size_t most = 40;
 
@@ -92,12 +120,25 @@ class Client {
   void learns(const fastsocket::seam::Endpoints& to, const std::set<uint16_t>& ports);
   // A connect() that the kernel has looked for a port for.
   void tried(const Socket& socket, uint16_t found);
+  // A bind() to a port.
+  void named(const Socket& socket, uint16_t port, int error);
+  // The settings have been read.
+  void countMost();
+  // Another program's connect() to somewhere else finds a port, where the app's own binds have left one.
+  void checkStranger() const;
 
  private:
   struct Try {
     // 0: the kernel's own choice
     uint16_t port;
     uint16_t found;
+    bool bound;
+    bool steered;
+  };
+  struct RestTime {
+    uint64_t ms;
+    // Of a port that was bound.
+    uint64_t bound;
   };
 
   int open(int domain);
@@ -107,7 +148,7 @@ class Client {
   void connectSomewhere(bool portless);
   void connect(int fd, const Target& target);
   void connectAgain(int fd, const Target& target);
-  void settle(int fd, const Key& key, int error, const Socket& socket);
+  void settle(int fd, const Key& key, int error, Socket& socket);
   void settleTries(Picture& picture, int error);
   void shutdown(int fd);
   void lingers(int fd);
@@ -119,22 +160,42 @@ class Client {
   void connectNowhere();
   void touch(int fd);
 
+  void setOptions(int fd);
+  static void checkRenewed(const Socket& before, const Socket& after);
+  void checkError(int error, int expected) const;
+  void reads(int fd);
+  void steers();
+  void steers(Picture& picture, fastsocket::seam::Destination& destination);
+
   void begin(const Key& key);
+  void beginTry();
   void letGo();
   static void giveBackUntried(Picture& picture);
-  void candidate(uint16_t port);
+  bool candidate(uint16_t port, bool binds);
+  bool checkChoice(uint16_t port) const;
+  void checkRested(uint16_t port, const Rest& rest, bool binds);
+  [[nodiscard]] bool mayBind(uint16_t port) const;
+  [[nodiscard]] bool mayTry(uint16_t port) const;
+  [[nodiscard]] std::set<uint16_t> boundInKernel(const Socket* but) const;
+  void noteBound(Socket& socket, int handle);
+  void checkBound();
+  void checkSteering(const Picture& picture, const fastsocket::seam::Destination& destination) const;
+  void noteSteered(Booking& booking, Picture& picture, uint16_t flags);
+  void look(const Booking& booking, Picture& picture, const Socket& socket) const;
+  // No fresh socket may be had.
+  [[nodiscard]] static bool isShort() { return g_net.full || g_net.busy; }
   [[nodiscard]] bool isFree(int port, const fastsocket::seam::PortMask* wanted) const;
   [[nodiscard]] bool hasFree(const fastsocket::seam::PortMask* wanted) const;
-  void checkStart(uint16_t port) const;
+  void checkStart(uint16_t port, const fastsocket::seam::PortMask* wanted) const;
   void checkOrder(const Rest& tried) const;
-  void rest(Picture& picture, uint16_t port, uint64_t ms);
+  void rest(Picture& picture, uint16_t port, uint64_t ms, bool finished = false);
   void refresh(Picture& picture) const;
   void dropForgotten();
   void book(int fd, const Key& key, uint16_t port);
-  void unbook(int fd, uint64_t ms);
+  void unbook(int fd, const RestTime& time);
   void forgetNumber(int fd);
-  void noteEnd(Booking& booking, const Socket& socket) const;
-  [[nodiscard]] uint64_t restOf(Booking& booking, const Socket& socket) const;
+  void noteEnd(Booking& booking, const Socket& socket);
+  [[nodiscard]] RestTime restOf(Booking& booking, const Socket& socket);
   void checkDestination(const Key& key, const Picture& picture);
   [[nodiscard]] const Target& target() const;
   [[nodiscard]] int anyOf() const;
@@ -144,6 +205,7 @@ class Client {
   std::vector<Target> targets_;
   std::map<Key, Picture> pictures_;
   std::map<int, Booking> bookings_;
+  std::vector<BoundRest> boundRests_;
   // What the app has open, of every kind.
   std::vector<int> fds_;
   std::vector<std::shared_ptr<Socket>> shared_;
@@ -159,6 +221,11 @@ class Client {
   int maybeResting_ = 0;
   bool gaveUpTooSoon_ = false;
   bool askedNow_ = false;
+  bool bindsBefore_ = false;
+  // A bind() has succeeded, and its connect() has not come yet.
+  bool isNamed_ = false;
+  // The last port may have been free again, or not: who knows why it was tried.
+  bool isUnsure_ = false;
 };
 
 }  // namespace model

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The system calls.
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -51,6 +52,15 @@ uint16_t search(const Socket& socket, Test isFree) {
   return 0;
 }
 
+// net/ipv4/inet_hashtables.c, __inet_hash_connect
+uint16_t portFor(const Socket& socket, const Address& to) {
+  if (socket.port != 0) return g_net.isFree(socket, to, socket.port) ? socket.port : 0;
+  const std::set<uint16_t> passed = g_net.namedPorts();
+  return search(socket, [&](uint16_t port) {
+    return !g_net.settings.reserves(port) && passed.count(port) == 0 && g_net.isFree(socket, to, port);
+  });
+}
+
 int connect(int fd, const sockaddr* address, socklen_t length) {
   Socket* socket = g_net.at(fd);
   if (socket == nullptr) return fail(EBADF);
@@ -70,8 +80,7 @@ int connect(int fd, const sockaddr* address, socklen_t length) {
     g_net.tried(*socket, to, 0);
     return fail(g_net.noRoute);
   }
-  const auto isFree = [&](uint16_t port) { return g_net.isFree(*socket, to, port); };
-  const uint16_t port = socket->port == 0 ? search(*socket, isFree) : isFree(socket->port) ? socket->port : 0;
+  const uint16_t port = portFor(*socket, to);
   g_net.tried(*socket, to, port);
   // Linux says the former; other kernels that Linux programs run on may say the latter
   if (port == 0) return fail(socket->range != 0 && chance(10) ? EADDRINUSE : EADDRNOTAVAIL);
@@ -80,10 +89,10 @@ int connect(int fd, const sockaddr* address, socklen_t length) {
   socket->port = port;
   socket->remote = to;
   socket->life = fate == 0 ? Life::kEstablished : Life::kSynSent;
-  socket->rtt = static_cast<uint32_t>(upTo(400'000));
+  socket->rtt = Net::rttOf(to);
   Address own = Net::source(*socket, to);
   own.port = port;
-  g_net.table[{own, to}] = {socket->life, chance(90), false, 0, 0, socket};
+  g_net.table[{own, to}] = {socket->life, chance(90), false, socket->named, socket->ours, 0, 0, 0, socket};
   return fate == 0 ? 0 : fail(fate);
 }
 
@@ -103,14 +112,13 @@ int bind(int fd, const sockaddr* address, socklen_t length) {
   socket->local = own;
   socket->local.port = 0;
   if (own.port == 0 && socket->noPort) return 0;
-  const auto fits = [&](uint16_t port) {
-    return g_net.settings.reserved.count(port) == 0 && !g_net.conflicts(*socket, port);
-  };
   uint16_t port = own.port;
   if (port == 0)
-    port = search(*socket, fits);
+    port =
+        search(*socket, [&](uint16_t one) { return !g_net.settings.reserves(one) && !g_net.conflicts(*socket, one); });
   else if (g_net.conflicts(*socket, port))
     port = 0;
+  if (own.port != 0) g_net.named(*socket, own.port, port == 0 ? EADDRINUSE : 0);
   if (port == 0) {
     socket->local = {};
     return fail(EADDRINUSE);
@@ -127,9 +135,8 @@ int listen(int fd, int /*backlog*/) {
   if (socket->life != Life::kClosed && socket->life != Life::kListen) return fail(EINVAL);
   if (socket->port == 0) {
     // inet_csk_listen_start asks for one
-    socket->port = search(*socket, [&](uint16_t port) {
-      return g_net.settings.reserved.count(port) == 0 && !g_net.conflicts(*socket, port);
-    });
+    socket->port = search(
+        *socket, [&](uint16_t port) { return !g_net.settings.reserves(port) && !g_net.conflicts(*socket, port); });
     if (socket->port == 0) return fail(EADDRINUSE);
     socket->named = true;
   }
@@ -138,6 +145,7 @@ int listen(int fd, int /*backlog*/) {
 }
 
 int makeSocket(int domain, int type, int protocol) {
+  if (g_net.full) return fail(EMFILE);
   auto made = std::make_shared<Socket>();
   made->domain = domain;
   made->tcp = domain != AF_UNIX && (type & SOCK_STREAM) != 0;
@@ -197,6 +205,12 @@ int getsockname(int fd, sockaddr* address, socklen_t* length) {
   return 0;
 }
 
+// Those that nothing but the app's own wishes hang on.
+bool isPlain(int level, int name) {
+  return level == IPPROTO_TCP || level == IPPROTO_IPV6 || (level == IPPROTO_IP && name == IP_TOS) ||
+         (level == SOL_SOCKET && name == SO_KEEPALIVE);
+}
+
 int setOption(int fd, int level, int name, const void* value, socklen_t length) {
   Socket* socket = g_net.at(fd);
   if (socket == nullptr) return fail(EBADF);
@@ -206,7 +220,14 @@ int setOption(int fd, int level, int name, const void* value, socklen_t length) 
     socket->aborts = asked->l_onoff != 0 && asked->l_linger == 0;
     return 0;
   }
-  if (level == IPPROTO_TCP) return 0;
+  if (isPlain(level, name)) {
+    CHECK(length == sizeof(int));
+    if (level == IPPROTO_IPV6 && socket->domain != AF_INET6) return fail(EOPNOTSUPP);
+    // net/ipv6/ipv6_sockglue.c, do_ipv6_setsockopt
+    if (name == IPV6_V6ONLY && level == IPPROTO_IPV6 && socket->port != 0) return fail(EINVAL);
+    socket->options[{level, name}] = *static_cast<const int*>(value);
+    return 0;
+  }
   CHECK(!socket->foreign);  // whoever made it is the only one to say anything of it
   CHECK(length == sizeof(int));
   const uint32_t number = *static_cast<const uint32_t*>(value);
@@ -222,6 +243,8 @@ int setOption(int fd, int level, int name, const void* value, socklen_t length) 
   }
   return 0;
 }
+
+int defaultOf(int level, int name) { return level == IPPROTO_TCP && name == TCP_KEEPIDLE ? 7'200 : 0; }
 
 uint8_t stateOf(Life life) {
   switch (life) {
@@ -242,21 +265,28 @@ uint8_t stateOf(Life life) {
   }
 }
 
-int getOption(int fd, int level, int name, void* value, socklen_t* /*length*/) {
+int getOption(int fd, int level, int name, void* value, socklen_t* length) {
   const Socket* socket = g_net.at(fd);
   if (socket == nullptr) return fail(EBADF);
   if (level == SOL_SOCKET && name == SO_PROTOCOL) {
     *static_cast<int*>(value) = socket->tcp ? IPPROTO_TCP : 0;
   } else if (level == SOL_SOCKET && name == SO_INCOMING_CPU) {
-    *static_cast<int*>(value) = upTo(3) - 1;
+    *static_cast<int*>(value) = Net::cpuOf(*socket);
   } else if (level == IPPROTO_TCP && name == TCP_INFO) {
     if (!socket->tcp || g_net.infoFails) return fail(EOPNOTSUPP);
     auto* info = static_cast<tcp_info*>(value);
     info->tcpi_state = stateOf(socket->life);
-    info->tcpi_rtt = socket->rtt;
+    info->tcpi_rtt = socket->life == Life::kSynSent ? 0 : socket->rtt;
   } else {
-    CHECK(level == IPPROTO_TCP && name == TCP_NODELAY);
-    *static_cast<int*>(value) = 0;
+    CHECK(*length == sizeof(int));
+    if (level == IPPROTO_IPV6 && socket->domain != AF_INET6) return fail(EOPNOTSUPP);
+    const bool reuse = level == SOL_SOCKET && name == SO_REUSEADDR;
+    CHECK(reuse || isPlain(level, name));
+    const auto found = socket->options.find({level, name});
+    // keepalive's times have a default that is not 0
+    *static_cast<int*>(value) = reuse                            ? socket->reuse
+                                : found != socket->options.end() ? found->second
+                                                                 : defaultOf(level, name);
   }
   return 0;
 }
@@ -271,7 +301,26 @@ long call(long number, long a, long /*b*/, long /*c*/, long /*d*/, long /*e*/, l
 int sleep(int /*epoll*/, epoll_event* /*events*/, int /*most*/, int /*timeout*/, const sigset_t* /*mask*/) { return 0; }
 int control(int /*epoll*/, int /*operation*/, int /*fd*/, epoll_event* /*event*/) { return 0; }
 ssize_t sendmsg(int /*fd*/, const msghdr* /*message*/, int /*flags*/) { return 1; }
-ssize_t read(int /*fd*/, void* /*buffer*/, size_t /*length*/) { return 0; }
+// 0: the peer's FIN.
+ssize_t read(int fd, void* /*buffer*/, size_t /*length*/) {
+  const Socket* socket = g_net.at(fd);
+  if (socket == nullptr) return fail(EBADF);
+  const bool ended =
+      socket->life == Life::kCloseWait || socket->life == Life::kLastAck || socket->life == Life::kTimeWait;
+  return ended ? 0 : chance(50) ? 1 : fail(EAGAIN);
+}
+
+int dup3(int from, int to, int flags) {
+  CHECK(flags == O_CLOEXEC && from != to);
+  if (g_net.at(from) == nullptr) return fail(EBADF);
+  if (g_net.busy) return fail(EBUSY);
+  const std::shared_ptr<Socket> socket = g_net.files.at(from);
+  CHECK(g_net.at(to) != nullptr);
+  g_net.close(to);
+  g_net.files[to] = socket;
+  socket->numbers++;
+  return to;
+}
 
 }  // namespace
 
@@ -282,6 +331,7 @@ void installNet() {
   libc.accept4 = acceptOne;
   libc.setsockopt = setOption;
   libc.getsockopt = getOption;
+  libc.dup3 = dup3;
   libc.bind = bind;
   libc.listen = listen;
   libc.socket = makeSocket;

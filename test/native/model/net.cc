@@ -87,19 +87,32 @@ Address Net::source(const Socket& socket, const Address& to) {
   return make(6, {0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
 }
 
+std::set<uint16_t> Net::namedPorts() const {
+  std::set<uint16_t> ports(bound.begin(), bound.end());
+  for (const auto& [fd, socket] : files)
+    if (socket->named) ports.insert(socket->port);
+  for (const auto& [tuple, entry] : table)
+    if (entry.named) ports.insert(tuple.first.port);
+  return ports;
+}
+
 bool Net::isFree(const Socket& socket, const Address& to, uint16_t port) const {
-  if (socket.port == 0) {
-    if (settings.reserved.count(port) != 0 || bound.count(port) != 0) return false;
-    for (const auto& [fd, other] : files)
-      if (other->named && other->port == port) return false;
-  }
   Address own = source(socket, to);
   own.port = port;
   const auto held = table.find({own, to});
   if (held == table.end()) return true;
-  // net/ipv4/tcp_ipv4.c, tcp_twsk_unique
-  return held->second.life == Life::kTimeWait && held->second.timestamps && settings.reuses(to) &&
-         ms() - held->second.since >= 1'000;
+  // net/ipv4/tcp_ipv4.c, tcp_twsk_unique; what has no FIN of the peer's is FIN_WAIT2 here
+  if (held->second.life != Life::kTimeWait || !held->second.timestamps) return false;
+  return socket.named || (settings.reuses(to) && ms() - held->second.since >= 1'000);
+}
+
+int Net::cpuOf(const Socket& socket) {
+  // as a card hashes
+  return static_cast<int>(((socket.port + socket.remote.port) * 0x9e3779b1U >> 16) % 4) - 1;
+}
+
+uint32_t Net::rttOf(const Address& to) {
+  return static_cast<uint32_t>(to.port * 7 + to.bytes[3] * 31 + to.bytes[15] * 131) * 97 % 400'000;
 }
 
 bool Net::isLocal(const Socket& socket) {
@@ -125,26 +138,34 @@ int Net::predict(const Socket& socket, const Address& address) const {
       return EISCONN;
   }
   if (noRoute != 0) return noRoute;
-  bool found = socket.port != 0 && isFree(socket, to, socket.port);
-  for (int port = settings.low; socket.port == 0 && !found && port <= settings.high; port++)
-    found = isFree(socket, to, static_cast<uint16_t>(port));
+  if (socket.port != 0) return isFree(socket, to, socket.port) ? fate : EADDRNOTAVAIL;
+  const std::set<uint16_t> passed = namedPorts();
+  bool found = false;
+  for (int port = settings.low; !found && port <= settings.high; port++) {
+    const auto candidate = static_cast<uint16_t>(port);
+    found = settings.allows(candidate) && passed.count(candidate) == 0 && isFree(socket, to, candidate);
+  }
   return found ? fate : EADDRNOTAVAIL;
 }
 
-// net/ipv4/inet_connection_sock.c, inet_csk_bind_conflict; one who has connected has a port, too.
+// net/ipv4/inet_connection_sock.c, inet_csk_bind_conflict; one who has connected has a port, too, and from then on the
+// address that it comes from.
 bool Net::conflicts(const Socket& socket, uint16_t port) const {
   if (bound.count(port) != 0) return true;
   const auto overlaps = [&](const Address& other) {
     return socket.local.isAny() || other.isAny() || socket.local.family != other.family ||
            socket.local.bytes == other.bytes;
   };
-  for (const auto& [fd, other] : files) {
-    if (other.get() == &socket || other->port != port || !overlaps(other->local)) continue;
-    if (!socket.reuse || !other->reuse || other->life == Life::kListen) return true;
+  std::set<const Socket*> connected;
+  for (const auto& [tuple, entry] : table) {
+    if (entry.socket != nullptr) connected.insert(entry.socket);
+    if (tuple.first.port != port || entry.socket == &socket || !overlaps(tuple.first)) continue;
+    if (!socket.reuse || !(entry.socket != nullptr ? entry.socket->reuse : entry.reuse)) return true;
   }
-  return std::any_of(table.begin(), table.end(), [&](const auto& held) {
-    return held.second.socket == nullptr && held.first.first.port == port && overlaps(held.first.first) &&
-           !(socket.reuse && held.second.reuse);
+  return std::any_of(files.begin(), files.end(), [&](const auto& file) {
+    const Socket& other = *file.second;
+    if (&other == &socket || other.port != port || connected.count(&other) != 0 || !overlaps(other.local)) return false;
+    return !socket.reuse || !other.reuse || other.life == Life::kListen;
   });
 }
 
@@ -168,6 +189,11 @@ void Net::fail(Socket& socket) {
   if (!socket.named) socket.port = 0;
 }
 
+Entry Net::left(const Entry& entry, const Socket& socket) const {
+  return {Life::kTimeWait, entry.timestamps, socket.reuse, socket.named, socket.ours, ms(), ms() + kMinuteMs, ms(),
+          nullptr};
+}
+
 void Net::peerEnds(Socket& socket) {
   Entry* entry = entryOf(socket);
   if (socket.life == Life::kEstablished) {
@@ -175,7 +201,7 @@ void Net::peerEnds(Socket& socket) {
   } else if (socket.life == Life::kFinWait2) {
     // the socket is closed, and something small stays behind (net/ipv4/tcp_minisocks.c, tcp_time_wait)
     socket.life = Life::kTimeWait;
-    if (entry != nullptr) *entry = {Life::kTimeWait, entry->timestamps, socket.reuse, ms(), ms() + kMinuteMs, nullptr};
+    if (entry != nullptr) *entry = left(*entry, socket);
   }
   if (entry != nullptr && entry->socket != nullptr) entry->life = socket.life;
 }
@@ -185,15 +211,12 @@ void Net::drop(Socket& socket) {
   Entry* entry = entryOf(socket);
   if (entry == nullptr) return;
   if (socket.life == Life::kSynSent || socket.aborts) return fail(socket);
-  entry->socket = nullptr;
-  entry->reuse = socket.reuse;
-  entry->since = ms();
+  *entry = left(*entry, socket);
   if (socket.life == Life::kCloseWait || socket.life == Life::kLastAck) {
     entry->life = Life::kLastAck;
     entry->until = ms() + (isLocal(socket) ? 0 : lastAckMs);
   } else {
     entry->life = Life::kFinWait2;
-    entry->until = ms() + kMinuteMs;
   }
   expire();
 }
@@ -230,7 +253,8 @@ void Net::peersLive() {
   }
   for (auto& [tuple, entry] : table)
     if (entry.socket == nullptr && entry.life == Life::kFinWait2 && chance(20))
-      entry = {Life::kTimeWait, entry.timestamps, entry.reuse, ms(), ms() + kMinuteMs, nullptr};
+      entry = {Life::kTimeWait,  entry.timestamps, entry.reuse, entry.named, entry.ours, ms(),
+               ms() + kMinuteMs, entry.closed,     nullptr};
 }
 
 }  // namespace model

@@ -55,6 +55,10 @@ struct Socket {
   bool noPort = false;
   bool reuse = false;
   bool aborts = false;
+  // Its port is one that the seam has bound.
+  bool ours = false;
+  // What has been said of it, by level and name: those that are none of the model's business.
+  std::map<std::pair<int, int>, int> options;
   uint32_t range = 0;
   uint32_t rtt = 0;
   int numbers = 0;
@@ -65,9 +69,14 @@ struct Entry {
   Life life;
   bool timestamps;
   bool reuse;
+  // Its port was bound by name; by the seam.
+  bool named;
+  bool ours;
   // Left: ms, when the state began, and when it is over; 0: not by itself.
   uint64_t since;
   uint64_t until;
+  // When its last descriptor was closed.
+  uint64_t closed;
   // nullptr: a stranger's, or nobody's any more
   Socket* socket;
 };
@@ -80,6 +89,7 @@ struct Settings {
   bool operator==(const Settings& o) const {
     return low == o.low && high == o.high && reserved == o.reserved && reuse == o.reuse;
   }
+  [[nodiscard]] bool reserves(uint16_t port) const { return reserved.count(port) != 0; }
   [[nodiscard]] bool allows(uint16_t port) const { return port >= low && port <= high && reserved.count(port) == 0; }
   [[nodiscard]] bool reuses(const Address& to) const { return reuse == 1 || (reuse == 2 && to.isLoopback()); }
 };
@@ -92,6 +102,9 @@ struct Net {
   Settings settings = {};
   bool hasOption = true;
   bool infoFails = false;
+  // socket() and dup3() fail.
+  bool full = false;
+  bool busy = false;
   uint64_t now = 0;
   // What becomes of the next connect() that finds a port; before that it may have no route or no address of its own.
   int fate = 0;
@@ -101,6 +114,8 @@ struct Net {
 
   // A connect() that looks for a port: its socket's range, and what it found (0: nothing).
   std::function<void(const Socket&, const Address& to, uint16_t found)> tried;
+  // A bind() to a port, and what came of it: 0 or an errno.
+  std::function<void(const Socket&, uint16_t port, int error)> named;
 
   [[nodiscard]] uint64_t ms() const { return now / 1'000'000; }
   [[nodiscard]] Socket* at(int fd) const;
@@ -117,6 +132,12 @@ struct Net {
   // Where it really goes to.
   [[nodiscard]] static Address resolve(const Socket& socket, Address to);
   [[nodiscard]] bool isFree(const Socket& socket, const Address& to, uint16_t port) const;
+  // Ports that a connect() passes over that looks for one: they have been bound by name, by whomever.
+  [[nodiscard]] std::set<uint16_t> namedPorts() const;
+  // Where packets of this connection come to; -1 where nobody knows.
+  [[nodiscard]] static int cpuOf(const Socket& socket);
+  // The destination's, in us.
+  [[nodiscard]] static uint32_t rttOf(const Address& to);
   // What connect() would say that leaves the port to the kernel: 0 or an errno.
   [[nodiscard]] int predict(const Socket& socket, const Address& address) const;
   // For bind() without a port.
@@ -131,6 +152,8 @@ struct Net {
 
  private:
   void expire();
+  // TIME_WAIT after it.
+  [[nodiscard]] Entry left(const Entry& entry, const Socket& socket) const;
 };
 
 extern Net g_net;
