@@ -115,23 +115,31 @@ function startSeamAlone(state: State): void {
   if (!seamAsked()) return;
   try {
     const tcp = loadTcp();
-    hookTcp(tcp, { bind: (_handle, _bind, native) => native(), listen: listenOverSeam(new WeakMap()) });
-    connectOverSeam(state, tcp);
+    const hooks: TcpHooks = {
+      bind: (_handle, _bind, native) => native(),
+      listen: listenOverSeam(new WeakMap()),
+    };
+    hookTcp(tcp, hooks);
+    connectOverSeam(state, tcp, hooks);
   } catch (error) {
     debug('the seam is off: %s', (error as Error).message);
   }
 }
 
-function connectOverSeam(state: State, tcp: TcpBinding): void {
+/** Before the first connection of this thread, which may be bound to an address first. */
+function connectOverSeam(state: State, tcp: TcpBinding, hooks: TcpHooks): void {
   if (!connectAsked()) return;
-  beforeFirstConnect(tcp, () => {
+  const start = () => {
+    delete hooks.anyPort;
     try {
       core().startConnects();
       state.destinations = core().destinations;
     } catch (error) {
       debug("source ports are the kernel's: %s", (error as Error).message);
     }
-  });
+  };
+  hooks.anyPort = start;
+  beforeFirstConnect(tcp, start);
 }
 
 /** @param calls what the app has asked for, where that is known */
@@ -182,7 +190,7 @@ function startOrigin(state: State): string | undefined {
     if (port > 0) preload.asked.set(port, options);
   });
   hookTcp(tcp, preload.hooks);
-  connectOverSeam(state, tcp);
+  connectOverSeam(state, tcp, preload.hooks);
   relaySignals(preload);
   state.role = 'origin';
   return undefined;

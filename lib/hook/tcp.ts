@@ -76,6 +76,8 @@ export function adoptConnection(fd: number): TcpHandle | number {
 export interface TcpHooks {
   bind(handle: TcpHandle, bind: BindArguments, native: () => number): number;
   listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number;
+  /** A handle is about to be bound to a port of the kernel's choice: a client with an address of its own, or a server. */
+  anyPort?(): void;
 }
 
 /** Handles that this process has bound itself. */
@@ -104,7 +106,10 @@ export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
             return Reflect.apply(original, this, args) as number;
           };
           const [address, port, flags] = args;
-          if (!port) return native();
+          if (!port) {
+            hooks.anyPort?.();
+            return native();
+          }
           return hooks.bind(this, { family, address, port, flags: flags ?? 0 }, native);
         },
     );

@@ -32,14 +32,12 @@ uint16_t Candidates::next() {
   return port;
 }
 
-bool Candidates::wantsToLearn() {
-  Steering* steering = destination_.steering;
+bool Candidates::wantsToLearn() const {
+  const Steering* steering = destination_.steering;
   if (steering == nullptr || !steering->learns) return false;
   const bool onTrial = steering->left != UINT32_MAX;
   const uint64_t fewest = destination_.ports.taken() + (onTrial ? kFewestOnTrial : kFewest);
-  if (steering->learnt >= fewest) return false;
-  steering->asked = !steering->asked;
-  return onTrial || steering->asked;
+  return steering->learnt < fewest && (onTrial || destination_.chosen % 2 == 1);
 }
 
 uint16_t Candidates::steered() {
@@ -47,8 +45,8 @@ uint16_t Candidates::steered() {
   if (steering == nullptr || steering->left == 0) return 0;
   uint16_t port = find(steering->turn);
   if (port == 0) {
-    steering->turn = steering->home;
-    port = find(steering->turn);
+    port = find(steering->home);
+    if (port != 0) steering->turn = steering->home;
   }
   if (port != 0) steering->turn.clear(port);
   return port;
@@ -57,7 +55,8 @@ uint16_t Candidates::steered() {
 uint16_t Candidates::any() {
   const Steering* steering = destination_.steering;
   uint16_t port = steering != nullptr && steering->learns ? find(steering->unknown) : 0;
-  if (port == 0) port = find(connects_.share);
+  // the kernel gives every other port to connect(), so that of two workers one has most strangers in its share
+  if (port == 0 && count_ < kMostInShare) port = find(connects_.share);
   if (port == 0) port = find(connects_.local.allowed);
   return port;
 }
@@ -72,8 +71,6 @@ uint16_t Candidates::rested() {
       if (rested.finished && mayBind(rested.port)) isBound_ = true;
       if (!isBound_ || mayBind(rested.port)) return rested.port;
       // it is not chosen again before it may be bound
-      destination_.ports.forget(rested.port);
-      return 0;
     }
     destination_.ports.forget(rested.port);
   }

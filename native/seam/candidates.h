@@ -32,11 +32,13 @@ class Candidates {
 
  private:
   static constexpr int kMost = 8;
-  // Of them, ports that rest: where no other is left.
+  // Of them, ports of the share that were somebody else's.
+  static constexpr int kMostInShare = 3;
+  // And ports that rest: where no other is left.
   static constexpr int kMostResting = 4;
 
   [[nodiscard]] int most() const;
-  bool wantsToLearn();
+  [[nodiscard]] bool wantsToLearn() const;
   uint16_t any();
   uint16_t steered();
   uint16_t rested();

@@ -52,10 +52,10 @@ void askForStrangers(Connects& connects, Destination& destination, uint32_t now)
   if (destination.unexplained < kMissesToAsk) return;
   if (destination.surveys > 0 && now - destination.askedAt < kAskEveryMs) return;
   const int reuse = connects.local.timeWaitReuse;
+  if (!connects.survey.start(destination.to, !(reuse == 1 || (reuse == 2 && destination.loopback)))) return;
+  destination.surveys++;
   destination.askedAt = now;
   destination.unexplained = 0;
-  if (connects.survey.start(destination.to, !(reuse == 1 || (reuse == 2 && destination.loopback))))
-    destination.surveys++;
 }
 
 // Other programs' connect() is left the other half of a worker's part, and more where there may be other processes that

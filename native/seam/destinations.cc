@@ -81,7 +81,10 @@ bool Destination::steer(const PortMask* home, bool learns, int budget, const Por
     steering->unknown = share;
     steering->learnt = 0;
   }
-  if (home != nullptr) steering->home = *home;
+  if (home != nullptr) {
+    steering->home = *home;
+    steering->learnt = static_cast<uint32_t>(home->countCommon(*home));
+  }
   steering->turn = steering->home;
   steering->learns = learns;
   steering->left = budget < 0 ? UINT32_MAX : static_cast<uint32_t>(budget);

@@ -36,9 +36,8 @@ struct Steering {
   // Learning: not tried yet, and tried next. Where a connection's packets came to decides in which of them its port is.
   PortMask unknown;
   bool learns;
-  // How many ports `home` has, as far as they are learnt; whether the last connection was there to learn more.
+  // How many ports `home` has.
   uint32_t learnt;
-  bool asked;
   // So many connections may still be made from `home`: what nobody has verified harms no more than those.
   uint32_t left;
 };

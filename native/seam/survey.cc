@@ -20,6 +20,7 @@ namespace {
 
 constexpr size_t kStack = size_t{128} * 1024;
 constexpr uint32_t kFreshMs = 5'000;
+constexpr int kMostFailures = 3;
 constexpr size_t kAnswer = size_t{32} * 1024;
 // All but listeners and closed ones (include/net/tcp_states.h: one bit for each state).
 constexpr unsigned kStates = 0xfff & ~(1U << TCP_LISTEN) & ~(1U << TCP_CLOSE);
@@ -134,7 +135,7 @@ void* Survey::run(void* data) {
 }
 
 bool Survey::start(const Endpoints& to, bool timeWaitCounts) {
-  if (impossible_ || (task_ != nullptr && !taken_)) return false;
+  if (failures_ >= kMostFailures || (task_ != nullptr && !taken_)) return false;
   abandon();
   auto* task = static_cast<Task*>(calloc(1, sizeof(Task)));
   if (task == nullptr) return false;
@@ -170,7 +171,7 @@ bool Survey::start(const Endpoints& to, bool timeWaitCounts) {
 const PortMask* Survey::finished(Endpoints* to) {
   if (task_ == nullptr || taken_ || !__atomic_load_n(&task_->done, __ATOMIC_ACQUIRE)) return nullptr;
   taken_ = true;
-  impossible_ = task_->failed;
+  failures_ = task_->failed ? failures_ + 1 : 0;
   *to = task_->to;
   // nobody has connected since: much has changed
   return nowMs() - task_->doneAt < kFreshMs ? &task_->ports : nullptr;

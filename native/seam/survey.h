@@ -26,8 +26,8 @@ class Survey {
 
   Task* task_ = nullptr;
   bool taken_ = false;
-  // It has failed once (a sandbox without netlink): nothing will change that.
-  bool impossible_ = false;
+  // So often in a row it has failed: a sandbox without netlink, if not a thread that had no time.
+  int failures_ = 0;
 };
 
 }  // namespace fastsocket::seam

@@ -85,9 +85,13 @@ void Client::named(const Socket& socket, uint16_t port, int error) {
 
 void Client::countMost() {
   int count = 0;
-  for (int port = snapshot.low; port <= snapshot.high; port++)
-    if (snapshot.allows(static_cast<uint16_t>(port)) && connects_.share.has(static_cast<uint16_t>(port))) count++;
-  mostBound = count / 2;
+  int all = 0;
+  for (int port = snapshot.low; port <= snapshot.high; port++) {
+    if (!snapshot.allows(static_cast<uint16_t>(port))) continue;
+    all++;
+    if (connects_.share.has(static_cast<uint16_t>(port))) count++;
+  }
+  mostBound = count < all ? count / 2 : count / 4;
 }
 
 // That the seam's count is right is checked elsewhere.

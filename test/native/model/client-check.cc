@@ -24,10 +24,12 @@ namespace {
 // As native/seam/connect.cc promises: ports tried, and of them ports that rest; ms that what was found taken rests; how
 // often strangers are asked for.
 constexpr int kMostTries = 8;
+constexpr int kMostInShare = 3;
 constexpr int kMostResting = 4;
 constexpr uint64_t kTakenMs = 60'000;
-constexpr uint64_t kTimeWaitMs = 60'000;
-constexpr uint64_t kSoonMs = 1'000;
+constexpr uint64_t kTimeWaitMs = 62'100;
+constexpr uint64_t kReusedMs = 1'050;
+constexpr uint64_t kSoonMs = 1'100;
 constexpr unsigned kMissesToAsk = 16;
 constexpr uint64_t kAskEveryMs = 10'000;
 
@@ -68,18 +70,42 @@ void Client::checkStart(uint16_t port, const PortMask* wanted) const {
   for (; other != port; other = other == snapshot.high ? snapshot.low : other + 1) CHECK(!isFree(other, wanted));
 }
 
-// Where it may come from, the best first. True where it was said to come home.
-bool Client::checkChoice(uint16_t port) const {
+fastsocket::seam::Destination* Client::destination() const {
+  return connects_.destinations.at(connects_.destinations.known(key_.endpoints()));
+}
+
+// Where nobody has connected to yet it may be the address: one is enough.
+int Client::mostTries() const { return destination()->chosen + destination()->kernels == 0 ? 1 : kMostTries; }
+
+// Where nothing has been learnt, or half of the connections once that is known to be right.
+bool Client::wantsToLearn() const {
   const fastsocket::seam::Steering* steering = picture_->steering.get();
-  const bool steers = steering != nullptr && steering->left > 0;
+  if (steering == nullptr || !steering->learns || !hasFree(&steering->unknown)) return false;
+  const bool onTrial = steering->left != UINT32_MAX;
+  if (steering->learnt >= destination()->ports.taken() - 1 + (onTrial ? 64 : 128)) return false;
+  return onTrial || destination()->chosen % 2 == 1;
+}
+
+// Where it may come from, the best first. True where it was said to come home.
+bool Client::checkChoice(uint16_t port) {
+  fastsocket::seam::Steering* steering = picture_->steering.get();
   if (withoutNumber) return false;
-  if (steers && hasFree(&steering->home)) {
+  const PortMask* wanted = steering != nullptr && steering->learns ? &steering->unknown : nullptr;
+  if (!wantsToLearn() && steering != nullptr && steering->left > 0 && hasFree(&steering->home)) {
+    // each in its turn
     CHECK(steering->home.has(port));
-    checkStart(port, &steering->home);
+    steering->turn = destination()->steering->turn;
+    CHECK(!steering->turn.has(port));
+    PortMask before = steering->turn;
+    before.set(port);
+    checkStart(port, &before);
     return true;
   }
-  const PortMask* wanted = steering != nullptr && steering->learns ? &steering->unknown : nullptr;
-  if (wanted == nullptr || !hasFree(wanted)) wanted = &connects_.share;
+  if (wanted == nullptr || !hasFree(wanted)) wanted = ownTries_ > kMostInShare ? nullptr : &connects_.share;
+  if (wanted == nullptr) {
+    checkStart(port, nullptr);
+    return false;
+  }
   if (!hasFree(wanted)) wanted = nullptr;
   CHECK(wanted == nullptr || wanted->has(port));
   checkStart(port, wanted);
@@ -127,7 +153,7 @@ void Client::giveBackUntried(Picture& picture) {
 // A port of ours is tried. True where it was said to come home.
 bool Client::candidate(uint16_t port, bool binds) {
   CHECK(usable && g_net.ms() - readAt < 1'000);
-  CHECK(++ownTries_ <= kMostTries);
+  CHECK(++ownTries_ <= mostTries());
   CHECK(!surveying || answeredAt > g_net.ms());
   CHECK(snapshot.allows(port));
   CHECK(port != key_.remote.port);
@@ -143,6 +169,7 @@ bool Client::candidate(uint16_t port, bool binds) {
   // where no other is left
   maybeResting_++;
   isUnsure_ = rest->second.must <= g_net.ms();
+  syncTurn(key_, picture_);
   checkRested(port, rest->second, binds);
   picture_->resting.erase(rest);
   letGo();
@@ -178,7 +205,7 @@ void Client::tried(const Socket& socket, uint16_t found) {
   bool steered = false;
   if (port != 0) {
     steered = candidate(port, false);
-  } else if (ownTries_ < kMostTries && !isShort()) {
+  } else if (ownTries_ < mostTries() && !isShort()) {
     letGo();
     gaveUpTooSoon_ = hasFree(nullptr);
     for (const auto& [other, rest] : picture_->resting)
@@ -267,7 +294,7 @@ void Client::noteEnd(Booking& booking, const Socket& socket) {
 Client::RestTime Client::restOf(Booking& booking, const Socket& socket) {
   const bool known = booking.ended || booking.aborts || (!g_net.infoFails && socket.tcp);
   if (!booking.aborts) noteEnd(booking, socket);
-  if (booking.endedFirst || !known) return {snapshot.reuses(booking.key.remote) ? 1'000 : kTimeWaitMs, kTimeWaitMs};
+  if (booking.endedFirst || !known) return {snapshot.reuses(booking.key.remote) ? kReusedMs : kTimeWaitMs, kTimeWaitMs};
   if (!booking.ended || booking.key.remote.isLoopback()) return {0, 0};
   const uint64_t ms = std::min<uint64_t>(1 + pictures_.at(booking.key).rtt / 500, 1'000);
   return {ms, ms};
@@ -288,10 +315,18 @@ void Client::settleTries(Picture& picture, int error) {
   if (misses > 0 && surveys && !surveying) CHECK(!due);
 }
 
+// Its choices have been checked; some were not to be seen, for the socket could not be told.
+void Client::syncTurn(const Key& key, Picture* picture) const {
+  const Destination* destination = connects_.destinations.at(connects_.destinations.known(key.endpoints()));
+  if (picture == nullptr || picture->steering == nullptr || destination == nullptr) return;
+  if (destination->steering != nullptr) picture->steering->turn = destination->steering->turn;
+}
+
 void Client::settle(int fd, const Key& key, int error, Socket& socket) {
   dropForgotten();
   const Handle& handle = *Handles::at(fd);
   const auto found = pictures_.find(key);
+  syncTurn(key, found == pictures_.end() ? nullptr : &found->second);
   const bool chose = usable && connects_.refused == 0 && found != pictures_.end();
   if (!chose) CHECK(ownTries_ == 0);
   if ((!chose || isShort()) && found != pictures_.end()) giveBackUntried(found->second);

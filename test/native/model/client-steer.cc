@@ -49,8 +49,13 @@ void Client::steers(Picture& picture, Destination& destination) {
   if (begins || named) {
     steering.home.fill(false);
     steering.unknown = connects_.share;
+    steering.learnt = 0;
   }
-  if (named) steering.home = mask;
+  if (named) {
+    steering.home = mask;
+    steering.learnt = static_cast<uint32_t>(mask.countCommon(mask));
+  }
+  steering.turn = steering.home;
   steering.learns = learns;
   steering.left = budget < 0 ? UINT32_MAX : static_cast<uint32_t>(budget);
 }
@@ -86,10 +91,15 @@ void Client::look(const Booking& booking, Picture& picture, const Socket& socket
   Steering* steering = picture.steering.get();
   if (steering == nullptr || !steering->learns) return;
   steering->unknown.clear(booking.port);
-  if (local != 0)
+  if (steering->home.has(booking.port) == (local != 0)) return;
+  if (local != 0) {
     steering->home.set(booking.port);
-  else
+    steering->learnt++;
+  } else {
     steering->home.clear(booking.port);
+    steering->turn.clear(booking.port);
+    steering->learnt--;
+  }
 }
 
 void Client::checkSteering(const Picture& picture, const Destination& destination) const {
@@ -101,9 +111,10 @@ void Client::checkSteering(const Picture& picture, const Destination& destinatio
   if (picture.steering == nullptr) return;
   const Steering& is = *destination.steering;
   const Steering& should = *picture.steering;
-  CHECK(is.left == should.left && is.learns == should.learns);
+  CHECK(is.left == should.left && is.learns == should.learns && is.learnt == should.learnt);
   CHECK(memcmp(&is.home, &should.home, sizeof is.home) == 0);
   CHECK(memcmp(&is.unknown, &should.unknown, sizeof is.unknown) == 0);
+  for (int i = 0; i < PortMask::kWords; i++) CHECK((is.turn.word(i) & ~is.home.word(i)) == 0);
 }
 
 }  // namespace model

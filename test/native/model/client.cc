@@ -242,7 +242,7 @@ void Client::connectAgain(int fd, const Target& to) {
     return;
   }
   CHECK(Handles::known(fd) == nullptr);
-  unbook(fd, {60'000, 60'000});
+  unbook(fd, {62'100, 62'100});
 }
 
 void Client::shutdown(int fd) {
@@ -300,7 +300,7 @@ void Client::close(int fd) {
   if (there && left->second.life == Life::kLastAck && pictures_.at(booking.key).rtt == socket->rtt)
     CHECK(ms >= left->second.until - g_net.ms());
   if (there && left->second.life != Life::kLastAck) CHECK(ms >= 1'000);
-  if (there && left->second.life == Life::kFinWait2 && !connects_.local.timeWaitReuse) CHECK(ms == 60'000);
+  if (there && left->second.life == Life::kFinWait2 && !connects_.local.timeWaitReuse) CHECK(ms == 62'100);
   const bool gone = life == Life::kSynSent || life == Life::kFailed || booking.aborts;
   if (knew && gone && !booking.ended) CHECK(ms == 0);
 }

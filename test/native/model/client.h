@@ -172,7 +172,12 @@ class Client {
   void letGo();
   static void giveBackUntried(Picture& picture);
   bool candidate(uint16_t port, bool binds);
-  bool checkChoice(uint16_t port) const;
+  // That of the connect() that is under way.
+  [[nodiscard]] fastsocket::seam::Destination* destination() const;
+  void syncTurn(const Key& key, Picture* picture) const;
+  [[nodiscard]] int mostTries() const;
+  [[nodiscard]] bool wantsToLearn() const;
+  bool checkChoice(uint16_t port);
   void checkRested(uint16_t port, const Rest& rest, bool binds);
   [[nodiscard]] bool mayBind(uint16_t port) const;
   [[nodiscard]] bool mayTry(uint16_t port) const;
