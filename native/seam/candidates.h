@@ -6,8 +6,8 @@
 
 namespace fastsocket::seam {
 
-// A port that was found taken: whoever holds it, an established connection or TIME_WAIT.
-constexpr uint32_t kTakenMs = 60'000;
+// A port that was found taken: whoever holds it, an established connection or TIME_WAIT. As long as that (ends.cc).
+constexpr uint32_t kTakenMs = 62'100;
 
 class Candidates {
  public:

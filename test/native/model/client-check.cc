@@ -26,7 +26,7 @@ namespace {
 constexpr int kMostTries = 8;
 constexpr int kMostInShare = 3;
 constexpr int kMostResting = 4;
-constexpr uint64_t kTakenMs = 60'000;
+constexpr uint64_t kTakenMs = 62'100;
 constexpr uint64_t kTimeWaitMs = 62'100;
 constexpr uint64_t kReusedMs = 1'050;
 constexpr uint64_t kSoonMs = 1'100;
@@ -75,7 +75,10 @@ fastsocket::seam::Destination* Client::destination() const {
 }
 
 // Where nobody has connected to yet it may be the address: one is enough.
-int Client::mostTries() const { return destination()->chosen + destination()->kernels == 0 ? 1 : kMostTries; }
+int Client::mostTries() const {
+  const Destination* known = destination();
+  return known != nullptr && known->chosen + known->kernels == 0 ? 1 : kMostTries;
+}
 
 // Where nothing has been learnt, or half of the connections once that is known to be right.
 bool Client::wantsToLearn() const {
