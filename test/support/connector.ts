@@ -28,6 +28,8 @@ export interface Destination {
 export interface ConnectorOptions {
   /** false: plain Node. */
   hook?: boolean;
+  /** The fixture: one that takes commands. */
+  script?: string;
   env?: Record<string, string>;
   /** Words before node, inside the namespace. */
   prefix?: string[];
@@ -92,9 +94,9 @@ export class Connector {
 export function connector(
   t: TestContext,
   namespace: Namespace,
-  { hook = true, env = {}, prefix = [] }: ConnectorOptions = {},
+  { hook = true, script = 'connect-app.js', env = {}, prefix = [] }: ConnectorOptions = {},
 ): Connector {
-  const app = startApp(fixture('connect-app.js'), {
+  const app = startApp(fixture(script), {
     port: 0,
     hook,
     prefix: [...namespace.prefix, ...prefix],
@@ -106,17 +108,22 @@ export function connector(
 }
 
 /** The other ends, in the same namespace: a plain server on each of the ports. */
-export async function peer(t: TestContext, namespace: Namespace, ports: readonly number[]): Promise<App> {
-  const app = startApp(fixture('connect-peer.js'), {
-    port: 0,
-    hook: false,
-    prefix: namespace.prefix,
-    env: { PORTS: ports.join(',') },
-  });
+export function peer(t: TestContext, namespace: Namespace, ports: readonly number[]): Promise<App> {
+  return plainServer(t, namespace, 'connect-peer.js', { PORTS: ports.join(',') });
+}
+
+/** A fixture under plain Node that says when it listens. */
+export async function plainServer(
+  t: TestContext,
+  namespace: Namespace,
+  script: string,
+  env: Record<string, string> = {},
+): Promise<App> {
+  const app = startApp(fixture(script), { port: 0, hook: false, prefix: namespace.prefix, env });
   t.after(() => app.stop());
   await until(
     () => app.stdout.includes('listening'),
-    () => `the peer:\n${app.stderr}`,
+    () => `${script}:\n${app.stderr}`,
   );
   return app;
 }

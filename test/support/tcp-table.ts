@@ -21,8 +21,12 @@ export function whyNoSockets(): string | undefined {
 }
 
 /** @param prefix words before a command that is to run in another network namespace */
-async function socketsAt(port: number, prefix: readonly string[]): Promise<TcpSocket[]> {
-  const filter = ['state', 'all', 'exclude', 'time-wait', 'sport', '=', `:${port}`];
+async function socketsAt(
+  port: number,
+  prefix: readonly string[],
+  which: 'sport' | 'dport' = 'sport',
+): Promise<TcpSocket[]> {
+  const filter = ['state', 'all', 'exclude', 'time-wait', which, '=', `:${port}`];
   const [command, ...words] = [...prefix, 'ss', '-Htne', ...filter];
   const { stdout } = await promisify(execFile)(command as string, words, { maxBuffer: 1 << 24 });
   return stdout
@@ -69,6 +73,12 @@ export async function acceptedBy(pid: number, port: number): Promise<Set<number>
   return new Set(
     sockets.filter(({ listens, inode }) => !listens && own.has(inode)).map(({ remotePort }) => remotePort),
   );
+}
+
+/** How many sockets a process has towards a port, whatever their state. Exact if it stands still. */
+export async function madeBy(pid: number, port: number, prefix: readonly string[] = []): Promise<number> {
+  const own = socketsOf(pid);
+  return (await socketsAt(port, prefix, 'dport')).filter(({ inode }) => own.has(inode)).length;
 }
 
 /** Stops a process; resolves when it has stopped. */
