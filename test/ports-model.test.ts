@@ -18,7 +18,7 @@ const MODEL = [
   'net-calls',
 ];
 /** Half of the rounds are always the same, the others are new each time: a failure names its seed. */
-const ROUNDS = 150;
+const ROUNDS = 120;
 
 test('ports chosen by the seam: no connect() fails by it, and it knows of each port what it can', async (t) => {
   const sources = [
