@@ -69,6 +69,8 @@ struct Destination {
   uint64_t used;
   // Round-trip time of the connection that was last looked at, in us.
   uint32_t rttUs;
+  // Connections, not on loopback, whose peer's FIN had been read at their end.
+  uint32_t ends;
   // Misses since strangers were last asked for, and when that was.
   uint32_t unexplained;
   uint32_t askedAt;

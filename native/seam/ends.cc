@@ -17,6 +17,8 @@ constexpr uint32_t kTimeWaitMs = 62'100;
 // later second; since 6.14 tcp_tw_reuse_delay, 1,000 ms by default).
 constexpr uint32_t kReusedMs = 1'050;
 constexpr uint32_t kMostAckMs = 1'000;
+// Of the connections that the peer has ended, those whose round-trip time is asked for.
+constexpr uint32_t kRttEvery = 16;
 
 bool stateOf(int fd, tcp_info* state) {
   *state = {};
@@ -78,8 +80,14 @@ Destination* destinationOf(Loop& loop, const Handle& handle) {
 
 bool ending(Loop& loop, Handle& handle, int fd) {
   Destination* destination = destinationOf(loop, handle);
-  tcp_info state;
   if (destination == nullptr || handle.has(kEnded)) return true;
+  // what has been read says it, too
+  if (handle.has(kPeerEnded) && (destination->loopback || destination->ends++ % kRttEvery != 0)) {
+    handle.set(kEnded);
+    look(*loop.connects, *destination, handle, fd);
+    return true;
+  }
+  tcp_info state;
   if (!stateOf(fd, &state)) return false;
   switch (state.tcpi_state) {
     // the latter three: a native addon has called shutdown(2)

@@ -59,6 +59,7 @@ struct Picture {
   uint64_t used = 0;
   // Of the connection that was last looked at, in us.
   uint32_t rtt = 0;
+  unsigned ends = 0;
   std::unique_ptr<fastsocket::seam::Steering> steering;
   uint32_t epoch = 0;
   Counts counts;
