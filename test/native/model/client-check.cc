@@ -23,7 +23,6 @@ namespace {
 
 // As native/seam/connect.cc promises: ports tried, and of them ports that rest; ms that what was found taken rests; how
 // often strangers are asked for.
-constexpr int kMostTries = 8;
 constexpr unsigned kRttEvery = 16;
 constexpr int kMostInShare = 3;
 constexpr int kMostResting = 4;
@@ -69,25 +68,6 @@ void Client::checkStart(uint16_t port, const PortMask* wanted) const {
   const uint64_t count = static_cast<uint64_t>(snapshot.high) - snapshot.low + 1;
   int other = static_cast<int>(snapshot.low + (count * number >> 32));
   for (; other != port; other = other == snapshot.high ? snapshot.low : other + 1) CHECK(!isFree(other, wanted));
-}
-
-fastsocket::seam::Destination* Client::destination() const {
-  return connects_.destinations.at(connects_.destinations.known(key_.endpoints()));
-}
-
-// Where nobody has connected to yet it may be the address: one is enough.
-int Client::mostTries() const {
-  const Destination* known = destination();
-  return known != nullptr && known->chosen + known->kernels == 0 ? 1 : kMostTries;
-}
-
-// Where nothing has been learnt, or half of the connections once that is known to be right.
-bool Client::wantsToLearn() const {
-  const fastsocket::seam::Steering* steering = picture_->steering.get();
-  if (steering == nullptr || !steering->learns || !hasFree(&steering->unknown)) return false;
-  const bool onTrial = steering->left != UINT32_MAX;
-  if (steering->learnt >= destination()->ports.taken() - 1 + (onTrial ? 64 : 128)) return false;
-  return onTrial || destination()->chosen % 2 == 1;
 }
 
 // Where it may come from, the best first. True where it was said to come home.
@@ -323,13 +303,6 @@ void Client::settleTries(Picture& picture, int error) {
   picture.misses = askedNow_ ? 0 : picture.misses + misses;
   const bool due = picture.misses >= kMissesToAsk && (!picture.asked || g_net.ms() - picture.askedAt >= kAskEveryMs);
   if (misses > 0 && surveys && !surveying) CHECK(!due);
-}
-
-// Its choices have been checked; some were not to be seen, for the socket could not be told.
-void Client::syncTurn(const Key& key, Picture* picture) const {
-  const Destination* destination = connects_.destinations.at(connects_.destinations.known(key.endpoints()));
-  if (picture == nullptr || picture->steering == nullptr || destination == nullptr) return;
-  if (destination->steering != nullptr) picture->steering->turn = destination->steering->turn;
 }
 
 void Client::settle(int fd, const Key& key, int error, Socket& socket) {

@@ -13,6 +13,9 @@ using fastsocket::seam::Steering;
 
 namespace {
 
+// Ports that are tried by one connect().
+constexpr int kMostTries = 8;
+
 PortMask anyMask() {
   PortMask mask;
   mask.fill(false);
@@ -115,6 +118,32 @@ void Client::checkSteering(const Picture& picture, const Destination& destinatio
   CHECK(memcmp(&is.home, &should.home, sizeof is.home) == 0);
   CHECK(memcmp(&is.unknown, &should.unknown, sizeof is.unknown) == 0);
   for (int i = 0; i < PortMask::kWords; i++) CHECK((is.turn.word(i) & ~is.home.word(i)) == 0);
+}
+
+fastsocket::seam::Destination* Client::destination() const {
+  return connects_.destinations.at(connects_.destinations.known(key_.endpoints()));
+}
+
+// Where nobody has connected to yet it may be the address: one is enough.
+int Client::mostTries() const {
+  const Destination* known = destination();
+  return known != nullptr && known->chosen + known->kernels == 0 ? 1 : kMostTries;
+}
+
+// Where nothing has been learnt, or half of the connections once that is known to be right.
+bool Client::wantsToLearn() const {
+  const fastsocket::seam::Steering* steering = picture_->steering.get();
+  if (steering == nullptr || !steering->learns || !hasFree(&steering->unknown)) return false;
+  const bool onTrial = steering->left != UINT32_MAX;
+  if (steering->learnt >= destination()->ports.taken() - 1 + (onTrial ? 64 : 128)) return false;
+  return onTrial || destination()->chosen % 2 == 1;
+}
+
+// Its choices have been checked; some were not to be seen, for the socket could not be told.
+void Client::syncTurn(const Key& key, Picture* picture) const {
+  const Destination* destination = connects_.destinations.at(connects_.destinations.known(key.endpoints()));
+  if (picture == nullptr || picture->steering == nullptr || destination == nullptr) return;
+  if (destination->steering != nullptr) picture->steering->turn = destination->steering->turn;
 }
 
 }  // namespace model
