@@ -99,6 +99,9 @@ async function place(
 ): Promise<{ namespace: Namespace; far: Namespace; address: string }> {
   const { server, client, address } = link(t, '0');
   client.run('sh', '-c', `for q in /sys/class/net/veth0/queues/rx-*; do echo ${rps} > $q/rps_cpus; done`);
+  // an interface is not listed before it runs, up to a second after it was set up (net/core/link_watch.c)
+  for (const end of [server, client])
+    await until(() => end.run('cat', '/sys/class/net/veth0/operstate').trim() === 'up', 'the link is up');
   await peer(t, server, [PORT]);
   return { namespace: client, far: server, address };
 }
@@ -112,7 +115,7 @@ test('learn: a port whose packets came home once is taken again, and they do', {
   for (const held of [0, 100]) {
     await t.test(`${held} held`, async (t) => {
       const total = 5 * (held + 200) + held;
-      const list = await reports(t, { namespace, address, mode: 'learn', total, held, wide: 4, pauseMs: 2 });
+      const list = await reports(t, { namespace, address, mode: 'learn', total, held, wide: 4, pauseMs: 4 });
       for (const { local, state, ports } of list) {
         assert.equal(state.mode, 'learn', state.why);
         // a server that has closed first remembers a connection for a minute: no port is taken again at once

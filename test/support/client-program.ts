@@ -92,14 +92,15 @@ type Counts = Pick<Destination, 'chosen' | 'byKernel' | 'retries'>;
 
 /**
  * A port is tried again only when no other is left: strangers' ports, and those that they had before, are found taken once
- * each at the most. Where 6 of 10 are taken, one connection in 60 finds none in 8 tries, until more is known.
+ * each at the most. Where 6 of 10 are taken, one connection in 60 finds none in 8 tries, until more is known, and more where a
+ * burst comes before that and takes what is left.
  */
 export function assertChosen(destinations: readonly Counts[]): void {
   assert.notDeepEqual(destinations, []);
   for (const { chosen, byKernel, retries } of destinations) {
     const text = JSON.stringify(destinations);
     assert.ok(chosen > 0, text);
-    assert.ok(byKernel <= 3 + chosen / 10, text);
+    assert.ok(byKernel <= 3 + chosen / 4, text);
     assert.ok(retries <= 1.25 * HELD, text);
   }
 }
