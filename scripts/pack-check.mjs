@@ -22,7 +22,7 @@ const NEEDED = [
   ...['index.d.ts', 'index.d.mts'].map((name) => `dist/types/${name}`),
 ];
 const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall', 'prepare', 'prepublish'];
-const API = ['active', 'core', 'reason', 'workers'];
+const API = ['active', 'core', 'destinations', 'reason', 'workers'];
 
 const SERVER = `
 require('node:http').createServer((request, response) => {
