@@ -143,7 +143,7 @@ async function act(scene: Scene, options: Options): Promise<Moment[]> {
 }
 
 export async function churn(place: Place, options: Options): Promise<Moment[]> {
-  const program = compiled('bench/native/peer-server.c');
+  const program = compiled('bench/native/server.c');
   const servers: Server[] = [];
   const control = new Control();
   const serve = async (where: Place, port: number, words: string[], env: Record<string, string> = {}) => {
@@ -153,9 +153,9 @@ export async function churn(place: Place, options: Options): Promise<Moment[]> {
   };
   const env = { CONTROL: control.path, TARGET: `${HOST} ${PORT}`, API: root };
   try {
-    const peer = await serve(place, PORT, [program, String(PORT), String(options.servers)]);
+    const peer = await serve(place, PORT, [program, String(PORT), String(options.servers), 'told']);
     const here = placeBeside(place, peer.pid);
-    await serve(here, OTHER, [program, String(OTHER), '1']);
+    await serve(here, OTHER, [program, String(OTHER), '1', 'told']);
     const words = [options.node, '--expose-gc', YOUNG, '-r', hook, join(__dirname, 'app.js')];
     const app = await serve(here, APP, words, { ...env, FASTSOCKET_WORKERS: String(WORKERS) });
     const targets = { TARGETS: `${HOST} ${PORT},${HOST} ${OTHER}`, EVERY_MS: String(BESIDE_MS) };

@@ -62,7 +62,7 @@ export async function withOccupied<T>(
   use: (server: Server) => Promise<T>,
 ): Promise<T> {
   const port = portBelow(range);
-  const words = [compiled('bench/native/short-server.c'), String(port), String(plan.servers), 'byte'];
+  const words = [compiled('bench/native/server.c'), String(port), String(plan.servers), 'byte'];
   const server = await Server.start(place, { words, env: environment(port, {}), port });
   const holders: ChildProcess[] = [];
   try {

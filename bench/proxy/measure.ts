@@ -51,7 +51,7 @@ async function withProxy<T>(
   };
   try {
     const backendPort = await freePort();
-    const program = compiled('bench/native/short-server.c');
+    const program = compiled('bench/native/server.c');
     const backend = await start(place, backendPort, [program, String(backendPort), '1', 'http'], {});
     const beside = placeBeside(place, backend.pid);
     const env = { ...variant.env, BACKEND: String(backendPort), REPORTS: socket };

@@ -66,6 +66,15 @@ int mostBound(const Connects& connects) {
   return own < allowed.countCommon(allowed) ? own / 2 : own / 4;
 }
 
+// Those that are left of the candidates were somebody else's. Returns how many.
+unsigned noteMissed(Destination& destination, Candidates& candidates, uint32_t now) {
+  const auto missed = static_cast<unsigned>(candidates.count());
+  candidates.letRest(now);
+  destination.misses += missed;
+  destination.unexplained += missed;
+  return missed;
+}
+
 bool isReady(Connects& connects, uint32_t now) {
   if (connects.refused != 0) return false;
   if (!connects.wasRead || now - connects.readAt >= kReadEveryMs) {
@@ -243,7 +252,6 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
     const int result = g_libc.connect(fd, address, length);
     const int error = errno;
     if (result < 0 && isTaken(error)) continue;
-    const auto missed = static_cast<unsigned>(candidates.count() - 1);
     if (isUnderWay(result, error)) {
       book(handle, place, port);
       if (candidates.isSteered()) noteSteered(*destination, handle);
@@ -256,25 +264,19 @@ int connectFrom(Loop& loop, Handle& handle, int fd, const sockaddr* address, soc
       // what comes next may be a connect() or bind() where the port is the kernel's choice
       unname(connects, socket);
     }
-    candidates.letRest(now);
-    destination->misses += missed;
-    destination->unexplained += missed;
-    if (missed > 0) askForStrangers(connects, *destination, now);
+    if (noteMissed(*destination, candidates, now) > 0) askForStrangers(connects, *destination, now);
     errno = error;
     return result;
   }
 
-  const int missed = candidates.count();
-  if (missed > 0) unname(connects, socket);
+  if (candidates.count() > 0) unname(connects, socket);
   const int result = g_libc.connect(fd, address, length);
   const int error = errno;
   if (result < 0 && isTaken(error)) {
     // it may have been the address
     while (candidates.count() > 0) candidates.giveBack();
   } else {
-    candidates.letRest(now);
-    destination->misses += static_cast<unsigned>(missed);
-    destination->unexplained += static_cast<unsigned>(missed);
+    noteMissed(*destination, candidates, now);
     if (isUnderWay(result, error)) {
       destination->kernels++;
       learnPort(handle, place, *destination, fd);

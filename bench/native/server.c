@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// peer-server PORT PROCESSES
-// The other end of connections that stay: it closes one that says `q` and resets one that says `r`; else the client closes
-// first. There are PROCESSES because each may have only so many descriptors: each has a listener in a SO_REUSEPORT group,
-// all are open before the first accepts.
+// server PORT PROCESSES byte|http|told
+// The other end of connections, as cheap as can be. `byte` answers the first bytes of a connection with one byte, `http` a
+// request without a body with a fixed answer, and both close first. `told` keeps connections: it closes one that says `q`
+// and resets one that says `r`; else the client closes first. What is open is why there are PROCESSES: each has a listener
+// in a SO_REUSEPORT group, all are open before the first accepts.
 #define _GNU_SOURCE // accept4(2)
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,15 +11,25 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, BACKLOG = 4096, MOST_PROCESSES = 64 };
+enum { EVENTS = 256, BACKLOG = 4096, MOST_PROCESSES = 64, MOST = 1 << 20 };
+
+static const char HTTP[] =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+/** What a request without a body ends with. */
+static const char END[] = "\r\n\r\n";
 
 static int epoll;
+static int http;
+static int told;
+/** How much of END a connection has just said. */
+static unsigned char said[MOST];
 
 static void die(const char* what) {
   perror(what);
@@ -31,6 +42,7 @@ static int listener(int port) {
   const int on = 1;
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) die("socket");
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) die("SO_REUSEADDR");
   if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) die("SO_REUSEPORT");
   if (bind(fd, (const struct sockaddr*)&address, sizeof address) < 0) die("bind");
   if (listen(fd, BACKLOG) < 0) die("listen");
@@ -47,9 +59,32 @@ static void take(int listening) {
     const int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)) return;
     // out of descriptors: the plan was wrong
-    if (fd < 0) die("accept4");
+    if (fd < 0 || fd >= MOST) die("accept4");
+    said[fd] = 0;
     watch(fd);
   }
+}
+
+/** Whether the request is complete. */
+static int complete(int fd, const char* text, ssize_t length) {
+  for (ssize_t i = 0; i < length; i++) {
+    if (text[i] == END[said[fd]]) {
+      if (END[++said[fd]] == 0) return 1;
+    } else {
+      said[fd] = text[i] == END[0];
+    }
+  }
+  return 0;
+}
+
+static void answer(int fd) {
+  char buffer[8192];
+  const ssize_t length = read(fd, buffer, sizeof buffer);
+  if (length < 0 && errno == EAGAIN) return;
+  if (length > 0 && http && !complete(fd, buffer, length)) return;
+  // a client that has gone meanwhile knows by itself
+  if (length > 0) (void)!write(fd, http ? HTTP : "x", http ? sizeof HTTP - 1 : 1);
+  close(fd);
 }
 
 static void obey(int fd) {
@@ -73,15 +108,19 @@ static void serve(int listening) {
     const int count = epoll_wait(epoll, events, EVENTS, -1);
     for (int i = 0; i < count; i++) {
       if (events[i].data.fd == listening) take(listening);
-      else obey(events[i].data.fd);
+      else if (told) obey(events[i].data.fd);
+      else answer(events[i].data.fd);
     }
   }
 }
 
 int main(int argc, char** argv) {
-  if (argc != 3) return 2;
+  if (argc != 4) return 2;
   const int processes = atoi(argv[2]);
   if (processes < 1 || processes > MOST_PROCESSES) return 2;
+  http = strcmp(argv[3], "http") == 0;
+  told = strcmp(argv[3], "told") == 0;
+  signal(SIGPIPE, SIG_IGN);
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) < 0) die("getrlimit");
   limit.rlim_cur = limit.rlim_max;
