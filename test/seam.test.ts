@@ -311,18 +311,28 @@ describe('out of descriptors', () => {
 });
 
 describe('errors of accept4, one in five', { skip: noStrace }, () => {
+  /** How many of 100 clients get their answer. */
+  async function answered(t: TestContext, error: string, env: AppOptions['env'] = {}): Promise<number> {
+    const strace = ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=accept4'];
+    const app = await start(t, {
+      prefix: [...strace, '-e', `inject=accept4:error=${error}:when=5+5`, '--'],
+      env,
+    });
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => request(app.port, '/', HOST).catch((e) => e.code)),
+    );
+    return answers.filter((text) => text.includes('hello')).length;
+  }
+
   for (const error of ['ECONNABORTED', 'EINTR', 'ENOMEM', 'ENOBUFS', 'EPERM', 'EPROTO', 'ENFILE', 'EMFILE']) {
     test(`${error}: nobody is lost`, async (t) => {
-      const strace = ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=accept4'];
-      const app = await start(t, {
-        prefix: [...strace, '-e', `inject=accept4:error=${error}:when=5+5`, '--'],
-      });
-      const answers = await Promise.all(
-        Array.from({ length: 100 }, () => request(app.port, '/', HOST).catch((e) => e.code)),
-      );
-      assert.equal(answers.filter((text) => text.includes('hello')).length, 100);
+      assert.equal(await answered(t, error), 100);
     });
   }
+
+  test('EMFILE, and a loop that never sleeps: nobody is lost', async (t) => {
+    assert.equal(await answered(t, 'EMFILE', { BUSY: '1' }), 100);
+  });
 });
 
 test('worker threads that listen, one of which ends under load', async (t) => {

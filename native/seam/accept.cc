@@ -10,6 +10,7 @@ namespace fastsocket::seam {
 namespace {
 
 constexpr uint64_t kRearmNs = 50'000'000;
+constexpr int kMostDoubts = 16;
 
 int again() {
   errno = EAGAIN;
@@ -63,6 +64,7 @@ int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length,
   if (fd >= 0) {
     loop.counters.accepted++;
     listener.accepted++;
+    loop.doubts = 0;
     remember(loop, listener, fd);
     return fd;
   }
@@ -75,13 +77,19 @@ int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length,
   if (error == EAGAIN) loop.counters.empty++;
   if (!isShortage(error)) {
     listener.dry = true;
-  } else if (loop.uses(kOutOfFds) && loop.slept) {
+  } else if (loop.uses(kOutOfFds) && (loop.slept || loop.doubts < kMostDoubts)) {
     // libuv would accept and close everybody who waits (src/unix/stream.c, uv__emfile_trick), or be told again and
     // again
     listener.dry = true;
     loop.counters.outOfFds++;
-    if (!listener.disarmed) loop.rearmAt = nowNs() + kRearmNs;
-    arm(loop, listener, false);
+    if (loop.slept) {
+      if (!listener.disarmed) loop.rearmAt = nowNs() + kRearmNs;
+      arm(loop, listener, false);
+    } else {
+      // it has just begun, or it never sleeps here and might not come back: it stays armed, and is asked
+      loop.doubts++;
+      loop.ask = true;
+    }
     return again();
   } else {
     // the trick has a descriptor in reserve: what it accepts and closes now is none of ours

@@ -132,6 +132,9 @@ struct Loop {
   bool slept = false;
   // So many calls in a row did not sleep, and there was nothing.
   int idle = 0;
+  // So many shortages in a row were kept from it before it has slept, and it is to be asked whether it does.
+  int doubts = 0;
+  bool ask = false;
 
   Listener listeners[kMostListeners] = {};
   int listenerCount = 0;

@@ -117,7 +117,7 @@ int repeatListeners(Loop& loop, epoll_event* events, int count, int most) {
 void noteSleep(Loop& loop, int timeout) {
   if (timeout != 0) {
     loop.sleeps = loop.slept = true;
-    loop.idle = 0;
+    loop.idle = loop.doubts = 0;
     return;
   }
   if (loop.idle > 0) loop.sleeps = false;
@@ -127,8 +127,11 @@ void noteSleep(Loop& loop, int timeout) {
 
 // Whether it sleeps here is not known of a loop that has always had something to do. It is asked: told that there is
 // nothing yet, libuv comes back at once and says for how long it would sleep, where it would.
-bool asksSleep(const Loop& loop, int timeout) {
-  return timeout == 0 && !loop.sleeps && loop.uses(kNextTurnRead | kOutOfFds) && loop.counters.turns % kAskEvery == 1;
+bool asksSleep(Loop& loop, int timeout) {
+  if (timeout != 0 || loop.sleeps || !loop.uses(kNextTurnRead | kOutOfFds)) return false;
+  const bool due = loop.ask || loop.counters.turns % kAskEvery == 1;
+  loop.ask = false;
+  return due;
 }
 
 // The events of one call. Waits in parts where a listener is to be armed meanwhile: libuv books the time between call

@@ -46,6 +46,7 @@ OwnLoop begin() {
   g_kernel.mostAccepted = [](int) { return 4; };
   g_kernel.isKnown = [](int) { return true; };
   g_kernel.shortageIsHidden = [](int) { return true; };
+  g_kernel.shortageIsDoubted = [](int) { return false; };
   g_kernel.turnedOff = [](int) {};
   g_kernel.turnNs = UINT64_MAX;
   g_kernel.epoll = g_kernel.add(Type::kEpoll);

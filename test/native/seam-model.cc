@@ -125,6 +125,10 @@ void round(unsigned number) {
   g_kernel.shortageIsHidden = [&](int fd) {
     return loop->uses(fastsocket::seam::kOutOfFds) && loop->slept && loop->listenerOf(fd) != nullptr;
   };
+  g_kernel.shortageIsDoubted = [&](int fd) {
+    return loop->uses(fastsocket::seam::kOutOfFds) && !loop->slept && loop->doubts < 16 &&
+           loop->listenerOf(fd) != nullptr;
+  };
   if (chance(20)) app.thefts = 50;
   if (chance(10)) app.talk = 90;
   for (int i = 0; i < kind.servers; i++) app.listenSomehow();

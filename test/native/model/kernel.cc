@@ -159,6 +159,8 @@ int accept(int fd, sockaddr* /*address*/, socklen_t* /*length*/, int /*flags*/) 
   if (error != 0) {
     if (isShortage(error) && g_kernel.shortageIsHidden(fd))
       g_kernel.shortSince[fd] = g_kernel.now;
+    else if (isShortage(error) && g_kernel.shortageIsDoubted(fd))
+      g_kernel.dry.insert(fd);
     else if (isShortage(error))
       g_kernel.loose.insert(fd);
     else if (error != EINTR && error != ECONNABORTED && checked)

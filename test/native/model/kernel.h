@@ -99,6 +99,8 @@ struct Kernel {
   std::function<int(int fd)> mostAccepted;
   std::function<bool(int fd)> isKnown;
   std::function<bool(int fd)> shortageIsHidden;
+  // Hidden for now, until it is known whether the loop sleeps.
+  std::function<bool(int fd)> shortageIsDoubted;
   uint64_t turnNs = 0;
 
   [[nodiscard]] File* at(int fd) const;

@@ -200,7 +200,8 @@ void Uv::serve(Stream& server) {
     error = errno;
   } while (child < 0 && error == EINTR);
   const bool isShort = error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
-  if (child < 0) CHECK(!isShort || !g_kernel.shortageIsHidden(fd));  // never out of descriptors
+  // never out of descriptors
+  if (child < 0 && isShort) CHECK(!g_kernel.shortageIsHidden(fd) && !g_kernel.shortageIsDoubted(fd));
   if (child < 0 && (error == EMFILE || error == ENFILE)) shedLoad(fd, error);
   if (child < 0) return;
   server.acceptedFd = child;
