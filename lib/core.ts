@@ -102,6 +102,7 @@ export function startWorker(state: State, mark: string): boolean {
     addon,
     tcp,
     control,
+    index: Number(index),
     core: wanted,
     pinned,
     settings,

@@ -98,6 +98,13 @@ napi_value Args::function(size_t i) {
   return values_[i];
 }
 
+napi_value Args::object(size_t i) {
+  napi_valuetype type = napi_undefined;
+  if (!ok_) return nullptr;
+  if (napi_typeof(env_, values_[i], &type) != napi_ok || type != napi_object) fail(i, "an object");
+  return values_[i];
+}
+
 napi_value number(napi_env env, int value) {
   napi_value result = nullptr;
   return napi_create_int32(env, value, &result) == napi_ok ? result : nullptr;

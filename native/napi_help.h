@@ -27,6 +27,7 @@ class Args {
   // The bytes of a Uint8Array. They stay JavaScript's: valid until the call returns.
   const uint8_t* bytes(size_t i, size_t* length);
   napi_value function(size_t i);
+  napi_value object(size_t i);
 
  private:
   static constexpr size_t kMost = 4;
@@ -68,6 +69,7 @@ bool exportWait(napi_env env, napi_value exports);
 bool exportOffspring(napi_env env, napi_value exports);
 bool exportInterface(napi_env env, napi_value exports);
 bool exportSeam(napi_env env, napi_value exports);
+bool exportBalance(napi_env env, napi_value exports);
 bool exportSeamStats(napi_env env, napi_value exports);
 
 }  // namespace fastsocket

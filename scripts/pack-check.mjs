@@ -12,7 +12,7 @@ import { cleanEnvironment } from './util/test-run.mjs';
 
 /** All that may be in the tarball. */
 const ALLOWED =
-  /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|dist\/[\w./-]+|prebuilds\/[\w-]+\/fastsocket\.node|native\/(seam\/)?[\w-]+\.(cc|h)|native\/binding\.gyp|docs\/[\w./-]+)$/;
+  /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|dist\/[\w./-]+|prebuilds\/[\w-]+\/fastsocket\.node|native\/(balance\/|seam\/)?[\w-]+\.(cc|h)|native\/binding\.gyp|docs\/[\w./-]+)$/;
 const NEEDED = [
   'LICENSE',
   'README.md',

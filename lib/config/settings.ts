@@ -27,6 +27,10 @@ export type ConnectSetting = (typeof CONNECT_MODES)[number];
 export const SEAM_PIECES = ['batch', 'nodelay', 'read', 'fds', 'backlog'] as const;
 export type SeamPiece = (typeof SEAM_PIECES)[number];
 
+/** A blocked worker's connections go to idle ones; new ones are steered around it; lasting unevenness is evened out. */
+export const BALANCE_PIECES = ['steal', 'swap', 'shares'] as const;
+export type BalancePiece = (typeof BALANCE_PIECES)[number];
+
 export interface Settings {
   /** FASTSOCKET=off: the hook does nothing. */
   readonly off: boolean;
@@ -35,6 +39,8 @@ export interface Settings {
   readonly workersSet: boolean;
   readonly pin: PinSetting;
   readonly steer: SteerSetting;
+  /** What is done about workers that are blocked, or have more to do than others; empty: nothing. */
+  readonly balance: readonly BalancePiece[];
   /** How long the origin waits at its exit for workers that it told of a signal, in milliseconds. */
   readonly exitWaitMs: number;
   /** What is done between libuv and libc; empty: nothing. */
@@ -57,6 +63,7 @@ export const DEFAULT_SETTINGS: Settings = Object.freeze({
   workersSet: false,
   pin: { kind: 'auto' },
   steer: 'auto',
+  balance: BALANCE_PIECES,
   exitWaitMs: 10_000,
   seam: SEAM_PIECES,
   deferAccept: false,
@@ -70,6 +77,7 @@ const SETTING_NAMES = [
   'FASTSOCKET_WORKERS',
   'FASTSOCKET_PIN',
   'FASTSOCKET_STEER',
+  'FASTSOCKET_BALANCE',
   'FASTSOCKET_EXIT_WAIT_MS',
   'FASTSOCKET_SEAM',
   'FASTSOCKET_DEFER_ACCEPT',
@@ -118,15 +126,16 @@ function parseSwitch(env: Environment, name: string, byDefault: boolean): boolea
   }
 }
 
-function parseSeam(env: Environment): readonly SeamPiece[] {
-  const value = given(env, 'FASTSOCKET_SEAM');
+/** Everything by default; everything, nothing, or a list of `all`. */
+function parsePieces<T extends string>(env: Environment, variable: string, all: readonly T[]): readonly T[] {
+  const value = given(env, variable);
   const lower = value?.toLowerCase() ?? 'on';
-  if (/^(on|1|true|yes)$/.test(lower)) return SEAM_PIECES;
+  if (/^(auto|on|1|true|yes)$/.test(lower)) return all;
   if (/^(off|0|false|no)$/.test(lower)) return [];
   const names = lower.split(',').map((name) => name.trim());
-  const pieces = SEAM_PIECES.filter((piece) => names.includes(piece));
+  const pieces = all.filter((piece) => names.includes(piece));
   if (pieces.length === new Set(names).size) return pieces;
-  throw bad('FASTSOCKET_SEAM', value as string, `on, off, or a list of ${SEAM_PIECES.join(', ')}`);
+  throw bad(variable, value as string, `on, off, or a list of ${all.join(', ')}`);
 }
 
 function positiveInteger(text: string, maximum: number): number | undefined {
@@ -224,8 +233,9 @@ export function parseSettings(env: Environment): ParsedSettings {
       workersSet: given(env, 'FASTSOCKET_WORKERS') !== undefined,
       pin: parsePin(env),
       steer: parseSteer(env),
+      balance: parsePieces(env, 'FASTSOCKET_BALANCE', BALANCE_PIECES),
       exitWaitMs: parseExitWait(env),
-      seam: parseSeam(env),
+      seam: parsePieces(env, 'FASTSOCKET_SEAM', SEAM_PIECES),
       deferAccept: parseSwitch(env, 'FASTSOCKET_DEFER_ACCEPT', false),
       connect: parseConnect(env),
     };

@@ -2,6 +2,7 @@
 import type { SteerSetting } from '../config/settings';
 import { type Decision, decide } from '../steering/policy';
 import { encode, generate, programs, type SteeringTable } from '../steering/program';
+import type { Balancer } from './balancer';
 import type { ListenerGroup } from './listener-group';
 
 /** Older samples count half after this many new ones: the policy follows a change of the machine, not noise. */
@@ -28,6 +29,7 @@ export class Steering {
   constructor(
     private readonly mode: SteerSetting,
     private readonly cores: readonly (number | undefined)[],
+    private readonly balancer: Pick<Balancer, 'steer' | 'forget'>,
     private readonly explain: (why: string) => void,
   ) {}
 
@@ -86,7 +88,7 @@ export class Steering {
   private attach(group: ListenerGroup, table: SteeringTable): void {
     let error = ENOMEM;
     for (const { program, step } of programs(table)) {
-      error = group.steer(encode(program));
+      error = this.balancer.steer(group, encode(program), undefined);
       if (error === ENOMEM) continue;
       if (error === 0 && step > 0)
         this.explain(`${group.key}: the whole program is too large for the kernel, coarser by ${step}`);
@@ -94,6 +96,7 @@ export class Steering {
     }
     if (error === 0) return;
     this.explain(`${group.key}: no steering program (errno ${-error}), sockets leave the group instead`);
+    this.balancer.forget(group);
     group.giveUpProgram();
   }
 }

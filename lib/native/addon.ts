@@ -107,6 +107,37 @@ export interface Addon {
   readRss(interfaceName: string): Rss | number;
   /** 1 where an XDP program is attached to the interface, 0 where none is. */
   xdpAttached(interfaceName: string): number;
+
+  /**
+   * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; bits: 1: idle
+   * workers are offered blocked ones' queues, 2: blocked workers are steered around. Returns a socket whose messages are
+   * notices (balanceNotify), or a negative errno.
+   */
+  balanceStart(blockedUs: number, lookUs: number, excludedUs: number, bits: number): number;
+  /** What a new worker needs to take part (balanceJoin): page, offers and wake-up, which the caller closes. */
+  balanceSeat(index: number): [page: number, offers: number, wake: number] | number;
+  balanceVacate(index: number): number;
+  /** The thread looks after these sockets, by index, until balanceForget; nobody closes them before. */
+  balanceWatch(generation: number, sockets: number[]): number;
+  /** Workers that serve the group now. */
+  balanceServe(generation: number, indexes: number[]): number;
+  /**
+   * attachProgram() for a group that is watched: the lean program, or the guarded one while somebody is excluded. `places`:
+   * instructions of the guarded one whose constants are the safe socket, and each that may be excluded; empty: nobody can be.
+   */
+  balanceProgram(generation: number, lean: Uint8Array, guarded: Uint8Array, places: number[]): number;
+  balanceForget(generation: number): number;
+  /** The next time that something comes after nothing has, there is a notice. */
+  balanceNotify(): number;
+  /** Looks, rests, blocked, offers, swaps, CPU time in ns; then for each seat joined, turns, accepted, stolen, open, idle in ns, declined. */
+  balanceFigures(): number[] | number;
+  /** In a worker, after seamAttach: takes its seat. The descriptors are the addon's, whatever is returned. */
+  balanceJoin(index: number, page: number, offers: number, wake: number): number;
+  /** In a worker: the listener may accept from its siblings' queues, unless the server has maxConnections. */
+  balanceHelp(fd: number, generation: number, server: object): number;
+  /** In a worker: no socket of this group is kept for that, or on its way, any more. */
+  balanceFlush(generation: number): number;
+
   setCloseOnExec(fd: number): number;
   isCloseOnExec(fd: number): number;
   /** CPU on which the last packet of this connection was processed (SO_INCOMING_CPU). */
@@ -174,7 +205,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 4;
+const VERSION = 5;
 
 export interface LoadedAddon {
   addon?: Addon;

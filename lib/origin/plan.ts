@@ -20,6 +20,7 @@ export interface Multiplied {
   /** CPU of each worker, by index from 1; undefined where it is not pinned. */
   cores: (number | undefined)[];
   steer: Settings['steer'];
+  balance: Settings['balance'];
   exitWaitMs: number;
   originOnly: Uint8Array;
   /** From the start of the process to now, its first listen(). */
@@ -103,6 +104,7 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
     workers,
     cores,
     steer: settings.steer,
+    balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,
     originOnly: originOnlyProgram(),
     originStartMs: process.uptime() * 1000,

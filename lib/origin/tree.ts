@@ -22,6 +22,7 @@ import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
 import type { Multiplied } from './plan';
+import { Balancer } from '../group/balancer';
 import { becomeSingle } from './single';
 import { UnservedQueues } from './unserved-queues';
 
@@ -44,6 +45,7 @@ export class Tree {
   private readonly pool: WorkerPool;
   private readonly lifecycle: Lifecycle;
   private readonly steering: Steering;
+  private readonly balancer: Balancer;
   private readonly counts = new ConnectionCount();
   private readonly unserved: UnservedQueues;
   private readonly asks: Asks;
@@ -51,6 +53,7 @@ export class Tree {
 
   constructor(private readonly options: TreeOptions) {
     const { plan, birth, clusterLoaded, signals } = options;
+    this.balancer = new Balancer(plan.addon, plan.balance);
     this.pool = new WorkerPool({
       addon: plan.addon,
       birth,
@@ -66,7 +69,9 @@ export class Tree {
         failed: (index, error) => this.startFailed(index, error),
         sockets: (index) => {
           const { fds, handover } = this.groups.handover(index);
-          return { fds, handover: { ...handover, refused: options.attempts.history } };
+          const own = this.balancer.seat(index);
+          const seat = own.length > 0;
+          return { fds, own, handover: { ...handover, seat, refused: options.attempts.history } };
         },
         changed: () => signals.refreshGuard(),
       },
@@ -84,7 +89,7 @@ export class Tree {
         appForks,
       },
     });
-    this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why));
+    this.steering = new Steering(plan.steer, plan.cores, this.balancer, (why) => debug('steering: %s', why));
     this.unserved = new UnservedQueues(() => this.groups);
     this.asks = new Asks({
       attempts: options.attempts,
@@ -117,6 +122,7 @@ export class Tree {
    */
   addGroup(group: ListenerGroup, revived = false): void {
     this.groups.add(group);
+    this.balancer.watch(group);
     debug(
       'listener group %s: %d sockets, %s',
       group.key,
@@ -145,6 +151,7 @@ export class Tree {
   /** close() on the origin's server, for whatever reason: the whole group closes. */
   closeGroup(group: ListenerGroup, closeHandle: () => void): void {
     const { groups, pool } = this;
+    this.balancer.forget(group);
     this.options.attempts.closed(group.key);
     const changed = () => this.options.signals.refreshGuard();
     closeGroup(group, { groups, pool, closeHandle, changed });
@@ -258,6 +265,7 @@ export class Tree {
     this.asks.late.workerLeft(worker);
     // a canary that was ended may have a successor under its index already
     const replaced = this.pool.get(index) !== undefined;
+    if (!replaced) this.balancer.vacate(index);
     this.groups.ended(index, replaced);
     const { toldAt } = worker;
     if (this.lifecycle.state === 'canary') {
@@ -288,8 +296,10 @@ export class Tree {
 
   private resteer(group: ListenerGroup): void {
     if (group.closing) return;
-    this.steering.apply(group, this.serving(group));
-    group.settle(this.serving(group));
+    const serving = this.serving(group);
+    this.balancer.serve(group, serving);
+    this.steering.apply(group, serving);
+    group.settle(serving);
     this.unserved.look();
   }
 
@@ -327,7 +337,9 @@ export class Tree {
     this.endMultiplying(reason);
     this.endCopies();
     for (const group of this.groups) {
+      this.balancer.serve(group, []);
       this.steering.apply(group, []);
+      this.balancer.forget(group);
       group.becomeSingle();
     }
     this.options.signals.refreshGuard();

@@ -28,6 +28,9 @@ export class InheritedSockets {
   /** Addresses that the origin has failed to get before this copy was started. */
   private readonly refused = new Map<string, number>();
 
+  /** This worker's place in the balancing; see Addon.balanceSeat. */
+  private seat: number[] = [];
+
   constructor(
     private readonly addon: Addon,
     private readonly control: number,
@@ -50,6 +53,7 @@ export class InheritedSockets {
       for (const fd of fds) this.addon.close(fd);
       return;
     }
+    if (handover.seat) this.seat = fds.splice(handover.sockets.length);
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
     for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);
     handover.sockets.forEach(({ key, generation, once = false }, i) => {
@@ -60,6 +64,14 @@ export class InheritedSockets {
       this.refused.delete(key);
       this.sockets.set(key, { fd, generation, once });
     });
+  }
+
+  /** Once; the descriptors are the caller's. */
+  takeSeat(): [page: number, offers: number, wake: number] | undefined {
+    const seat = this.seat.splice(0);
+    if (seat.length === 3) return seat as [number, number, number];
+    for (const fd of seat) this.addon.close(fd);
+    return undefined;
   }
 
   has(key: string): boolean {

@@ -20,6 +20,7 @@ import { InheritedSockets } from './inherited';
 import { LateListens } from './late-listens';
 import { OwnPorts } from './own-ports';
 import { pinEventLoop } from './pinning';
+import { takeSeat } from './seat';
 
 /** EAFNOSUPPORT: what bind6() says where there is no IPv6; net.js then takes 0.0.0.0. */
 const NO_IPV6 = -97;
@@ -31,6 +32,7 @@ export interface WorkerOptions {
   tcp: TcpBinding;
   /** Descriptor of the control socket. */
   control: number;
+  index: number;
   core: number | undefined;
   /** The event loop is pinned now. */
   pinned(core: number): void;
@@ -85,13 +87,14 @@ export class Worker {
   }
 
   install(): void {
-    const { addon, control, tcp, settings, ports } = this.options;
+    const { addon, control, index, tcp, settings, ports } = this.options;
     addon.setCloseOnExec(control);
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     this.inherited.read();
     installWorkerSignals(addon, control);
     attachSeam(addon, settings);
+    takeSeat(addon, index, this.inherited.takeSeat());
     shareConnects(addon, ports);
     hookGetServer((server, query, _callback, alone) => this.takeListen(server, query, alone));
     hookTcp(tcp, {
@@ -185,6 +188,7 @@ export class Worker {
     this.listening.set(key, listening);
     interceptClose(handle, (close) => this.closing(listening, close));
     spareUnheard(handle.owner);
+    if (handle.owner) this.options.addon.balanceHelp(handle.fd, generation, handle.owner);
     if (!loopback) this.sampler.attach(handle);
     // ready is: the accept loop has run, not: listen() has returned
     setImmediate(() => {
@@ -284,6 +288,7 @@ export class Worker {
   }
 
   private closeGroup(key: string, generation: number): void {
+    this.options.addon.balanceFlush(generation);
     this.inherited.read();
     this.inherited.drop(key, generation);
     const listening = this.listening.get(key);

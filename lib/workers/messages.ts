@@ -42,6 +42,8 @@ export interface Handover {
     /** The worker is to keep no descriptor of it when its server has closed: the socket has to leave the group then. */
     once?: boolean;
   }[];
+  /** Three descriptors follow those of the sockets: the worker's seat in the balancing (Addon.balanceSeat). */
+  seat?: boolean;
   /** Addresses that the origin could not have, and why (negative errno): the copy fares the same. */
   refused?: [key: string, error: number][];
   /** An answer to 'ask': this address is the worker's own affair. */

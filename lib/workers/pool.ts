@@ -18,8 +18,8 @@ export interface Worker extends Member {
 export interface PoolEvents extends CrewEvents<Worker, ToOrigin> {
   /** A signal reached this worker directly. */
   signal(worker: Worker, signal: number): void;
-  /** Sockets a worker must have before its first line runs. */
-  sockets(index: number): { fds: number[]; handover: Handover };
+  /** Sockets a worker must have before its first line runs; `own`: descriptors that are nobody else's. */
+  sockets(index: number): { fds: number[]; own: number[]; handover: Handover };
   changed(): void;
 }
 
@@ -46,8 +46,9 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
     if (typeof pair === 'number')
       return this.startFailed(index, new Error(`socketpair failed (errno ${-pair})`));
     const [control, theirs] = pair;
-    const { fds, handover } = events.sockets(index);
-    addon.send(control, JSON.stringify(handover), fds);
+    const { fds, own, handover } = events.sockets(index);
+    addon.send(control, JSON.stringify(handover), [...fds, ...own]);
+    for (const fd of own) addon.close(fd);
     let child: ChildProcess;
     // a worker sets it for itself, too (set*id and capabilities of the program clear it), but not before its first line
     addon.setChildDeathSignal(SIGKILL);

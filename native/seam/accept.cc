@@ -35,12 +35,19 @@ void dropClosed(Loop& loop) {
   loop.freshCount = kept;
 }
 
-void remember(Loop& loop, Listener& listener, int fd) {
+}  // namespace
+
+void remember(Loop& loop, Listener& listener, int fd, bool stolen) {
   Handle* handle = Handles::at(fd);
   if (handle == nullptr) return;
   forget(&loop, fd);
   handle->kind = Kind::kAccepted;
-  inherit(loop, listener, fd, *handle);
+  loop.open++;
+  if (loop.seat != nullptr) balance::put(loop.seat->told.accepted, loop.counters.accepted);
+  if (stolen)
+    inheritElsewhere(loop, listener, fd, *handle);
+  else
+    inherit(loop, listener, fd, *handle);
   if (loop.freshCount == kMostFresh) dropClosed(loop);
   if (loop.freshCount == kMostFresh) {
     endInheritance(loop, {fd, listener.fd}, *handle);
@@ -51,9 +58,8 @@ void remember(Loop& loop, Listener& listener, int fd) {
   loop.fresh[loop.freshCount++] = {fd, listener.fd};
 }
 
-}  // namespace
-
 int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, int flags) {
+  if (listener.steals) return steal(loop, listener, address, length, flags);
   // an event that stands for several connections was one too many
   if (listener.dry) return again();
   if (timeIsUp(loop, listener)) {
@@ -65,7 +71,7 @@ int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length,
     loop.counters.accepted++;
     listener.accepted++;
     loop.doubts = 0;
-    remember(loop, listener, fd);
+    remember(loop, listener, fd, false);
     return fd;
   }
   const int error = errno;

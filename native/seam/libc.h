@@ -26,6 +26,7 @@ struct Libc {
   // Never replaced.
   int (*getsockopt)(int, int, int, void*, socklen_t*);
   int (*dup3)(int, int, int);
+  ssize_t (*recvmsg)(int, msghdr*, int);
   long (*syscall)(long, long, long, long, long, long, long);
 };
 

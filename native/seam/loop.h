@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "../balance/page.h"
 #include "handles.h"
 
 namespace fastsocket::seam {
@@ -49,6 +50,8 @@ struct Counters {
   uint64_t rearmed;
   // Rounds of libuv's ring that were served here.
   uint64_t rings;
+  // Connections that were taken from a sibling's queue.
+  uint64_t stolen;
 };
 
 struct Listener {
@@ -64,6 +67,10 @@ struct Listener {
   int unsure;
   // How often noDelay has changed because of the children.
   int flips;
+  // The listener group whose other sockets it may accept from; 0: none.
+  uint32_t group;
+  // In this turn: its next connection comes from a sibling's queue.
+  bool steals;
   // In this turn: it had an event, its queue ran dry.
   bool fired;
   bool dry;
@@ -90,6 +97,16 @@ struct Held {
   // libuv has been told that it can read.
   bool offered;
 };
+
+// The queue of a sibling that cannot serve it.
+struct Loot {
+  // Ours, a duplicate of its listener.
+  int fd;
+  uint32_t group;
+  // At most so many more connections.
+  uint32_t left;
+};
+constexpr int kMostLoot = 8;
 
 // How the first reads go; see adapt.h.
 struct FirstReads {
@@ -147,6 +164,23 @@ struct Loop {
   int heldCount = 0;
   FirstReads firstReads = {};
 
+  // In the shared page; nullptr: nobody balances.
+  balance::Seat* seat = nullptr;
+  // Where siblings' queues are offered, and who is told that the loop turns again; -1: nowhere, nobody.
+  int offers = -1;
+  int wake = -1;
+  // The last exclusion that was answered.
+  uint32_t answered = 0;
+  Loot loot[kMostLoot] = {};
+  int lootCount = 0;
+  // Accepted connections that are open.
+  uint64_t open = 0;
+  // uv_metrics_idle_time of this loop.
+  uint64_t (*idleNs)(void* of) = nullptr;
+  // Whether the server of this listener takes whatever comes (net.Server.maxConnections counts in each process).
+  bool (*takesAll)(void* of, int listener) = nullptr;
+  void* of = nullptr;
+
   // When epoll_pwait last returned with a listener's event; 0 where it did not.
   uint64_t turnSince = 0;
   Ring ring = {};
@@ -178,6 +212,8 @@ int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length,
 void shareListener(Listener& listener);
 // What a child has of TCP_NODELAY.
 void inherit(Loop& loop, Listener& listener, int fd, Handle& handle);
+// The same where its listener was a sibling's.
+void inheritElsewhere(Loop& loop, const Listener& listener, int fd, Handle& handle);
 int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length);
 // How many of the next children of a listener may have been made before its TCP_NODELAY is what it is now.
 int mostUnsure(int fd);
@@ -195,6 +231,27 @@ void sharing(Loop& loop, const msghdr& message);
 void foundNothing(Loop& loop, int fd);
 // libuv closes its ring, or the loop's thread ends.
 void dropRing(Loop& loop);
+
+// A connection has been accepted: what it has inherited, and what is to be seen to at the end of the turn.
+void remember(Loop& loop, Listener& listener, int fd, bool stolen);
+
+// Takes part in the balancing with this seat. 0 or a negative errno; the descriptors are the loop's then.
+int join(Loop& loop, balance::Seat* seat, int offers, int wake);
+void part(Loop& loop);
+// The listener may accept from its siblings' queues of this group; 0: it may not.
+void mayStealFrom(Loop& loop, int fd, uint32_t group);
+// Told at each turn: before the loop waits, and after it.
+void tellBefore(Loop& loop, int timeout);
+void tellAfter(Loop& loop, int timeout);
+// Takes the event of the offers out of the list, and what is offered in. Returns how many events are left.
+int takeOffers(Loop& loop, epoll_event* events, int count);
+// Adds an event for each listener that may steal now.
+int offerLoot(Loop& loop, epoll_event* events, int count, int most);
+void addLoot(Loop& loop, const Loot& loot);
+void dropLootOf(Loop& loop, uint32_t group);
+// Nothing of this group is kept or on its way here any more: its sockets are to be closed.
+void flushOffers(Loop& loop, uint32_t group);
+int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, int flags);
 
 // Arms and disarms a listener in the epoll set.
 void arm(Loop& loop, Listener& listener, bool on);

@@ -87,6 +87,15 @@ void inherit(Loop& loop, Listener& listener, int fd, Handle& handle) {
   if (listener.given) handle.set(kGiven);
 }
 
+void inheritElsewhere(Loop& loop, const Listener& listener, int fd, Handle& handle) {
+  if (!listener.own || !loop.uses(kInheritNoDelay)) return;
+  const int has = noDelayOf(fd);
+  if (has < 0) return;
+  handle.set(kKnown);
+  if (has == 1) handle.set(kNoDelay);
+  if (listener.given) handle.set(kGiven);
+}
+
 // socket(7), SO_LINGER with a time of 0: the next close() resets (libuv's uv_tcp_close_reset).
 void noteLinger(int fd, const void* value) {
   Handle* handle = Handles::known(fd);

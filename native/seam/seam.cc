@@ -39,6 +39,7 @@ const char* replaceAll(const char** about) {
   if (pthread_key_create(&g_threadEnd, endThread) != 0) return "no thread key is free";
   seam::g_libc.getsockopt = getsockopt;
   seam::g_libc.dup3 = dup3;
+  seam::g_libc.recvmsg = recvmsg;
   seam::Survey::threadBegins = unpinThisThread;
   const char* reason =
       seam::replace(reinterpret_cast<const void*>(&uv_run), seam::wrappers(), seam::kWrapperCount, about);

@@ -70,6 +70,8 @@ napi_value jsStats(napi_env env, napi_callback_info info) {
       {"outOfFds", of(c.outOfFds)},
       {"rearmed", of(c.rearmed)},
       {"rings", of(c.rings)},
+      {"stolen", of(c.stolen)},
+      {"open", of(loop->open)},
       {"connect", connectState(loop->connects)},
   };
   return putAll(env, object, list) ? object : nullptr;

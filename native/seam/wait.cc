@@ -15,7 +15,7 @@ constexpr int kRoom = 256;
 constexpr uint64_t kMs = 1'000'000;
 constexpr uint64_t kAskEvery = 64;
 constexpr int kAwake = 16;
-static_assert(kMostHeld < kRoom, "all that is held back is offered at once");
+static_assert(kMostHeld + kMostLoot < kRoom, "all that is held back is offered at once");
 
 void endTurn(Loop& loop) {
   // from the last one: a number that was closed and accepted anew in this turn is what it was last
@@ -33,7 +33,7 @@ void endTurn(Loop& loop) {
     if (listener.fired) adapt(listener, loop.limits.batch);
     // what is accepted waits here while one request takes its time; what is queued could be another's
     if (slow) listener.batch = 1;
-    listener.fired = listener.dry = listener.crowded = listener.shortage = false;
+    listener.fired = listener.dry = listener.crowded = listener.shortage = listener.steals = false;
     listener.accepted = 0;
   }
   loop.turnSince = 0;
@@ -105,6 +105,7 @@ int repeatListeners(Loop& loop, epoll_event* events, int count, int most) {
     if (listener == nullptr) continue;
     if (loop.turnSince == 0) loop.turnSince = nowNs();
     listener->fired = true;
+    Handles::at(listener->fd)->set(kRegistered);
     listener->crowded = fromKernel + loop.heldCount > 1;
     if (!listener->own || !loop.uses(kBatch) || (events[i].events & EPOLLIN) == 0) continue;
     for (int n = 1; n < listener->batch && count < most; n++) events[count++] = events[i];
@@ -147,12 +148,14 @@ int collect(Loop& loop, epoll_event* events, int most, int timeout, const sigset
       const int next = rearm(loop, now);
       if (next >= 0 && (patience < 0 || patience > next)) patience = next;
     }
-    if (loop.heldCount > 0) patience = 0;
+    if (loop.heldCount + loop.lootCount > 0) patience = 0;
     int count = g_libc.epoll_pwait(loop.epoll, events, most - kRoom, patience, mask);
-    if (count < 0 && (errno != EINTR || loop.heldCount == 0)) return count;
+    if (count < 0 && (errno != EINTR || loop.heldCount + loop.lootCount == 0)) return count;
     if (count < 0) count = 0;
-    count = repeatListeners(loop, events, count, most - kMostHeld);
+    count = takeOffers(loop, events, count);
+    count = repeatListeners(loop, events, count, most - kMostHeld - kMostLoot);
     count = offerFirstReads(loop, events, count);
+    count = offerLoot(loop, events, count, most);
     const bool over = end == 0 ? patience == timeout : nowNs() >= end;
     if (count > 0 || timeout == 0 || (timeout > 0 && over)) return count;
   }
@@ -171,7 +174,10 @@ int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t*
     leave(loop);
     return g_libc.epoll_pwait(loop.epoll, events, most, timeout, mask);
   }
-  const int count = asksSleep(loop, timeout) ? 0 : collect(loop, events, most, timeout, mask);
+  const bool asks = asksSleep(loop, timeout);
+  tellBefore(loop, timeout);
+  const int count = asks ? 0 : collect(loop, events, most, timeout, mask);
+  tellAfter(loop, timeout);
   if (count == 0 && timeout == 0)
     loop.idle++;
   else
@@ -180,6 +186,7 @@ int wait(Loop& loop, epoll_event* events, int most, int timeout, const sigset_t*
 }
 
 void leave(Loop& loop) {
+  part(loop);
   for (int i = 0; i < loop.heldCount; i++) loop.held[i].offered = true;
   registerOffered(loop);
   for (int i = 0; i < loop.listenerCount; i++) arm(loop, loop.listeners[i], true);

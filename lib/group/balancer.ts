@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { BalancePiece } from '../config/settings';
+import type { ListenerGroup } from './listener-group';
+import { debug } from '../log';
+import type { Addon } from '../native/addon';
+
+/** A program in which workers can be named that get nothing; the places of their indexes, the safe one's first. */
+export interface GuardedBytes {
+  program: Uint8Array;
+  places: number[];
+}
+
+/** A worker whose queue is not empty and who has accepted nothing for so long is blocked. */
+const BLOCKED_US = 2_000;
+/** Between two looks of the thread while connections come. */
+const LOOK_US = 2_000;
+/** Blocked for so long, a worker gets no new connections: its share is taken late, for all may be busy. */
+const EXCLUDED_US = 16_000;
+const STEALS = 1;
+const EXCLUDES = 2;
+
+/** The origin's side of the balancing thread (native/balance): which sockets it looks after, and what a worker needs. */
+export class Balancer {
+  private readonly watched = new Set<number>();
+  private started: boolean | undefined;
+
+  constructor(
+    private readonly addon: Addon,
+    private readonly pieces: readonly BalancePiece[],
+  ) {}
+
+  private start(): boolean {
+    this.started ??= this.tryStart();
+    return this.started;
+  }
+
+  private tryStart(): boolean {
+    const bits = (this.pieces.includes('steal') ? STEALS : 0) | (this.pieces.includes('swap') ? EXCLUDES : 0);
+    if (this.pieces.length === 0) {
+      debug('balancing is off: FASTSOCKET_BALANCE=off');
+      return false;
+    }
+    const notices = this.addon.balanceStart(BLOCKED_US, LOOK_US, EXCLUDED_US, bits);
+    if (notices < 0) debug('balancing is off: errno %d', -notices);
+    return notices >= 0;
+  }
+
+  /** Idle workers take what waits for one that has ended. */
+  get steals(): boolean {
+    return this.started === true && this.pieces.includes('steal');
+  }
+
+  /** What worker `index` is given; the caller closes it. */
+  seat(index: number): number[] {
+    if (!this.start()) return [];
+    const fds = this.addon.balanceSeat(index);
+    if (typeof fds !== 'number') return fds;
+    debug('worker %d has no part in the balancing (errno %d)', index, -fds);
+    return [];
+  }
+
+  vacate(index: number): void {
+    if (this.started) this.addon.balanceVacate(index);
+  }
+
+  watch(group: ListenerGroup): void {
+    // without a program sockets leave the group when nobody serves them
+    if (!group.hasProgram || !this.start()) return;
+    const error = this.addon.balanceWatch(group.generation, group.sockets);
+    if (error === 0) this.watched.add(group.generation);
+    else debug('%s is not balanced (errno %d)', group.key, -error);
+  }
+
+  serve({ generation }: ListenerGroup, workers: readonly number[]): void {
+    if (this.watched.has(generation)) this.addon.balanceServe(generation, [...workers]);
+  }
+
+  /** Attaches a steering program. Returns 0 or a negative errno. */
+  steer(group: ListenerGroup, lean: Uint8Array, guarded: GuardedBytes | undefined): number {
+    const { generation } = group;
+    if (!this.watched.has(generation)) return group.steer(lean);
+    const { program, places } = guarded ?? NOBODY;
+    return this.addon.balanceProgram(generation, lean, program, places);
+  }
+
+  /** Before its sockets are closed, or leave the group. */
+  forget({ generation }: ListenerGroup): void {
+    if (this.watched.delete(generation)) this.addon.balanceForget(generation);
+  }
+}
+
+const NOBODY = { program: new Uint8Array(0), places: [] };

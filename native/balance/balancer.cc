@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the origin's JavaScript tells the thread: groups, seats, programs.
+#include "balancer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <new>
+
+#include "../seam/old_glibc.h"
+
+namespace fastsocket::balance {
+
+namespace {
+
+Balancer* g_balancer = nullptr;
+
+constexpr size_t kStack = size_t{256} * 1024;
+
+class Locked {
+ public:
+  explicit Locked(pthread_mutex_t* lock) : lock_(lock) { pthread_mutex_lock(lock_); }
+  ~Locked() { pthread_mutex_unlock(lock_); }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+  Locked(Locked&&) = delete;
+  Locked& operator=(Locked&&) = delete;
+
+ private:
+  pthread_mutex_t* lock_;
+};
+
+int startThread(pthread_t* thread, void* (*run)(void*), void* data) {
+  pthread_attr_t attributes;
+  int error = pthread_attr_init(&attributes);
+  if (error != 0) return -error;
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  error = pthread_attr_setstacksize(&attributes, kStack);
+  if (error == 0) error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  // a signal of the app's is not to be handled there
+  if (error == 0) error = pthread_sigmask(SIG_SETMASK, &all, &before);
+  if (error == 0) {
+    error = pthread_create(thread, &attributes, run, data);
+    (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+  pthread_attr_destroy(&attributes);
+  return -error;
+}
+
+}  // namespace
+
+Balancer* Balancer::get() { return g_balancer; }
+
+Balancer* Balancer::start(const Options& options, int* error) {
+  if (g_balancer != nullptr) return g_balancer;
+  void* memory = calloc(1, sizeof(Balancer));
+  *error = -ENOMEM;
+  if (memory == nullptr) return nullptr;
+  auto* balancer = new (memory) Balancer();
+  balancer->options_ = options;
+  balancer->judge_.setRules(options.rules);
+  for (int& channel : balancer->channels_) channel = -1;
+  balancer->page_ = makePage(&balancer->pageFd_);
+  *error = balancer->pageFd_;
+  Fd page(balancer->pageFd_);
+  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
+  Fd wake(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (balancer->page_ != nullptr) *error = epoll.valid() && wake.valid() ? 0 : -errno;
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.u64 = 0;
+  if (*error == 0 && epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) < 0) *error = -errno;
+  if (*error == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, balancer->notices_) < 0)
+    *error = -errno;
+  Fd ours(balancer->notices_[0]);
+  Fd theirs(balancer->notices_[1]);
+  balancer->epoll_ = epoll.get();
+  balancer->wake_ = wake.get();
+  if (*error == 0) *error = startThread(&balancer->thread_, run, balancer);
+  if (*error < 0) {
+    // the page stays mapped: it is made once
+    free(memory);
+    return nullptr;
+  }
+  page.release();
+  epoll.release();
+  wake.release();
+  ours.release();
+  theirs.release();
+  g_balancer = balancer;
+  return balancer;
+}
+
+int Balancer::seat(int index, int fds[3]) {
+  if (index < 1 || index >= kMostSeats) return -EINVAL;
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) return -errno;
+  Fd ours(pair[0]);
+  Fd theirs(pair[1]);
+  Fd page(fcntl(pageFd_, F_DUPFD_CLOEXEC, 3));
+  Fd wake(fcntl(wake_, F_DUPFD_CLOEXEC, 3));
+  if (!page.valid() || !wake.valid()) return -errno;
+  const Locked locked(&lock_);
+  Fd before(channels_[index]);
+  memset(static_cast<void*>(&page_->seats[index]), 0, sizeof(Seat));
+  judge_.begin(index);
+  offered_[index] = 0;
+  channels_[index] = ours.release();
+  if (index >= seats_) seats_ = index + 1;
+  fds[0] = page.release();
+  fds[1] = theirs.release();
+  fds[2] = wake.release();
+  return 0;
+}
+
+void Balancer::vacate(int index) {
+  if (index < 1 || index >= kMostSeats) return;
+  const Locked locked(&lock_);
+  const Fd before(channels_[index]);
+  channels_[index] = -1;
+  put(page_->seats[index].told.joined, uint32_t{0});
+}
+
+Group* Balancer::find(uint32_t generation) {
+  for (Group& group : groups_)
+    if (group.generation == generation) return &group;
+  return nullptr;
+}
+
+int Balancer::arm(int slot, int index, int operation) {
+  Group& group = groups_[slot];
+  epoll_event event = {};
+  event.events = EPOLLIN | EPOLLONESHOT;
+  event.data.u64 =
+      static_cast<uint64_t>(group.generation) << 32 | static_cast<uint64_t>(slot) << 16 | static_cast<uint64_t>(index);
+  if (epoll_ctl(epoll_, operation, group.sockets[index], &event) < 0) return -errno;
+  group.armed[index] = true;
+  return 0;
+}
+
+int Balancer::watch(uint32_t generation, const Buffer<int>& sockets) {
+  if (generation == 0 || sockets.size() < 2 || sockets.size() > kMostSeats) return -EINVAL;
+  const Locked locked(&lock_);
+  if (find(generation) != nullptr) return -EEXIST;
+  Group* group = find(0);
+  if (group == nullptr) return -ENOSPC;
+  group->sockets = Buffer<int>(sockets.size());
+  group->serving = Buffer<bool>(sockets.size());
+  group->armed = Buffer<bool>(sockets.size());
+  group->excluded = Buffer<bool>(sockets.size());
+  if (!group->sockets.valid() || !group->serving.valid() || !group->armed.valid() || !group->excluded.valid())
+    return -ENOMEM;
+  for (size_t i = 0; i < sockets.size(); i++) group->sockets[i] = sockets[i];
+  group->generation = generation;
+  int error = 0;
+  const auto slot = static_cast<int>(group - groups_);
+  for (size_t i = 1; i < sockets.size() && error == 0; i++) error = arm(slot, static_cast<int>(i), EPOLL_CTL_ADD);
+  if (error == 0) return 0;
+  for (size_t i = 1; i < sockets.size(); i++) (void)epoll_ctl(epoll_, EPOLL_CTL_DEL, sockets[i], nullptr);
+  *group = Group();
+  return error;
+}
+
+void Balancer::forget(uint32_t generation) {
+  const Locked locked(&lock_);
+  Group* group = generation == 0 ? nullptr : find(generation);
+  if (group == nullptr) return;
+  // workers have duplicates: the registration would outlive our descriptor (epoll(7), questions and answers)
+  for (size_t i = 1; i < group->sockets.size(); i++) (void)epoll_ctl(epoll_, EPOLL_CTL_DEL, group->sockets[i], nullptr);
+  *group = Group();
+}
+
+int Balancer::serve(uint32_t generation, const Buffer<int>& indexes) {
+  const Locked locked(&lock_);
+  Group* group = generation == 0 ? nullptr : find(generation);
+  if (group == nullptr) return -ENOENT;
+  for (size_t i = 0; i < group->serving.size(); i++) group->serving[i] = false;
+  for (size_t i = 0; i < indexes.size(); i++)
+    if (indexes[i] > 0 && static_cast<size_t>(indexes[i]) < group->serving.size()) group->serving[indexes[i]] = true;
+  return 0;
+}
+
+int Balancer::program(uint32_t generation, Buffer<sock_filter> lean, Guarded guarded) {
+  const Locked locked(&lock_);
+  Group* group = generation == 0 ? nullptr : find(generation);
+  if (group == nullptr) return -ENOENT;
+  return group->attach(static_cast<Buffer<sock_filter>&&>(lean), static_cast<Guarded&&>(guarded));
+}
+
+void Balancer::notifyNext() {
+  const Locked locked(&lock_);
+  notify_ = true;
+}
+
+void Balancer::figures(Figures* figures, uint64_t* threadNs) {
+  const Locked locked(&lock_);
+  *figures = figures_;
+  *threadNs = 0;
+  clockid_t clock = {};
+  timespec used = {};
+  if (pthread_getcpuclockid(thread_, &clock) == 0 && clock_gettime(clock, &used) == 0)
+    *threadNs = static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
+}
+
+}  // namespace fastsocket::balance

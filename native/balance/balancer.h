@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The origin's thread: sees which worker is blocked, offers its queue to an idle one, and steers around it. It goes on
+// when the origin's JavaScript blocks, and sleeps without a timer while nothing comes.
+#pragma once
+
+#include <pthread.h>
+#include <time.h>
+
+#include "groups.h"
+#include "judge.h"
+
+namespace fastsocket::balance {
+
+struct Figures {
+  uint64_t looks;
+  // Times that it has slept until something came.
+  uint64_t rests;
+  uint64_t blocked;
+  uint64_t offers;
+  // Programs that were attached to exclude a worker, or to take it back.
+  uint64_t swaps;
+};
+
+struct Options {
+  Rules rules;
+  bool steals;
+};
+
+class Balancer {
+ public:
+  // One for the process. nullptr and *error where it cannot be.
+  static Balancer* start(const Options& options, int* error);
+  static Balancer* get();
+
+  // Everything below is for the thread of the origin's JavaScript.
+
+  // The descriptors that worker `index` is to get; the caller closes them. 0 or a negative errno.
+  int seat(int index, int fds[3]);
+  void vacate(int index);
+  // The thread watches the queues of these sockets from now on. 0 or a negative errno.
+  int watch(uint32_t generation, const Buffer<int>& sockets);
+  int serve(uint32_t generation, const Buffer<int>& indexes);
+  int program(uint32_t generation, Buffer<sock_filter> lean, Guarded guarded);
+  // Its sockets are about to be closed.
+  void forget(uint32_t generation);
+  // The thread says so on the notices when something comes; once.
+  void notifyNext();
+  // Readable: one message for each notice.
+  [[nodiscard]] int notices() const { return notices_[0]; }
+  // The whole page; `index` from 1 to seats() - 1.
+  [[nodiscard]] const Told& told(int index) const { return page_->seats[index].told; }
+  [[nodiscard]] int seats() const { return seats_; }
+  // CPU time of the thread in ns goes to *threadNs.
+  void figures(Figures* figures, uint64_t* threadNs);
+
+ private:
+  static constexpr int kMostGroups = 64;
+
+  static void* run(void* data);
+  void loop();
+  void rest();
+  void look(uint64_t now);
+  void see(Sight* sights);
+  void ask(Sight* sights);
+  void offer(const Group& group, int victim, int helper);
+  void excludeBlocked();
+  void say(const char* text);
+  Group* find(uint32_t generation);
+  void armAll();
+  int arm(int slot, int index, int operation);
+
+  Options options_ = {};
+  Page* page_ = nullptr;
+  int pageFd_ = -1;
+  int epoll_ = -1;
+  // Workers that come back write to it.
+  int wake_ = -1;
+  int notices_[2] = {-1, -1};
+  pthread_t thread_ = {};
+  // Everything below, and every descriptor of a group.
+  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
+  Group groups_[kMostGroups];
+  int channels_[kMostSeats] = {};
+  uint64_t offered_[kMostSeats] = {};
+  uint32_t exclusions_ = 0;
+  // One more than the highest index.
+  int seats_ = 1;
+  bool notify_ = false;
+  Judge judge_;
+  Figures figures_ = {};
+  Sight sights_[kMostSeats];
+  bool wanted_[kMostSeats];
+};
+
+}  // namespace fastsocket::balance

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "judge.h"
+
+namespace fastsocket::balance {
+
+namespace {
+
+// While somebody is blocked its queue is looked at this often, for so long; afterwards as ever.
+constexpr uint64_t kClosely = 1'000'000;
+constexpr uint64_t kCloselyFor = 50'000'000;
+constexpr uint64_t kShortest = 50'000;
+
+bool sleeps(uint64_t turns) { return (turns & 1) != 0; }
+
+}  // namespace
+
+void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
+  const bool moved = sight.accepted != mind.accepted;
+  const bool turned = sight.turns != mind.turns;
+  mind.accepted = sight.accepted;
+  mind.turns = sight.turns;
+  if (turned || moved || mind.turnedAt == 0) mind.turnedAt = now;
+  if (moved || turned || !sight.serves) mind.blocked = false;
+  if (!sight.serves || !sight.queued || moved) {
+    mind.stillSince = 0;
+    return;
+  }
+  if (mind.stillSince == 0) mind.stillSince = now;
+  // one callback for all that time, or asleep beside a queue: stopped, frozen, without a CPU
+  const bool inOneTurn = !sleeps(sight.turns) && now - mind.turnedAt >= rules_.blockedNs;
+  if (mind.blocked || (!inOneTurn && now - mind.stillSince < rules_.blockedNs)) return;
+  mind.blocked = true;
+  mind.blockedAt = now;
+}
+
+void Judge::look(uint64_t now, const Sight* sights, int seats) {
+  bool help = false;
+  quiet_ = true;
+  for (int i = 1; i < seats; i++) {
+    const Sight& sight = sights[i];
+    if (sight.accepted != minds_[i].accepted || sight.queued) quiet_ = false;
+    judge(minds_[i], sight, now);
+    help = help || (sight.serves && !sight.queued && !minds_[i].blocked);
+  }
+  for (int i = 1; i < seats; i++) {
+    Mind& mind = minds_[i];
+    if (!mind.blocked) mind.excluded = false;
+    // where all are busy the share of each stays as it is: a machine that has too much to do is not to dance
+    else if (help && rules_.excludes && now - mind.blockedAt + rules_.blockedNs >= rules_.excludedNs)
+      mind.excluded = true;
+  }
+}
+
+int Judge::helperFor(int victim, const Sight* sights, int seats) {
+  int best = 0;
+  for (int n = 1; n < seats; n++) {
+    // in turn, where there is nothing between them
+    const int i = 1 + (lastHelper_ + n - 1) % (seats - 1);
+    const Sight& sight = sights[i];
+    if (i == victim || !sight.serves || !sight.helps || sight.queued || minds_[i].blocked) continue;
+    if (best == 0) {
+      best = i;
+      continue;
+    }
+    const bool awake = sleeps(sight.turns) == sleeps(sights[best].turns);
+    if (awake ? sight.open < sights[best].open : sleeps(sight.turns)) best = i;
+  }
+  if (best != 0) lastHelper_ = best;
+  return best;
+}
+
+uint64_t Judge::pause(uint64_t now, int seats) const {
+  uint64_t pause = rules_.lookNs;
+  for (int i = 1; i < seats; i++) {
+    const Mind& mind = minds_[i];
+    if (mind.blocked) {
+      if (now - mind.blockedAt < kCloselyFor && pause > kClosely) pause = kClosely;
+    } else if (mind.stillSince != 0) {
+      const uint64_t due = mind.stillSince + rules_.blockedNs;
+      const uint64_t left = due > now ? due - now : 0;
+      if (left < pause) pause = left;
+    }
+  }
+  return pause < kShortest ? kShortest : pause;
+}
+
+}  // namespace fastsocket::balance

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who is blocked, who may help, and who gets no new connections: from what can be seen of the workers from outside.
+// Calls nobody, so that it can be tested without processes.
+#pragma once
+
+#include <stdint.h>
+
+#include "page.h"
+
+namespace fastsocket::balance {
+
+struct Rules {
+  // A worker whose queue is not empty and who has accepted nothing for so long is blocked.
+  uint64_t blockedNs;
+  // And for so long: it gets no new connections.
+  uint64_t excludedNs;
+  // Time between two looks while connections come.
+  uint64_t lookNs;
+  bool excludes;
+};
+
+// One worker, at one look.
+struct Sight {
+  // It serves a group, and its loop tells of itself.
+  bool serves;
+  // A queue of its own has connections in it.
+  bool queued;
+  uint64_t accepted;
+  // Told::turns.
+  uint64_t turns;
+  // It may accept from siblings' queues, and has nothing on offer that it has not looked at.
+  bool helps;
+  // Connections that it has open.
+  uint64_t open;
+};
+
+class Judge {
+ public:
+  void setRules(const Rules& rules) { rules_ = rules; }
+  // A new process has this seat.
+  void begin(int seat) { minds_[seat] = {}; }
+
+  // `sights` has one for each seat up to `seats`; 0 is nobody's.
+  void look(uint64_t now, const Sight* sights, int seats);
+  [[nodiscard]] bool isBlocked(int seat) const { return minds_[seat].blocked; }
+  [[nodiscard]] bool isExcluded(int seat) const { return minds_[seat].excluded; }
+  // Who is to be asked to help `victim`, 0 where nobody can: who sleeps comes first, then who has fewest connections.
+  int helperFor(int victim, const Sight* sights, int seats);
+  // Nothing has moved since the last look, and no queue has anything in it.
+  [[nodiscard]] bool isQuiet() const { return quiet_; }
+  // How long until the next look, in ns.
+  [[nodiscard]] uint64_t pause(uint64_t now, int seats) const;
+
+ private:
+  struct Mind {
+    uint64_t accepted;
+    uint64_t turns;
+    // When the loop was last seen to have turned.
+    uint64_t turnedAt;
+    // Since when its queue has stood still; 0: it has not.
+    uint64_t stillSince;
+    uint64_t blockedAt;
+    bool blocked;
+    bool excluded;
+  };
+  void judge(Mind& mind, const Sight& sight, uint64_t now);
+
+  Rules rules_ = {};
+  Mind minds_[kMostSeats] = {};
+  bool quiet_ = false;
+  int lastHelper_ = 0;
+};
+
+}  // namespace fastsocket::balance

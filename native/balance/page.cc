@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "page.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../memory.h"
+
+// Not in the oldest glibc that Node supports (2.28 has them, its headers where the addon is built may not).
+#ifndef MFD_CLOEXEC
+#define MFD_CLOEXEC 1U
+#define MFD_ALLOW_SEALING 2U
+#endif
+#ifndef F_ADD_SEALS
+#define F_ADD_SEALS 1033
+#define F_SEAL_SEAL 1
+#define F_SEAL_SHRINK 2
+#define F_SEAL_GROW 4
+#endif
+
+namespace fastsocket::balance {
+
+namespace {
+
+Page* map(int fd, int* error) {
+  void* address = mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (address != MAP_FAILED) return static_cast<Page*>(address);
+  *error = -errno;
+  return nullptr;
+}
+
+}  // namespace
+
+Page* makePage(int* fd) {
+  Fd file(static_cast<int>(syscall(SYS_memfd_create, "fastsocket", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+  Page* page = nullptr;
+  if (!file.valid() || ftruncate(file.get(), sizeof(Page)) < 0 ||
+      fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+    *fd = -errno;
+  else
+    page = map(file.get(), fd);
+  if (page == nullptr) return nullptr;
+  page->head = {kMagic, kVersion};
+  *fd = file.release();
+  return page;
+}
+
+Page* mapPage(int fd, int* error) {
+  *error = -EPROTO;
+  if (lseek(fd, 0, SEEK_END) != static_cast<off_t>(sizeof(Page))) return nullptr;
+  Page* page = map(fd, error);
+  if (page == nullptr) return nullptr;
+  if (page->head.magic == kMagic && page->head.version == kVersion) return page;
+  munmap(page, sizeof(Page));
+  *error = -EPROTO;
+  return nullptr;
+}
+
+}  // namespace fastsocket::balance

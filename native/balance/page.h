@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the workers tell of themselves in memory that all of them and the origin share: counters, written without locks
+// by one process each. Nothing in it is a length or an address, and no reader trusts it: a worker runs the app's code.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace fastsocket::balance {
+
+// Two lines of 64 bytes are fetched together (Intel's optimization manual, spatial prefetcher); others have 128.
+constexpr size_t kLine = 128;
+
+// Written by the worker alone, a plain store each.
+struct alignas(kLine) Told {
+  // How often the loop has come to epoll_pwait; odd: it sleeps there.
+  uint64_t turns;
+  // Connections: accepted from whatever queue, and of these, from a sibling's.
+  uint64_t accepted;
+  uint64_t stolen;
+  // Accepted and not closed yet.
+  uint64_t open;
+  // uv_metrics_idle_time when it last went to sleep, in ns.
+  uint64_t idleNs;
+  // Offers of a sibling's queue: received, and of these, not made use of.
+  uint64_t offers;
+  uint64_t declined;
+  // Listeners that may accept from a sibling's queue.
+  uint32_t thieves;
+  // Its loop goes through the seam.
+  uint32_t joined;
+};
+
+// Written by the origin alone.
+struct alignas(kLine) Asked {
+  // No new connections are steered to it: it says so when its loop turns again. Never the same number twice; 0: they
+  // are.
+  uint32_t excluded;
+};
+
+struct Seat {
+  Told told;
+  Asked asked;
+};
+static_assert(sizeof(Seat) == 2 * kLine, "nobody else's counters in these lines");
+
+struct alignas(kLine) Head {
+  uint32_t magic;
+  uint32_t version;
+};
+
+constexpr uint32_t kMagic = 0x66736270;
+// Raised when anything above changes: a worker that was started from another version of the package does not join.
+constexpr uint32_t kVersion = 1;
+
+// MAX_WORKERS of lib/config/settings.ts, and nobody.
+constexpr int kMostSeats = 1025;
+
+struct Page {
+  Head head;
+  // By the worker's index; 0 is nobody's.
+  Seat seats[kMostSeats];
+};
+
+// A relaxed store and load: each counter stands for itself.
+template <typename T>
+void put(T& counter, T value) {
+  __atomic_store_n(&counter, value, __ATOMIC_RELAXED);
+}
+template <typename T>
+T get(const T& counter) {
+  return __atomic_load_n(&counter, __ATOMIC_RELAXED);
+}
+
+// New shared memory of this size, which nobody can make smaller (memfd_create(2), F_SEAL_SHRINK: a reader would get
+// SIGBUS), mapped for good. *fd: its descriptor, or a negative errno where it returns nullptr.
+Page* makePage(int* fd);
+// Maps it, for good. *error: a negative errno where it returns nullptr; -EPROTO: not of this version.
+Page* mapPage(int fd, int* error);
+
+// What the thread hands to an idle worker, with the blocked one's listener (SCM_RIGHTS).
+struct Offer {
+  // The listener group's; see ListenerGroup.generation.
+  uint32_t generation;
+  // At most so many connections.
+  uint32_t most;
+};
+
+}  // namespace fastsocket::balance

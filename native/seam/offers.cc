@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a worker's loop tells the origin's thread, and what that offers.
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "connects.h"
+#include "libc.h"
+#include "loop.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+using balance::Offer;
+using balance::put;
+using balance::Told;
+
+// Offers that are looked at in one turn; the channel stays readable.
+constexpr int kMostOffers = 8;
+
+// One message. False where there is none.
+bool receive(Loop& loop) {
+  Offer offer = {};
+  iovec words = {&offer, sizeof offer};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &words;
+  message.msg_iovlen = 1;
+  message.msg_control = space;
+  message.msg_controllen = sizeof space;
+  const ssize_t length = g_libc.recvmsg(loop.offers, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (length < 0) return false;
+  if (length == 0) {
+    // the origin has gone, or wants this worker no longer
+    part(loop);
+    return false;
+  }
+  Told& told = loop.seat->told;
+  put(told.offers, told.offers + 1);
+  int fd = -1;
+  const cmsghdr* control = CMSG_FIRSTHDR(&message);
+  // without one there was no descriptor left for it (unix(7), MSG_CTRUNC)
+  if (control != nullptr && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS &&
+      control->cmsg_len == CMSG_LEN(sizeof fd))
+    memcpy(&fd, CMSG_DATA(control), sizeof fd);
+  if (fd < 0) {
+    put(told.declined, told.declined + 1);
+    return true;
+  }
+  // the number is ours now, whoever had it before
+  forget(&loop, fd);
+  if (length == sizeof offer && offer.generation != 0 && offer.most > 0)
+    addLoot(loop, {fd, offer.generation, offer.most});
+  else
+    g_libc.syscall(SYS_close, fd, 0, 0, 0, 0, 0);
+  return true;
+}
+
+}  // namespace
+
+void tellBefore(Loop& loop, int timeout) {
+  if (loop.seat == nullptr) return;
+  Told& told = loop.seat->told;
+  put(told.accepted, loop.counters.accepted);
+  put(told.stolen, loop.counters.stolen);
+  put(told.open, loop.open);
+  if (timeout != 0 && loop.idleNs != nullptr) put(told.idleNs, loop.idleNs(loop.of));
+  put(told.turns, told.turns + (timeout != 0 ? 1 : 2));
+  put(told.joined, uint32_t{1});
+  const uint32_t excluded = balance::get(loop.seat->asked.excluded);
+  if (excluded == loop.answered) return;
+  loop.answered = excluded;
+  const uint64_t one = 1;
+  // nobody waits where it fails: the counter is full, and somebody has been told
+  if (excluded != 0) g_libc.syscall(SYS_write, loop.wake, reinterpret_cast<long>(&one), sizeof one, 0, 0, 0);
+}
+
+void tellAfter(Loop& loop, int timeout) {
+  if (loop.seat == nullptr || timeout == 0) return;
+  put(loop.seat->told.turns, loop.seat->told.turns + 1);
+}
+
+void flushOffers(Loop& loop, uint32_t group) {
+  while (loop.offers >= 0 && receive(loop)) continue;
+  dropLootOf(loop, group);
+}
+
+int takeOffers(Loop& loop, epoll_event* events, int count) {
+  if (loop.offers < 0) return count;
+  for (int i = 0; i < count; i++) {
+    if (events[i].data.fd != loop.offers) continue;
+    for (int k = i + 1; k < count; k++) events[k - 1] = events[k];
+    count--;
+    for (int n = 0; n < kMostOffers && receive(loop); n++) continue;
+    break;
+  }
+  return count;
+}
+
+}  // namespace fastsocket::seam

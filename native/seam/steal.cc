@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connections from the queue of a sibling that cannot serve them: accepted by a listener of our own, as if they had
+// come there.
+#include <errno.h>
+#include <sys/syscall.h>
+
+#include "libc.h"
+#include "loop.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+int again() {
+  errno = EAGAIN;
+  return -1;
+}
+
+void dropLoot(Loop& loop, int index) {
+  g_libc.syscall(SYS_close, loop.loot[index].fd, 0, 0, 0, 0, 0);
+  // in its place: who was offered first is served first
+  loop.lootCount--;
+  for (int i = index; i < loop.lootCount; i++) loop.loot[i] = loop.loot[i + 1];
+}
+
+// The listener of that group which libuv watches.
+Listener* thiefFor(Loop& loop, uint32_t group) {
+  for (int i = 0; i < loop.listenerCount; i++) {
+    Listener& listener = loop.listeners[i];
+    if (listener.group != group || listener.disarmed || loop.listenerOf(listener.fd) != &listener) continue;
+    if (!Handles::at(listener.fd)->has(kRegistered)) continue;
+    return loop.takesAll == nullptr || loop.takesAll(loop.of, listener.fd) ? &listener : nullptr;
+  }
+  return nullptr;
+}
+
+int lootFor(const Loop& loop, uint32_t group) {
+  for (int i = 0; i < loop.lootCount; i++)
+    if (loop.loot[i].group == group) return i;
+  return -1;
+}
+
+void countThieves(Loop& loop) {
+  if (loop.seat == nullptr) return;
+  uint32_t thieves = 0;
+  for (int i = 0; i < loop.listenerCount; i++)
+    if (loop.listeners[i].group != 0) thieves++;
+  balance::put(loop.seat->told.thieves, thieves);
+}
+
+}  // namespace
+
+void mayStealFrom(Loop& loop, int fd, uint32_t group) {
+  Listener* listener = loop.listenerOf(fd);
+  if (listener == nullptr || listener->group == group) return;
+  listener->group = group;
+  countThieves(loop);
+}
+
+void addLoot(Loop& loop, const Loot& loot) {
+  loop.loot[loop.lootCount++] = loot;
+  if (loop.lootCount == kMostLoot) dropLoot(loop, 0);
+}
+
+void dropLootOf(Loop& loop, uint32_t group) {
+  for (int i = loop.lootCount - 1; i >= 0; i--)
+    if (loop.loot[i].group == group) dropLoot(loop, i);
+}
+
+// One connection a turn: what is stolen must not wait behind each other.
+int offerLoot(Loop& loop, epoll_event* events, int count, int most) {
+  for (int i = 0; i < loop.lootCount;) {
+    Listener* thief = thiefFor(loop, loop.loot[i].group);
+    // who has a queue of its own is not the one to help; another sibling will be asked
+    if (thief == nullptr || thief->fired || count == most) {
+      dropLoot(loop, i);
+      continue;
+    }
+    i++;
+    if (thief->steals) continue;
+    thief->steals = true;
+    events[count].events = EPOLLIN;
+    events[count++].data.fd = thief->fd;
+    if (loop.turnSince == 0) loop.turnSince = nowNs();
+  }
+  return count;
+}
+
+int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, int flags) {
+  listener.steals = false;
+  listener.dry = true;
+  const int index = lootFor(loop, listener.group);
+  // the app has closed or opened a listener in this turn
+  if (index < 0) return again();
+  Loot& loot = loop.loot[index];
+  const int fd = g_libc.accept4(loot.fd, address, length, flags);
+  // whatever it was that failed here, the queue is the sibling's: nobody is shed, and nothing is reported
+  if (fd < 0 || --loot.left == 0) dropLoot(loop, index);
+  if (fd < 0) {
+    loop.counters.empty++;
+    return again();
+  }
+  loop.counters.accepted++;
+  loop.counters.stolen++;
+  remember(loop, listener, fd, true);
+  return fd;
+}
+
+int join(Loop& loop, balance::Seat* seat, int offers, int wake) {
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.fd = offers;
+  if (g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_ADD, offers, &event) < 0) return -errno;
+  loop.seat = seat;
+  loop.offers = offers;
+  loop.wake = wake;
+  countThieves(loop);
+  return 0;
+}
+
+void part(Loop& loop) {
+  while (loop.lootCount > 0) dropLoot(loop, loop.lootCount - 1);
+  for (int i = 0; i < loop.listenerCount; i++) loop.listeners[i].group = 0;
+  if (loop.seat != nullptr) {
+    countThieves(loop);
+    balance::put(loop.seat->told.joined, uint32_t{0});
+  }
+  loop.seat = nullptr;
+  if (loop.offers >= 0) {
+    (void)g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_DEL, loop.offers, nullptr);
+    g_libc.syscall(SYS_close, loop.offers, 0, 0, 0, 0, 0);
+  }
+  if (loop.wake >= 0) g_libc.syscall(SYS_close, loop.wake, 0, 0, 0, 0, 0);
+  loop.offers = loop.wake = -1;
+}
+
+}  // namespace fastsocket::seam
