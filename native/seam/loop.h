@@ -166,9 +166,9 @@ struct Loop {
 
   // In the shared page; nullptr: nobody balances.
   balance::Seat* seat = nullptr;
-  // Where siblings' queues are offered, and who is told that the loop turns again; -1: nowhere, nobody.
-  int offers = -1;
-  int wake = -1;
+  // With a seat: where siblings' queues are offered, and who is told that the loop turns again.
+  int offers = 0;
+  int wake = 0;
   // The last exclusion that was answered.
   uint32_t answered = 0;
   Loot loot[kMostLoot] = {};

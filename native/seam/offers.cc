@@ -82,12 +82,12 @@ void tellAfter(Loop& loop, int timeout) {
 }
 
 void flushOffers(Loop& loop, uint32_t group) {
-  while (loop.offers >= 0 && receive(loop)) continue;
+  while (loop.seat != nullptr && receive(loop)) continue;
   dropLootOf(loop, group);
 }
 
 int takeOffers(Loop& loop, epoll_event* events, int count) {
-  if (loop.offers < 0) return count;
+  if (loop.seat == nullptr) return count;
   for (int i = 0; i < count; i++) {
     if (events[i].data.fd != loop.offers) continue;
     for (int k = i + 1; k < count; k++) events[k - 1] = events[k];

@@ -120,18 +120,14 @@ int join(Loop& loop, balance::Seat* seat, int offers, int wake) {
 
 void part(Loop& loop) {
   while (loop.lootCount > 0) dropLoot(loop, loop.lootCount - 1);
+  if (loop.seat == nullptr) return;
   for (int i = 0; i < loop.listenerCount; i++) loop.listeners[i].group = 0;
-  if (loop.seat != nullptr) {
-    countThieves(loop);
-    balance::put(loop.seat->told.joined, uint32_t{0});
-  }
+  countThieves(loop);
+  balance::put(loop.seat->told.joined, uint32_t{0});
   loop.seat = nullptr;
-  if (loop.offers >= 0) {
-    (void)g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_DEL, loop.offers, nullptr);
-    g_libc.syscall(SYS_close, loop.offers, 0, 0, 0, 0, 0);
-  }
-  if (loop.wake >= 0) g_libc.syscall(SYS_close, loop.wake, 0, 0, 0, 0, 0);
-  loop.offers = loop.wake = -1;
+  (void)g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_DEL, loop.offers, nullptr);
+  g_libc.syscall(SYS_close, loop.offers, 0, 0, 0, 0, 0);
+  g_libc.syscall(SYS_close, loop.wake, 0, 0, 0, 0, 0);
 }
 
 }  // namespace fastsocket::seam

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker that cannot serve: what waits for it, and what comes meanwhile, is served by its siblings.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { addonPath } from './support/addon';
+import {
+  type App,
+  type AppOptions,
+  answeredBy,
+  fixture,
+  freePort,
+  multiplied,
+  request,
+  startApp,
+  until,
+} from './support/app';
+
+const HOST = '127.0.0.1';
+/** Far longer than any test takes: who waited for the block to end has not been served by anybody else. */
+const BLOCK_MS = 60_000;
+
+interface Tree {
+  app: App;
+  port: number;
+  workers: number[];
+}
+
+async function start(t: TestContext, options: AppOptions = {}, workers = 2): Promise<Tree> {
+  const port = await freePort(HOST);
+  const { env, ...others } = options;
+  const app = startApp(fixture('balance-app.js'), {
+    port,
+    ...others,
+    env: { FASTSOCKET_WORKERS: String(workers), ADDON: addonPath(), ...env },
+  });
+  t.after(() => app.stop());
+  return { app, port, workers: await multiplied(app, workers, HOST) };
+}
+
+/** Blocks one of the workers, and says which. */
+async function block({ port, workers }: Tree, ms = BLOCK_MS): Promise<number> {
+  const socket = connect(port, HOST);
+  socket.on('error', () => {});
+  await once(socket, 'connect');
+  const before = ticksOf(workers);
+  socket.write(`GET /block?${ms} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  await sleep(200);
+  const after = ticksOf(workers);
+  const used = workers.map((_, i) => (after[i] as number) - (before[i] as number));
+  return workers[used.indexOf(Math.max(...used))] as number;
+}
+
+/** CPU time of each process, in clock ticks (proc_pid_stat(5)). */
+function ticksOf(pids: readonly number[]): number[] {
+  return pids.map((pid) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /, '')
+      .split(' ');
+    return Number(fields[11]) + Number(fields[12]);
+  });
+}
+
+interface Asked {
+  by: Map<number, number>;
+  failed: number;
+}
+
+/** `count` short connections, some at a time: who has served them. */
+async function askMany(port: number, count: number, atATime = 20): Promise<Asked> {
+  const by = new Map<number, number>();
+  let failed = 0;
+  let left = count;
+  async function one(): Promise<void> {
+    while (left-- > 0) {
+      const pid = await request(port, '/', HOST).then(answeredBy, () => undefined);
+      if (pid === undefined) failed++;
+      else by.set(pid, (by.get(pid) ?? 0) + 1);
+    }
+  }
+  await Promise.all(Array.from({ length: atATime }, one));
+  return { by, failed };
+}
+
+interface Figures {
+  looks: number;
+  rests: number;
+  blocked: number;
+  offers: number;
+  swaps: number;
+  threadNs: number;
+  seats: { joined: number; accepted: number; stolen: number; open: number; declined: number }[];
+}
+
+/** What the origin knows. */
+async function figures({ app }: Tree): Promise<Figures> {
+  const seen = app.stdout.length;
+  process.kill(app.pid, 'SIGUSR2');
+  const line = await until(() => /^\[.*\]$/m.exec(app.stdout.slice(seen))?.[0], 'figures');
+  const [looks, rests, blocked, offers, swaps, threadNs, ...rows] = JSON.parse(line) as number[];
+  const seats = [];
+  for (let i = 0; i + 7 <= rows.length; i += 7) {
+    const [joined, , accepted, stolen, open, , declined] = rows.slice(i, i + 7);
+    seats.push({ joined, accepted, stolen, open, declined });
+  }
+  return { looks, rests, blocked, offers, swaps, threadNs, seats } as Figures;
+}
+
+const stolen = ({ seats }: Figures): number => seats.reduce((sum, seat) => sum + seat.stolen, 0);
+
+test('a blocked worker: siblings serve what comes', async (t) => {
+  const tree = await start(t);
+  const blocked = await block(tree);
+  const { by, failed } = await askMany(tree.port, 400);
+  assert.equal(failed, 0);
+  assert.deepEqual([...by.keys()], tree.workers.filter((pid) => pid !== blocked));
+  const now = await figures(tree);
+  assert.ok(stolen(now) > 0, JSON.stringify(now));
+  assert.equal(now.swaps, 1, 'it is steered around');
+  t.diagnostic(`${stolen(now)} of 400 were stolen, ${now.offers} offers, ${now.looks} looks`);
+});
+
+test('the control: without balancing they wait', async (t) => {
+  const tree = await start(t, { env: { FASTSOCKET_BALANCE: 'off' } });
+  await block(tree);
+  const sockets: Socket[] = [];
+  let answered = 0;
+  for (let i = 0; i < 40; i++) {
+    const socket = connect(tree.port, HOST, () => socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'));
+    socket.on('error', () => {});
+    socket.once('data', () => answered++);
+    sockets.push(socket);
+  }
+  await sleep(1_000);
+  assert.ok(answered > 4 && answered < 36, `${answered} of 40`);
+  for (const socket of sockets) socket.destroy();
+});
+
+for (const [pieces, steals, swaps] of [
+  ['steal', true, false],
+  ['swap', false, true],
+] as const) {
+  test(`FASTSOCKET_BALANCE=${pieces} alone`, async (t) => {
+    const tree = await start(t, { env: { FASTSOCKET_BALANCE: pieces } });
+    await block(tree);
+    // one at a time: some are given to the blocked one before it is excluded, and wait
+    const late = askMany(tree.port, 60, 60);
+    await Promise.race([late, sleep(1_000)]);
+    const now = await figures(tree);
+    assert.equal(stolen(now) > 0, steals, JSON.stringify(now));
+    assert.equal(now.swaps > 0, swaps, JSON.stringify(now));
+    if (steals) assert.equal((await late).failed, 0);
+  });
+}
+
+test('it comes back, and has its share again', async (t) => {
+  const tree = await start(t);
+  const blocked = await block(tree, 1_500);
+  const { failed } = await askMany(tree.port, 200);
+  assert.equal(failed, 0);
+  await sleep(1_600);
+  const { by } = await askMany(tree.port, 200, 4);
+  assert.ok((by.get(blocked) ?? 0) > 60, `${[...by]}`);
+});
+
+for (const idle of [false, true]) {
+  test(`a worker that is stopped while it is ${idle ? 'idle' : 'busy'}, and goes on`, async (t) => {
+    const tree = await start(t);
+    const [victim] = tree.workers as [number];
+    const load = idle ? undefined : askMany(tree.port, 2_000, 8);
+    await sleep(100);
+    process.kill(victim, 'SIGSTOP');
+    t.after(() => process.kill(victim, 'SIGCONT'));
+    await sleep(idle ? 100 : 300);
+    // what it had accepted before it was stopped waits for it: keep that apart
+    const { by, failed } = await askMany(tree.port, 300);
+    assert.equal(failed, 0);
+    assert.ok(!by.has(victim), `${[...by]}`);
+    process.kill(victim, 'SIGCONT');
+    if (load) assert.equal((await load).failed, 0);
+    await until(async () => (await askMany(tree.port, 50, 4)).by.has(victim), 'its share', 3_000);
+  });
+}
+
+test("the origin's own event loop is blocked meanwhile", async (t) => {
+  const tree = await start(t, { env: { BLOCK_ORIGIN: '3000' } });
+  const blocked = await block(tree);
+  process.kill(tree.app.pid, 'SIGUSR2');
+  await sleep(50);
+  const began = performance.now();
+  const { by, failed } = await askMany(tree.port, 200);
+  assert.equal(failed, 0);
+  assert.ok(!by.has(blocked));
+  assert.ok(performance.now() - began < 2_900, 'while it was blocked');
+});
+
+test('a server with maxConnections accepts from its own queue alone', async (t) => {
+  const tree = await start(t, { env: { MAX: '1000' } });
+  await block(tree);
+  void askMany(tree.port, 60, 60);
+  await sleep(1_000);
+  const now = await figures(tree);
+  assert.equal(stolen(now), 0, JSON.stringify(now));
+});
+
+test('a worker that is killed while others wait for it: nobody is lost', async (t) => {
+  const tree = await start(t);
+  const blocked = await block(tree);
+  const load = askMany(tree.port, 400);
+  process.kill(blocked, 'SIGKILL');
+  assert.equal((await load).failed, 0);
+});
+
+test('without the seam there is no stealing, and the log says why', async (t) => {
+  const tree = await start(t, { env: { FASTSOCKET_SEAM: 'off' } });
+  await tree.app.said(/no other worker helps this one/);
+  const { failed } = await askMany(tree.port, 100);
+  assert.equal(failed, 0);
+  assert.ok((await figures(tree)).seats.every(({ joined }) => joined === 0));
+});
+
+test('nobody wakes while nothing comes', async (t) => {
+  const tree = await start(t);
+  await askMany(tree.port, 50);
+  await sleep(300);
+  const switches = () =>
+    readdirSync(`/proc/${tree.app.pid}/task`)
+      .filter((task) => Number(task) !== tree.app.pid)
+      .map((task) => {
+        const status = readFileSync(`/proc/${tree.app.pid}/task/${task}/status`, 'utf8');
+        return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1]);
+      })
+      .reduce((sum, count) => sum + count, 0);
+  const before = await figures(tree);
+  const then = switches();
+  await sleep(2_000);
+  assert.equal(switches() - then, 0, 'threads of the origin');
+  assert.equal((await figures(tree)).looks, before.looks);
+});

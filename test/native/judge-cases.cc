@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who is blocked: cases, and workers at random against what must hold whatever they do.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <random>
+#include <vector>
+
+#include "../../native/balance/judge.h"
+#include "model/check.h"
+
+namespace model {
+
+unsigned g_seed;
+unsigned g_round;
+std::mt19937 g_dice;
+
+namespace {
+
+using fastsocket::balance::Judge;
+using fastsocket::balance::kMostSeats;
+using fastsocket::balance::Rules;
+using fastsocket::balance::Sight;
+
+constexpr uint64_t kMs = 1'000'000;
+constexpr Rules kRules = {2 * kMs, 16 * kMs, 2 * kMs, true};
+
+// Some workers and the time.
+struct World {
+  explicit World(int workers) : sights(static_cast<size_t>(workers) + 1), judge(new Judge) {
+    judge->setRules(kRules);
+    for (int i = 1; i <= workers; i++) sights[i] = {true, false, 0, 1, true, 0};
+    look();
+  }
+  ~World() { delete judge; }
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+  World(World&&) = delete;
+  World& operator=(World&&) = delete;
+
+  [[nodiscard]] int seats() const { return static_cast<int>(sights.size()); }
+  void look() { judge->look(now, sights.data(), seats()); }
+  void after(uint64_t ns) {
+    now += ns;
+    look();
+  }
+  int helperFor(int victim) { return judge->helperFor(victim, sights.data(), seats()); }
+  // It turns, and sleeps.
+  void turn(int i) { sights[i].turns += 2; }
+  void wakeUp(int i) { sights[i].turns |= 1, sights[i].turns++; }
+
+  std::vector<Sight> sights;
+  Judge* judge;
+  uint64_t now = 1'000 * kMs;
+};
+
+void emptyQueueIsNotBlocked() {
+  World world(2);
+  world.wakeUp(1);
+  for (int i = 0; i < 100; i++) {
+    world.after(2 * kMs);
+    CHECK(!world.judge->isBlocked(1));
+  }
+}
+
+void oneLongTurn() {
+  World world(2);
+  world.wakeUp(1);
+  world.after(kMs);
+  world.after(3 * kMs);
+  // it has been in one turn for long, and only now there is somebody who waits
+  world.sights[1].queued = true;
+  world.after(kMs / 10);
+  CHECK(world.judge->isBlocked(1) && !world.judge->isExcluded(1));
+  CHECK(world.helperFor(1) == 2);
+  world.after(13 * kMs);
+  CHECK(!world.judge->isExcluded(1));
+  world.after(kMs);
+  CHECK(world.judge->isExcluded(1));
+  // it turns again, and has not come to accept yet
+  world.turn(1);
+  world.after(kMs / 10);
+  CHECK(world.judge->isBlocked(1));
+  world.sights[1].accepted++;
+  world.after(kMs);
+  CHECK(!world.judge->isBlocked(1) && !world.judge->isExcluded(1));
+}
+
+void stoppedInItsSleep() {
+  World world(2);
+  world.sights[1].queued = true;
+  world.after(kMs);
+  CHECK(!world.judge->isBlocked(1));
+  CHECK(world.judge->pause(world.now, world.seats()) <= 2 * kMs);
+  world.after(2 * kMs);
+  CHECK(world.judge->isBlocked(1));
+}
+
+void whoAcceptsIsNotBlocked() {
+  World world(2);
+  world.wakeUp(1);
+  world.sights[1].queued = true;
+  for (int i = 0; i < 100; i++) {
+    world.sights[1].accepted++;
+    world.after(2 * kMs);
+    CHECK(!world.judge->isBlocked(1));
+  }
+}
+
+// It turns, and does not accept: its listener is paused.
+void turnsWithoutAccepting() {
+  World world(2);
+  world.sights[1].queued = true;
+  world.after(kMs);
+  for (int i = 0; i < 20; i++) {
+    world.turn(1);
+    world.after(2 * kMs);
+  }
+  CHECK(world.judge->isBlocked(1));
+}
+
+void allAreBusy() {
+  World world(3);
+  for (int i = 1; i <= 3; i++) {
+    world.wakeUp(i);
+    world.sights[i].queued = true;
+  }
+  world.look();
+  for (int i = 0; i < 100; i++) {
+    world.after(2 * kMs);
+    for (int k = 1; k <= 3; k++) CHECK(!world.judge->isExcluded(k) && world.helperFor(k) == 0);
+  }
+  // the exclusions of a moment before stand
+  world.sights[3].queued = false;
+  world.turn(3);
+  world.after(2 * kMs);
+  CHECK(world.judge->isExcluded(1) && world.judge->isExcluded(2) && !world.judge->isExcluded(3));
+  world.sights[3].queued = true;
+  world.after(2 * kMs);
+  CHECK(world.judge->isExcluded(1) && world.judge->isExcluded(2));
+}
+
+void whoHelps() {
+  World world(5);
+  world.sights[1].queued = true;
+  world.after(2 * kMs);
+  world.after(2 * kMs);
+  CHECK(world.judge->isBlocked(1));
+  // asleep before awake, and then who has fewest
+  for (int i = 2; i <= 5; i++) world.wakeUp(i);
+  world.turn(4);
+  world.sights[4].turns |= 1;
+  CHECK(world.helperFor(1) == 4);
+  world.sights[4].helps = false;
+  world.sights[2].open = world.sights[3].open = 7;
+  world.sights[5].open = 6;
+  CHECK(world.helperFor(1) == 5);
+  world.sights[5].serves = false;
+  world.sights[2].queued = true;
+  CHECK(world.helperFor(1) == 3);
+  world.sights[3].serves = false;
+  CHECK(world.helperFor(1) == 0);
+}
+
+void inTurn() {
+  World world(4);
+  int asked[5] = {};
+  for (int i = 0; i < 300; i++) asked[world.helperFor(1)]++;
+  CHECK(asked[0] == 0 && asked[1] == 0 && asked[2] == 100 && asked[3] == 100 && asked[4] == 100);
+}
+
+void quiet() {
+  World world(2);
+  world.after(2 * kMs);
+  CHECK(world.judge->isQuiet());
+  world.sights[2].accepted++;
+  world.after(2 * kMs);
+  CHECK(!world.judge->isQuiet());
+  world.after(2 * kMs);
+  CHECK(world.judge->isQuiet());
+  world.sights[2].queued = true;
+  world.after(2 * kMs);
+  CHECK(!world.judge->isQuiet());
+}
+
+// Another process has the seat: nothing is held against it.
+void successor() {
+  World world(2);
+  world.sights[1].queued = true;
+  world.after(2 * kMs);
+  world.after(2 * kMs);
+  world.after(30 * kMs);
+  CHECK(world.judge->isExcluded(1));
+  world.judge->begin(1);
+  world.sights[1] = {true, true, 0, 0, true, 0};
+  world.after(kMs);
+  CHECK(!world.judge->isBlocked(1) && !world.judge->isExcluded(1));
+}
+
+void anything() {
+  const int workers = 1 + upTo(12);
+  World world(workers);
+  std::vector<uint64_t> stands(static_cast<size_t>(workers) + 1);
+  for (int step = 0; step < 400; step++) {
+    const uint64_t pause = world.judge->pause(world.now, world.seats());
+    CHECK(pause >= 50'000 && pause <= kRules.lookNs);
+    world.now += pause;
+    for (int i = 1; i <= workers; i++) {
+      Sight& sight = world.sights[i];
+      const Sight before = sight;
+      if (upTo(9) == 0) sight.serves = !sight.serves;
+      if (upTo(4) == 0) sight.queued = !sight.queued;
+      if (upTo(3) == 0) sight.accepted += 1U + static_cast<unsigned>(upTo(3));
+      if (upTo(3) == 0) sight.turns += 1U + static_cast<unsigned>(upTo(3));
+      sight.open = static_cast<uint64_t>(upTo(5));
+      const bool still = sight.serves && sight.queued && sight.accepted == before.accepted;
+      stands[i] = still ? (stands[i] == 0 ? world.now : stands[i]) : 0;
+    }
+    std::vector<bool> out(static_cast<size_t>(workers) + 1);
+    std::vector<bool> blocked(static_cast<size_t>(workers) + 1);
+    for (int i = 1; i <= workers; i++) {
+      out[i] = world.judge->isExcluded(i);
+      blocked[i] = world.judge->isBlocked(i);
+    }
+    world.look();
+    bool helps = false;
+    bool more = false;
+    for (int i = 1; i <= workers; i++) {
+      const Sight& sight = world.sights[i];
+      if (world.judge->isBlocked(i)) CHECK(sight.serves && (sight.queued || blocked[i]));
+      if (world.judge->isExcluded(i)) CHECK(world.judge->isBlocked(i));
+      // T after the first look that found it so, at the latest
+      if (stands[i] != 0 && world.now - stands[i] >= kRules.blockedNs) CHECK(world.judge->isBlocked(i));
+      helps = helps || (sight.serves && !sight.queued && !world.judge->isBlocked(i));
+      more = more || (world.judge->isExcluded(i) && !out[i]);
+    }
+    CHECK(!more || helps);
+    const int victim = 1 + upTo(workers - 1);
+    const int helper = world.helperFor(victim);
+    if (helper != 0) {
+      CHECK(helper != victim && world.sights[helper].serves && !world.sights[helper].queued);
+      CHECK(!world.judge->isBlocked(helper) && !world.judge->isExcluded(helper));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace model
+
+int main(int argc, char** argv) {
+  if (argc < 3) return 2;
+  model::g_seed = static_cast<unsigned>(atoi(argv[1]));
+  const auto rounds = static_cast<unsigned>(atoi(argv[2]));
+  model::emptyQueueIsNotBlocked();
+  model::oneLongTurn();
+  model::stoppedInItsSleep();
+  model::whoAcceptsIsNotBlocked();
+  model::turnsWithoutAccepting();
+  model::allAreBusy();
+  model::whoHelps();
+  model::inTurn();
+  model::quiet();
+  model::successor();
+  for (unsigned i = 0; i < rounds; i++) {
+    model::g_round = i;
+    model::g_dice.seed(model::g_seed * 1'000'003U + i);
+    model::anything();
+  }
+  printf("%u rounds\n", rounds);
+  return 0;
+}
