@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { program } from './support/program';
+import { modelParts, seamLogic } from './support/seam-logic';
 
 const ROUNDS = 2_000;
 
@@ -16,4 +17,17 @@ test('blocked is who has a queue and accepts nothing; all cannot be excluded; he
     assert.equal(status, 0, stderr);
     t.diagnostic(`seed ${seed}: ${stdout.trim()}`);
   }
+});
+
+test("connections from a sibling's queue, over a model of the kernel", async (t) => {
+  const link = ['clock_gettime', 'mmap', 'munmap'].map((name) => `-Wl,--wrap=${name}`);
+  const parts = modelParts(['calls', 'kernel', 'kernel-ring']);
+  const binary = await program(
+    'steal-cases',
+    ['test/native/steal-cases.cc', ...parts, ...seamLogic()],
+    link,
+  );
+  const { status, stderr, stdout } = spawnSync(binary, { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  t.diagnostic(stdout.trim());
 });

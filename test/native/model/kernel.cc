@@ -154,7 +154,7 @@ int accept(int fd, sockaddr* /*address*/, socklen_t* /*length*/, int /*flags*/) 
   const auto told = g_kernel.shortSince.find(fd);
   CHECK(told == g_kernel.shortSince.end() || !g_kernel.shortageIsHidden(fd) ||
         g_kernel.now - told->second >= 49'000'000);  // no spinning
-  int error = g_kernel.shedding ? 0 : mishap();
+  int error = g_kernel.shedding || g_kernel.faultless ? 0 : mishap();
   if (error == 0 && g_kernel.full()) error = chance(50) ? EMFILE : ENFILE;
   if (error != 0) {
     if (isShortage(error) && g_kernel.shortageIsHidden(fd))

@@ -92,6 +92,8 @@ struct Kernel {
   bool mappingsFail = false;
   bool ringsFail = false;
   bool shedding = false;
+  // Nothing goes wrong by chance.
+  bool faultless = false;
   std::function<void(int timeout)> waiting;
   std::function<void()> idle;
   // A listener loses TCP_NODELAY, and nobody has said so.
