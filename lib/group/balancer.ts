@@ -46,8 +46,8 @@ export class Balancer {
   }
 
   /** Idle workers take what waits for one that has ended. */
-  get steals(): boolean {
-    return this.started === true && this.pieces.includes('steal');
+  steals({ generation }: ListenerGroup): boolean {
+    return this.watched.has(generation) && this.pieces.includes('steal');
   }
 
   /** What worker `index` is given; the caller closes it. */

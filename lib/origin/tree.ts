@@ -90,7 +90,10 @@ export class Tree {
       },
     });
     this.steering = new Steering(plan.steer, plan.cores, this.balancer, (why) => debug('steering: %s', why));
-    this.unserved = new UnservedQueues(() => this.groups);
+    this.unserved = new UnservedQueues(
+      () => this.groups,
+      (group) => this.balancer.steals(group) && this.serving(group).length > 0,
+    );
     this.asks = new Asks({
       attempts: options.attempts,
       group: (key) => this.groups.get(key),

@@ -6,16 +6,23 @@ const LOOK_MS = 20;
 /** With a program, handshakes that were under way when a socket lost its worker end within seconds; then it stays empty. */
 const PATIENCE_MS = 5_000;
 
+/** Siblings have them within milliseconds, unless all of them are blocked. */
+const SIBLINGS_MS = 200;
+
 /** While a replacement waits, the origin serves what stands in the queues of sockets that have no worker. */
 export class UnservedQueues {
   private timer: NodeJS.Timeout | undefined;
   private lastSeen = 0;
+  private lastChange = 0;
 
-  constructor(private readonly groups: () => Iterable<ListenerGroup>) {}
+  constructor(
+    private readonly groups: () => Iterable<ListenerGroup>,
+    private readonly siblingsServe: (group: ListenerGroup) => boolean,
+  ) {}
 
   /** Something has changed: looks now, and goes on looking while there may be more. */
   look(): void {
-    this.lastSeen = performance.now();
+    this.lastSeen = this.lastChange = performance.now();
     this.round();
   }
 
@@ -23,9 +30,10 @@ export class UnservedQueues {
     let missing = false;
     let departing = false;
     let accepted = 0;
+    const early = performance.now() - this.lastChange < SIBLINGS_MS;
     for (const group of this.groups()) {
       missing ||= group.hasProgram && group.ready.size < group.sockets.length - 1;
-      accepted += group.drainUnserved();
+      if (!early || !this.siblingsServe(group)) accepted += group.drainUnserved();
       group.advance();
       departing ||= group.departing;
     }
