@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SteerSetting } from '../config/settings';
+import { addressPrograms } from '../steering/by-address';
 import { type Decision, decide } from '../steering/policy';
-import { encode, generate, programs, type SteeringTable } from '../steering/program';
+import { encode, generate, programs } from '../steering/program';
 import type { ListenerGroup } from './listener-group';
 
 /** Older samples count half after this many new ones: the policy follows a change of the machine, not noise. */
@@ -11,6 +12,12 @@ const STEP = 100;
 /** Reports that are made at one moment are in after this time; less than the time to the next ones (REPORT_MS). */
 const TOGETHER_MS = 100;
 const ENOMEM = -12;
+
+/** 32 bits that no client knows. node:crypto takes 3 ms to load, and only steering by address needs it. */
+function drawSeed(): number {
+  const { randomBytes } = require('node:crypto') as typeof import('node:crypto');
+  return randomBytes(4).readUInt32LE();
+}
 
 /** The program that selects the origin's own socket, index 0, and no other. */
 export function originOnlyProgram(): Uint8Array {
@@ -24,6 +31,10 @@ export class Steering {
   private timer: NodeJS.Timeout | undefined;
   private fresh = 0;
   private readonly decisions = new WeakMap<ListenerGroup, Decision>();
+  /** Groups without a program of which that has been said. */
+  private readonly unsteered = new WeakSet<ListenerGroup>();
+  /** One for all groups of the process: a client has the same worker on every port, and on sockets that were adopted. */
+  private seed: number | undefined;
 
   constructor(
     private readonly mode: SteerSetting,
@@ -62,7 +73,7 @@ export class Steering {
 
   /** Points the group at the workers that serve it; at the origin where there is none. */
   apply(group: ListenerGroup, live: readonly number[]): void {
-    if (!group.hasProgram) return;
+    if (!group.hasProgram) return this.explainNone(group);
     const workers = group.sockets.slice(1).map((_, i) => {
       const index = i + 1;
       const cpu = this.cores[index];
@@ -79,13 +90,27 @@ export class Steering {
     if (previous && !decision.changed) return;
     this.decisions.set(group, decision);
     this.explain(`${group.key}: ${decision.note}`);
-    this.attach(group, decision.table);
+    this.attach(group, decision);
+  }
+
+  /** Where the kernel's hash chooses nothing is steered, which only one who has asked for stickiness can miss. */
+  private explainNone(group: ListenerGroup): void {
+    if (this.mode !== 'ip' || this.unsteered.has(group)) return;
+    this.unsteered.add(group);
+    const why = group.refused < 0 ? ` (errno ${-group.refused})` : '';
+    this.explain(`${group.key}: not by the client's address: the kernel takes no steering program${why}`);
+  }
+
+  private programs(decision: Decision): ReturnType<typeof programs> {
+    if (decision.kind !== 'address') return programs(decision.table);
+    this.seed ??= drawSeed();
+    return addressPrograms(decision.table, this.seed);
   }
 
   /** ENOMEM means net.core.optmem_max is too small for this program (net/core/filter.c): a coarser one, or none. */
-  private attach(group: ListenerGroup, table: SteeringTable): void {
+  private attach(group: ListenerGroup, decision: Decision): void {
     let error = ENOMEM;
-    for (const { program, step } of programs(table)) {
+    for (const { program, step } of this.programs(decision)) {
       error = group.steer(encode(program));
       if (error === ENOMEM) continue;
       if (error === 0 && step > 0)
@@ -94,6 +119,7 @@ export class Steering {
     }
     if (error === 0) return;
     this.explain(`${group.key}: no steering program (errno ${-error}), sockets leave the group instead`);
-    group.giveUpProgram();
+    group.giveUpProgram(error);
+    this.explainNone(group);
   }
 }
