@@ -108,7 +108,7 @@ test('FASTSOCKET_CONNECT: a mode, or a switch', () => {
 });
 
 test('FASTSOCKET_STEER and FASTSOCKET_EXIT_WAIT_MS', () => {
-  for (const steer of ['auto', 'cpu', 'hash'])
+  for (const steer of ['auto', 'cpu', 'hash', 'ip'])
     assert.equal(settingsOf({ FASTSOCKET_STEER: steer.toUpperCase() }).steer, steer);
   assert.equal(settingsOf({ FASTSOCKET_EXIT_WAIT_MS: '0' }).exitWaitMs, 0);
   assert.equal(settingsOf({ FASTSOCKET_EXIT_WAIT_MS: '600000' }).exitWaitMs, 600_000);
@@ -122,7 +122,7 @@ const BAD: readonly (readonly [string, readonly string[], RegExp])[] = [
     /auto, a number from 1 to 1024, or a percentage/,
   ],
   ['FASTSOCKET_PIN', ['yes', '3-1', '0-3,', '9999999'], /auto, on, off, or a list of CPUs such as 0-3,8/],
-  ['FASTSOCKET_STEER', ['rss', 'off', '1'], /auto, cpu or hash/],
+  ['FASTSOCKET_STEER', ['rss', 'off', '1'], /auto, cpu, hash or ip/],
   [
     'FASTSOCKET_SEAM',
     ['maybe', 'batch,all', 'batch,'],

@@ -18,6 +18,7 @@ describe('what the user is told', () => {
     nodeVersion: '20.1.0',
     unpinned: undefined,
     tied: true,
+    byAddress: false,
   };
 
   test('one line: what is missing, what is done instead, what is lost', () => {
@@ -36,6 +37,7 @@ describe('what the user is told', () => {
       /, not pinned: taskset had no effect\. Lost/,
     );
     assert.match(notice({ ...facts, tied: false }), /; a blocked worker can outlive it$/);
+    assert.match(notice({ ...facts, byAddress: true }), /Lost: steering by the client's address;/);
   });
 
   test('the means follow from what this Node can bind', () => {

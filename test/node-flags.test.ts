@@ -163,7 +163,7 @@ describe('settings with a mistake', () => {
     ['FASTSOCKET_WORKERS', 'many', 'auto, a number'],
     ['FASTSOCKET_WORKERS', '0', 'auto, a number'],
     ['FASTSOCKET_PIN', 'x', 'auto, on, off, or a list'],
-    ['FASTSOCKET_STEER', 'left', 'auto, cpu or hash'],
+    ['FASTSOCKET_STEER', 'left', 'auto, cpu, hash or ip'],
     ['FASTSOCKET_EXIT_WAIT_MS', 'soon', 'milliseconds'],
     ['FASTSOCKET', 'maybe', 'on, 1, true'],
   ] as const) {

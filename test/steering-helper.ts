@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Program } from '../lib/steering/bpf';
+import type { Instruction, Program } from '../lib/steering/bpf';
+import { type Guarded, NOBODY } from '../lib/steering/guarded';
 import type { SteeringTable } from '../lib/steering/program';
 
 /** Mulberry32: 32 random bits a call, the same sequence for the same seed. */
@@ -106,17 +107,29 @@ export function worstTable(n: number): SteeringTable {
 /**
  * Bytes of the program as the kernel holds it, which is what net.core.optmem_max bounds: by
  * bpf_convert_filter (net/core/filter.c) a load of CPU or random bits becomes 4 instructions, of the
- * interface 3, a return of a constant 2, a comparison with a constant from 2^31 on one more; 3 stand
- * before all, 8 bytes each, after a struct bpf_prog of about 96 bytes.
+ * interface 3, from the packet 8, a return of a constant 2, a comparison with a constant from 2^31 on one more; 3 stand
+ * before all (7 where the packet is looked at), 8 bytes each, after a struct bpf_prog of about 96 bytes.
  */
 export function kernelBytes(program: Program): number {
-  let instructions = 3;
+  const packet = program.filter(({ code, k }) => code === 0x20 && k < 0xfffff000).length;
+  let instructions = packet > 0 ? 7 + 4 * packet : 3;
   for (const { code, jt, jf, k } of program) {
     if (code === 0x20) instructions += 4;
     else if (code === 0x06) instructions += 2;
-    else if (code === 0x35 || code === 0x15)
-      instructions += (jt === 0 || jf === 0 ? 1 : 2) + (k >= 2 ** 31 ? 1 : 0);
+    else if (code === 0x35 || code === 0x15 || code === 0x45)
+      instructions += (jf === 0 || (jt === 0 && code !== 0x45) ? 1 : 2) + (k >= 2 ** 31 ? 1 : 0);
     else instructions += 1;
   }
   return 96 + instructions * 8;
+}
+
+/** The program with these sockets in its slots, as many as there are slots for; `safe`: a live one that is not among them. */
+export function patched(guarded: Guarded, blocked: readonly number[], safe: number): Instruction[] {
+  const program = [...guarded.program];
+  const write = (offset: number, k: number) => {
+    program[offset] = { ...(program[offset] as Instruction), k };
+  };
+  guarded.slots.forEach((offsets, i) => offsets.forEach((offset) => write(offset, blocked[i] ?? NOBODY)));
+  write(guarded.safe, safe);
+  return program;
 }

@@ -1,101 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The generated programs on real reuseport groups: the kernel must choose what the interpreter says.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
-import { dirname, join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
-import { type Addon, loadAddon } from '../lib/native/addon';
-import { LD_ABS, loadAbsolute, type Program } from '../lib/steering/bpf';
+import { test } from 'node:test';
+import { loadAbsolute, mask, NET, type Program } from '../lib/steering/bpf';
 import { run } from '../lib/steering/interpreter';
-import { encode, generate, programs, type SteeringTable, smallerProgram } from '../lib/steering/program';
-import {
-  dice,
-  expected,
-  fraction,
-  kernelBytes,
-  pick,
-  randomTable,
-  surprise,
-  worstTable,
-} from './steering-helper';
-
-const loaded = process.platform === 'linux' ? loadAddon() : { reason: 'not Linux' };
-const addon = loaded.addon as Addon;
-const skip = loaded.addon ? false : `the addon cannot be loaded: ${loaded.reason}`;
-
-interface Handle {
-  readonly fd: number;
-  bind(address: string, port: number): number;
-  getsockname(out: { port?: number }): number;
-  close(): void;
-}
-
-interface Group {
-  readonly port: number;
-  readonly fds: readonly number[];
-}
-
-/** A group of `size` listening sockets on every address; they are closed when the test ends. */
-function group(t: TestContext, size: number): Group {
-  // @ts-expect-error process.binding is not typed
-  const { TCP, constants } = process.binding('tcp_wrap');
-  const first: Handle = new TCP(constants.SERVER);
-  assert.equal(first.bind('0.0.0.0', 0), 0);
-  const name: { port?: number } = {};
-  first.getsockname(name);
-  assert.equal(addon.reusePort(first.fd), 0);
-  assert.equal(addon.listen(first.fd, 256), 0);
-  const fds = [first.fd];
-  t.after(() => {
-    for (const fd of fds.slice(1)) addon.close(fd);
-    first.close();
-  });
-  for (let i = 1; i < size; i++) {
-    const fd = addon.sibling(first.fd, 256);
-    assert.ok(fd > 0, `sibling ${i}: ${fd}`);
-    fds.push(fd);
-  }
-  return { port: name.port as number, fds };
-}
-
-function attach({ fds }: Group, program: Program): void {
-  assert.equal(addon.attachProgram(fds[0] as number, encode(program)), 0);
-}
-
-/** Counts `n` connections by the socket that they wait at, and takes them. The last ACK may come a moment after the client's 'connect'. */
-async function drain({ fds }: Group, n: number, counts: Map<number, number>): Promise<void> {
-  const deadline = Date.now() + 5000;
-  for (let left = n; left > 0; ) {
-    fds.forEach((fd, index) => {
-      for (let child = addon.accept(fd); child >= 0; child = addon.accept(fd), left--) {
-        addon.close(child);
-        counts.set(index, (counts.get(index) ?? 0) + 1);
-      }
-    });
-    assert.ok(Date.now() < deadline, `${left} of ${n} connections came to no socket`);
-    if (left > 0) await delay(1);
-  }
-}
-
-/** Which sockets `n` connections from this address go to. */
-async function observe(target: Group, n: number, localAddress = '127.0.0.1'): Promise<Map<number, number>> {
-  const counts = new Map<number, number>();
-  for (let left = n; left > 0; left -= 100) {
-    const clients: Socket[] = [];
-    for (let i = 0; i < Math.min(left, 100); i++)
-      clients.push(connect({ port: target.port, host: '127.0.0.1', localAddress }));
-    await Promise.all(clients.map((client) => once(client, 'connect')));
-    await drain(target, clients.length, counts);
-    for (const client of clients) client.destroy();
-  }
-  return counts;
-}
-
-const SKF_NET_OFF = 0xfff00000;
+import { generate, programs, type SteeringTable, smallerProgram } from '../lib/steering/program';
+import { dice, expected, fraction, pick, randomTable, surprise, worstTable } from './steering-helper';
+import { assertEstimates, optmemFor, whyNoOptmem } from './support/optmem';
+import { addon, attach, group, observe, skip } from './support/reuseport-group';
 
 /**
  * The program with the CPU played by the last byte of the client's address, so that two CPUs suffice
@@ -103,21 +15,7 @@ const SKF_NET_OFF = 0xfff00000;
  */
 function played(program: Program): Program {
   assert.deepEqual(program[0], loadAbsolute(0xfffff000 + 36));
-  return [
-    { code: LD_ABS, jt: 0, jf: 0, k: SKF_NET_OFF + 12 },
-    { code: 0x54, jt: 0, jf: 0, k: 0xff },
-    ...program.slice(1),
-  ];
-}
-
-/** `encode` refuses codes that the generator does not use. */
-function attachPlayed({ fds }: Group, program: Program): void {
-  const [first, second, ...rest] = played(program) as [Program[number], Program[number], ...Program];
-  const bytes = new Uint8Array((rest.length + 2) * 8);
-  bytes.set(encode([first, ...rest]).subarray(0, 8), 0);
-  bytes.set(encode([{ ...second, code: 0x04 }, ...rest]), 8);
-  new DataView(bytes.buffer).setUint16(8, second.code, new Uint8Array(new Uint16Array([1]).buffer)[0] === 1);
-  assert.equal(addon.attachProgram(fds[0] as number, bytes), 0);
+  return [loadAbsolute(NET + 12), mask(0xff), ...program.slice(1)];
 }
 
 const address = (cpu: number): string => `127.77.1.${cpu}`;
@@ -161,7 +59,7 @@ test('a group of 4: every kind of table, CPU by CPU', { skip }, async (t) => {
     };
     const program = generate(table);
     if (program[0]?.k !== 0xfffff000 + 36) continue;
-    attachPlayed(target, program);
+    attach(target, played(program));
     for (let cpu = 0; cpu < 6; cpu++) {
       const seen = await observe(target, 100, address(cpu));
       worst = Math.max(worst, compare(seen, program, table, cpu, 100, random));
@@ -181,7 +79,7 @@ test('a group of 129: 128 CPUs, each with its own probability, and a weighted po
   const own = new Map(sockets.map(({ index }, cpu) => [cpu, { index, keep: keep(cpu) }]));
   const table: SteeringTable = { sockets, own, loopbackEven: false };
   const program = generate(table);
-  attachPlayed(target, program);
+  attach(target, played(program));
   const total = new Map<number, number>();
   const due = new Map<number, number>();
   let worst = 0;
@@ -241,35 +139,11 @@ test('the smaller programs work as well', { skip }, async (t) => {
   assert.deepEqual(await keys(4), [1]);
 });
 
-function unshareWorks(): boolean {
-  return (
-    process.getuid?.() === 0 &&
-    spawnSync('unshare', ['-n', 'test', '-w', '/proc/sys/net/core/optmem_max']).status === 0
-  );
-}
-
 test('128 x 128 needs no more than 20,480 bytes of optmem_max, smaller programs ever less', {
-  skip:
-    skip || (!unshareWorks() && 'needs root and an optmem_max of its own in a network namespace (Linux 6.8)'),
+  skip: skip || whyNoOptmem(),
 }, () => {
-  let root = __dirname;
-  while (!existsSync(join(root, 'prebuilds'))) root = dirname(root);
-  const fixture = join(root, 'test/fixtures/steering-optmem.js');
   const candidates = [...programs(worstTable(128))].map(({ program }) => program);
-  const input = JSON.stringify(candidates.map((program) => Buffer.from(encode(program)).toString('base64')));
-  const report = process.report.getReport() as unknown as { sharedObjects: string[] };
-  const path =
-    report.sharedObjects.find((object) => object.endsWith('fastsocket.node')) ??
-    assert.fail('where is the addon?');
-  const child = spawnSync('unshare', ['-n', process.execPath, '--no-deprecation', fixture, path], {
-    input,
-    encoding: 'utf8',
-  });
-  assert.equal(child.status, 0, child.stderr);
-  const needed: number[] = JSON.parse(child.stdout);
+  const needed = optmemFor(candidates);
   assert.ok((needed[0] as number) <= 20_480, String(needed));
-  needed.forEach((bytes, i) => {
-    const estimate = kernelBytes(candidates[i] as Program);
-    assert.ok(Math.abs(estimate - bytes) < 64, `step ${i}: ${bytes} bytes, estimated ${estimate}`);
-  });
+  assertEstimates(needed, candidates);
 });

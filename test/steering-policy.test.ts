@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { forecast } from '../lib/steering/forecast';
-import { type Decision, decide, type PolicyInput, type WorkerSeat } from '../lib/steering/policy';
+import { decide, type PolicyInput, type TableDecision, type WorkerSeat } from '../lib/steering/policy';
 import { generate, type SteeringTable } from '../lib/steering/program';
 import { dice, fraction, pick } from './steering-helper';
 
@@ -17,8 +17,11 @@ function crew(
   });
 }
 
-function ask(input: Partial<PolicyInput> & { workers: readonly WorkerSeat[] }): Decision {
-  return decide({ mode: 'auto', arrivals: [], seats: input.workers.length + 1, ...input });
+/** What is decided in a mode other than `ip`. */
+function ask(input: Partial<PolicyInput> & { workers: readonly WorkerSeat[] }): TableDecision {
+  const decision = decide({ mode: 'auto', arrivals: [], seats: input.workers.length + 1, ...input });
+  assert.notEqual(decision.kind, 'address');
+  return decision as TableDecision;
 }
 
 const own = (table: SteeringTable) =>
@@ -29,7 +32,7 @@ const indexes = (table: SteeringTable) => table.sockets.map(({ index }) => index
 
 /** What each worker gets of the arrivals, in fair shares, ascending by index. */
 function fairShares(
-  { table }: Decision,
+  { table }: TableDecision,
   arrivals: readonly number[],
   workers: readonly WorkerSeat[],
 ): number[] {
@@ -46,7 +49,7 @@ function fairShares(
 }
 
 const locality = (
-  decision: Decision,
+  decision: TableDecision,
   arrivals: readonly number[],
   workers: readonly WorkerSeat[],
 ): number => {
@@ -62,7 +65,7 @@ const locality = (
 };
 
 test('no live worker: the origin alone', () => {
-  for (const mode of ['auto', 'cpu', 'hash'] as const) {
+  for (const mode of ['auto', 'cpu', 'hash', 'ip'] as const) {
     for (const workers of [[], crew(3, { dead: [1, 2, 3] })]) {
       const { table, kind } = ask({ mode, workers, arrivals: [500, 500] });
       assert.deepEqual([kind, indexes(table), table.own.size], ['origin', [0], 0]);
@@ -73,7 +76,7 @@ test('no live worker: the origin alone', () => {
 test('the origin is never steered to while a worker lives, nor a socket that the group does not have yet', () => {
   for (const mode of ['auto', 'cpu', 'hash'] as const) {
     const seats = [{ index: 0, cpu: 0, live: true }, ...crew(4)];
-    const { table } = decide({ mode, workers: seats, arrivals: [500, 500, 500], seats: 4 });
+    const { table } = ask({ mode, workers: seats, arrivals: [500, 500, 500], seats: 4 });
     assert.deepEqual(indexes(table), [1, 2, 3], mode);
     assert.ok(
       [...table.own.values()].every(({ index }) => index >= 1 && index <= 3),
@@ -322,7 +325,7 @@ test('noise does not make it flap: steady arrivals, a decision after every 400',
   ]) {
     const workers = crew(spread.length);
     const total = spread.reduce((a, b) => a + b, 0);
-    let previous: Decision | undefined;
+    let previous: TableDecision | undefined;
     let changes = 0;
     for (let round = 0; round < 200; round++) {
       const arrivals = spread.map(() => 0);
@@ -362,7 +365,7 @@ test('5,000 random machines: always a valid table of live workers, and none abov
     );
     const mode = (['auto', 'auto', 'auto', 'cpu', 'hash'] as const)[pick(random, 5)] ?? 'auto';
     const live = workers.filter((worker) => worker.live);
-    const decision = decide({ mode, workers, arrivals, seats: n + 1 });
+    const decision = ask({ mode, workers, arrivals });
     generate(decision.table);
     assert.deepEqual(indexes(decision.table), live.length > 0 ? live.map(({ index }) => index) : [0]);
     assert.match(decision.note, /^[ -~]+$/);

@@ -6,12 +6,16 @@ import {
   AD_RANDOM,
   branch,
   branchEqual,
+  copyToX,
   giveConstant,
   type Instruction,
   LD_ABS,
   loadAbsolute,
+  loadConstant,
+  loadMemory,
   MAX_INSTRUCTIONS,
   type Program,
+  shiftRightByX,
   verify,
 } from '../lib/steering/bpf';
 import { run } from '../lib/steering/interpreter';
@@ -352,7 +356,10 @@ test('verify: bounds of jumps, the end, the size, unknown codes', () => {
     [[loadAbsolute(AD_RANDOM)], /falls off/],
     [[jge(256, 0), ...Array.from({ length: 300 }, () => ret)], /8 bits/],
     [[{ code: 0x94, jt: 0, jf: 0, k: 0 }, ret], /divides by zero/],
-    [[{ code: 0x60, jt: 0, jf: 0, k: 0 }, ret], /code 0x60/],
+    [[{ code: 0x81, jt: 0, jf: 0, k: 0 }, ret], /code 0x81/],
+    [[{ code: 0x74, jt: 0, jf: 0, k: 32 }, ret], /shifts by 32/],
+    [[{ code: 0x02, jt: 0, jf: 0, k: 16 }, ret], /no word 16/],
+    [[{ code: 0x45, jt: 1, jf: 0, k: 1 }, ret], /jumps off/],
     [[giveConstant(2 ** 32)], /operand/],
     [[giveConstant(-1)], /operand/],
     [Array.from({ length: 4097 }, () => ret), /4097 instructions/],
@@ -362,7 +369,13 @@ test('verify: bounds of jumps, the end, the size, unknown codes', () => {
 
 test('the interpreter throws on what the generator does not use', () => {
   const facts = { cpu: 0, random: () => 0 };
-  assert.throws(() => run([{ code: 0x60, jt: 0, jf: 0, k: 0 }], facts), /code 0x60/);
+  assert.throws(() => run([{ code: 0x81, jt: 0, jf: 0, k: 0 }], facts), /code 0x81/);
+  assert.throws(() => run([loadMemory(3), giveConstant(1)], facts), /code 0x60/, 'never written');
+  assert.throws(
+    () => run([loadConstant(32), copyToX(), shiftRightByX()], facts),
+    /code 0x7c/,
+    'shifts by 32',
+  );
   assert.throws(() => run([{ code: LD_ABS, jt: 0, jf: 0, k: 12 }], facts), /load from 0xc/);
   assert.throws(() => run([{ code: 0x05, jt: 0, jf: 0, k: 5 }], facts), /ran off/);
 });

@@ -14,7 +14,9 @@ export type PinSetting =
   | { readonly kind: 'off' }
   | { readonly kind: 'list'; readonly cpus: readonly number[] };
 
-export type SteerSetting = 'auto' | 'cpu' | 'hash';
+/** Which worker a connection goes to: as is found best, by the CPU it arrives on, by chance, by the client's address. */
+export const STEER_MODES = ['auto', 'cpu', 'hash', 'ip'] as const;
+export type SteerSetting = (typeof STEER_MODES)[number];
 
 /**
  * Source ports of connect(): steered to the worker's CPU by what is found to work, by the port's hash (an XDP program), the
@@ -184,8 +186,9 @@ function parsePin(env: Environment): PinSetting {
 function parseSteer(env: Environment): SteerSetting {
   const value = given(env, 'FASTSOCKET_STEER');
   const lower = value?.toLowerCase() ?? 'auto';
-  if (lower === 'auto' || lower === 'cpu' || lower === 'hash') return lower;
-  throw bad('FASTSOCKET_STEER', value as string, 'auto, cpu or hash');
+  const mode = STEER_MODES.find((name) => name === lower);
+  if (mode !== undefined) return mode;
+  throw bad('FASTSOCKET_STEER', value as string, 'auto, cpu, hash or ip');
 }
 
 function parseConnect(env: Environment): ConnectSetting {

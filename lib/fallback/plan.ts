@@ -39,10 +39,13 @@ export interface NoticeFacts {
   unpinned: string | undefined;
   /** Workers cannot outlive the origin. */
   tied: boolean;
+  /** Connections were to go by the client's address. */
+  byAddress: boolean;
 }
 
 /** What the user is told, once: what is missing, what is done instead, and what that costs. */
-export function describe({ missing, means, workers, nodeVersion, unpinned, tied }: NoticeFacts): string {
+export function describe(facts: NoticeFacts): string {
+  const { missing, means, workers, nodeVersion, unpinned, tied, byAddress } = facts;
   const sockets =
     means === 'reuseport'
       ? 'with a reusePort socket each'
@@ -53,7 +56,7 @@ export function describe({ missing, means, workers, nodeVersion, unpinned, tied 
       : `not pinned: ${unpinned}`;
   return (
     `${missing.split('\n')[0]}; ${workers} workers ${sockets}, ${pinned}. ` +
-    `Lost: steering by CPU; the origin serves beside its workers${tied ? '' : '; a blocked worker can outlive it'}`
+    `Lost: steering by ${byAddress ? "the client's address" : 'CPU'}; the origin serves beside its workers${tied ? '' : '; a blocked worker can outlive it'}`
   );
 }
 
@@ -99,6 +102,7 @@ export function makeFallbackPlan(
       nodeVersion: process.versions.node,
       unpinned,
       tied: lifeline.length > 0,
+      byAddress: settings.steer === 'ip',
     }),
     exitWaitMs: settings.exitWaitMs,
     originStartMs,

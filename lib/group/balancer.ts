@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { BalancePiece } from '../config/settings';
+import type { BalancePiece, SteerSetting } from '../config/settings';
 import type { ListenerGroup } from './listener-group';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
 
-/** A program in which workers can be named that get nothing; the places of their indexes, the safe one's first. */
+/** A program in which workers can be named that get nothing; see Guarded in lib/steering/guarded.ts. */
 export interface GuardedBytes {
   program: Uint8Array;
-  places: number[];
+  safe: number;
+  slots: readonly (readonly number[])[];
 }
 
 /** A worker whose queue is not empty and who has accepted nothing for so long is blocked. */
@@ -18,6 +19,10 @@ const LOOK_US = 2_000;
 const EXCLUDED_US = 16_000;
 const STEALS = 1;
 const EXCLUDES = 2;
+/** Of workers that live nothing is taken. */
+const FROM_THE_DEAD = 4;
+/** balanceProgram: the lean program is attached, and the kernel has no room for the guarded one. */
+const TOO_LARGE = 1;
 
 /** The origin's side of the balancing thread (native/balance): which sockets it looks after, and what a worker needs. */
 export class Balancer {
@@ -27,6 +32,7 @@ export class Balancer {
   constructor(
     private readonly addon: Addon,
     private readonly pieces: readonly BalancePiece[],
+    private readonly mode: SteerSetting,
   ) {}
 
   private start(): boolean {
@@ -35,7 +41,10 @@ export class Balancer {
   }
 
   private tryStart(): boolean {
-    const bits = (this.pieces.includes('steal') ? STEALS : 0) | (this.pieces.includes('swap') ? EXCLUDES : 0);
+    const bits =
+      (this.pieces.includes('steal') ? STEALS : 0) |
+      (this.pieces.includes('swap') ? EXCLUDES : 0) |
+      (this.mode === 'ip' ? FROM_THE_DEAD : 0);
     if (this.pieces.length === 0) {
       debug('balancing is off: FASTSOCKET_BALANCE=off');
       return false;
@@ -75,12 +84,21 @@ export class Balancer {
     if (this.watched.has(generation)) this.addon.balanceServe(generation, [...workers]);
   }
 
-  /** Attaches a steering program. Returns 0 or a negative errno. */
-  steer(group: ListenerGroup, lean: Uint8Array, guarded: GuardedBytes | undefined): number {
+  /**
+   * Attaches a steering program.
+   * @param guards what is attached instead while a worker is blocked, the best first
+   * @returns 0 or a negative errno
+   */
+  steer(group: ListenerGroup, lean: Uint8Array, guards: () => Iterable<GuardedBytes>): number {
     const { generation } = group;
     if (!this.watched.has(generation)) return group.steer(lean);
-    const { program, places } = guarded ?? NOBODY;
-    return this.addon.balanceProgram(generation, lean, program, places);
+    if (this.pieces.includes('swap'))
+      for (const { program, safe, slots } of guards()) {
+        const places = [safe, slots[0]?.length ?? 0, ...slots.flat()];
+        const error = this.addon.balanceProgram(generation, lean, program, places);
+        if (error !== TOO_LARGE) return error;
+      }
+    return this.addon.balanceProgram(generation, lean, new Uint8Array(0), []);
   }
 
   /** Before its sockets are closed, or leave the group. */
@@ -88,5 +106,3 @@ export class Balancer {
     if (this.watched.delete(generation)) this.addon.balanceForget(generation);
   }
 }
-
-const NOBODY = { program: new Uint8Array(0), places: [] };

@@ -48,6 +48,8 @@ export class ListenerGroup {
   readonly inContext: InContext = captureContext();
   /** The kernel has a steering program of ours; without one, sockets that nobody serves leave the group instead. */
   hasProgram = false;
+  /** The negative errno with which the kernel has refused it; 0: it has not. */
+  refused = 0;
   closing = false;
   closed = false;
   private departures: Departures;
@@ -101,7 +103,8 @@ export class ListenerGroup {
     this.sockets.push(fd);
     const error = listen(options.backlog);
     if (error < 0) return { error };
-    this.hasProgram = addon.attachProgram(fd, options.originOnly) === 0;
+    this.refused = addon.attachProgram(fd, options.originOnly);
+    this.hasProgram = this.refused === 0;
     if (!this.hasProgram) this.sockets.push(fd);
     // nobody serves them yet; with a program they are not selected, without one they do not listen before their worker
     const backlog = this.hasProgram ? options.backlog : NOT_LISTENING;
@@ -137,6 +140,7 @@ export class ListenerGroup {
       this.sockets.push(copy);
     }
     this.hasProgram = predecessor.hasProgram;
+    this.refused = predecessor.refused;
     // the origin's own listens again
     const left = [...predecessor.departures.left].filter((index) => index > this.origin);
     this.departures = this.departuresFrom(left);
@@ -150,9 +154,10 @@ export class ListenerGroup {
   }
 
   /** The kernel keeps our program no longer: from now on sockets leave the group when nobody serves them. */
-  giveUpProgram(): void {
+  giveUpProgram(refused: number): void {
     if (!this.hasProgram) return;
     this.hasProgram = false;
+    this.refused = refused;
     this.addon.detachProgram(this.sockets[0] as number);
   }
 

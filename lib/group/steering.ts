@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SteerSetting } from '../config/settings';
+import { addressPrograms } from '../steering/by-address';
+import { guardedPrograms } from '../steering/guarded';
 import { type Decision, decide } from '../steering/policy';
-import { encode, generate, programs, type SteeringTable } from '../steering/program';
-import type { Balancer } from './balancer';
+import { encode, generate, programs } from '../steering/program';
+import type { Balancer, GuardedBytes } from './balancer';
 import type { ListenerGroup } from './listener-group';
 
 /** Older samples count half after this many new ones: the policy follows a change of the machine, not noise. */
@@ -13,9 +15,23 @@ const STEP = 100;
 const TOGETHER_MS = 100;
 const ENOMEM = -12;
 
+/** 32 bits that no client knows. node:crypto takes 3 ms to load, and only steering by address needs it. */
+function drawSeed(): number {
+  const { randomBytes } = require('node:crypto') as typeof import('node:crypto');
+  return randomBytes(4).readUInt32LE();
+}
+
 /** The program that selects the origin's own socket, index 0, and no other. */
 export function originOnlyProgram(): Uint8Array {
   return encode(generate({ sockets: [{ index: 0, weight: 1 }], own: new Map(), loopbackEven: false }));
+}
+
+/** Programs of the same choice that keep connections away from blocked workers, the best first. */
+function* guardsOf(decision: Decision, step: number): Generator<GuardedBytes> {
+  // a client keeps its worker, blocked or not
+  if (decision.kind === 'address') return;
+  for (const { guarded } of guardedPrograms(decision.table, step))
+    yield { program: encode(guarded.program), safe: guarded.safe, slots: guarded.slots };
 }
 
 /** Knows where connections arrive, and puts the policy's table into the kernel. */
@@ -25,6 +41,10 @@ export class Steering {
   private timer: NodeJS.Timeout | undefined;
   private fresh = 0;
   private readonly decisions = new WeakMap<ListenerGroup, Decision>();
+  /** Groups without a program of which that has been said. */
+  private readonly unsteered = new WeakSet<ListenerGroup>();
+  /** One for all groups of the process: a client has the same worker on every port, and on sockets that were adopted. */
+  private seed: number | undefined;
 
   constructor(
     private readonly mode: SteerSetting,
@@ -64,7 +84,7 @@ export class Steering {
 
   /** Points the group at the workers that serve it; at the origin where there is none. */
   apply(group: ListenerGroup, live: readonly number[]): void {
-    if (!group.hasProgram) return;
+    if (!group.hasProgram) return this.explainNone(group);
     const workers = group.sockets.slice(1).map((_, i) => {
       const index = i + 1;
       const cpu = this.cores[index];
@@ -81,14 +101,28 @@ export class Steering {
     if (previous && !decision.changed) return;
     this.decisions.set(group, decision);
     this.explain(`${group.key}: ${decision.note}`);
-    this.attach(group, decision.table);
+    this.attach(group, decision);
+  }
+
+  /** Where the kernel's hash chooses nothing is steered, which only one who has asked for stickiness can miss. */
+  private explainNone(group: ListenerGroup): void {
+    if (this.mode !== 'ip' || this.unsteered.has(group)) return;
+    this.unsteered.add(group);
+    const why = group.refused < 0 ? ` (errno ${-group.refused})` : '';
+    this.explain(`${group.key}: not by the client's address: the kernel takes no steering program${why}`);
+  }
+
+  private programs(decision: Decision): ReturnType<typeof programs> {
+    if (decision.kind !== 'address') return programs(decision.table);
+    this.seed ??= drawSeed();
+    return addressPrograms(decision.table, this.seed);
   }
 
   /** ENOMEM means net.core.optmem_max is too small for this program (net/core/filter.c): a coarser one, or none. */
-  private attach(group: ListenerGroup, table: SteeringTable): void {
+  private attach(group: ListenerGroup, decision: Decision): void {
     let error = ENOMEM;
-    for (const { program, step } of programs(table)) {
-      error = this.balancer.steer(group, encode(program), undefined);
+    for (const { program, step } of this.programs(decision)) {
+      error = this.balancer.steer(group, encode(program), () => guardsOf(decision, step));
       if (error === ENOMEM) continue;
       if (error === 0 && step > 0)
         this.explain(`${group.key}: the whole program is too large for the kernel, coarser by ${step}`);
@@ -97,6 +131,7 @@ export class Steering {
     if (error === 0) return;
     this.explain(`${group.key}: no steering program (errno ${-error}), sockets leave the group instead`);
     this.balancer.forget(group);
-    group.giveUpProgram();
+    group.giveUpProgram(error);
+    this.explainNone(group);
   }
 }

@@ -110,7 +110,8 @@ export interface Addon {
 
   /**
    * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; bits: 1: idle
-   * workers are offered blocked ones' queues, 2: blocked workers are steered around. Returns a socket whose messages are
+   * workers are offered blocked ones' queues, 2: blocked workers are steered around, 4: only queues without a worker are
+   * offered. Returns a socket whose messages are
    * notices (balanceNotify), or a negative errno.
    */
   balanceStart(blockedUs: number, lookUs: number, excludedUs: number, bits: number): number;
@@ -123,7 +124,8 @@ export interface Addon {
   balanceServe(generation: number, indexes: number[]): number;
   /**
    * attachProgram() for a group that is watched: the lean program, or the guarded one while somebody is excluded. `places`:
-   * instructions of the guarded one whose constants are the safe socket, and each that may be excluded; empty: nobody can be.
+   * instructions of the guarded one: whose constant is the safe socket; how many there are for each that may be excluded; all
+   * of them, one after the other. Empty: nobody can be. 1: the lean one is attached, and for the other there is no room.
    */
   balanceProgram(generation: number, lean: Uint8Array, guarded: Uint8Array, places: number[]): number;
   balanceForget(generation: number): number;

@@ -53,7 +53,7 @@ export class Tree {
 
   constructor(private readonly options: TreeOptions) {
     const { plan, birth, clusterLoaded, signals } = options;
-    this.balancer = new Balancer(plan.addon, plan.balance);
+    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer);
     this.pool = new WorkerPool({
       addon: plan.addon,
       birth,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { SteerSetting } from '../config/settings';
+import type { AddressTable } from './by-address';
 import { forecast, sameTable } from './forecast';
 import type { SteeringTable } from './program';
 
@@ -23,10 +24,7 @@ export interface PolicyInput {
   readonly seats: number;
 }
 
-export interface Decision {
-  readonly table: SteeringTable;
-  /** origin: nobody else lives; even: by chance over the live workers; cpu: by CPU. */
-  readonly kind: 'origin' | 'even' | 'cpu';
+interface Explained {
   /** What is done and why, one line for the log. */
   readonly note: string;
   /** The table differs from the previous one: attach a new program. */
@@ -34,6 +32,20 @@ export interface Decision {
   /** Share of the arrivals by CPU that the table was made for (auto only). */
   readonly shares?: readonly number[] | undefined;
 }
+
+export interface TableDecision extends Explained {
+  readonly table: SteeringTable;
+  /** origin: nobody else lives; even: by chance over the live workers; cpu: by CPU. */
+  readonly kind: 'origin' | 'even' | 'cpu';
+}
+
+export interface AddressDecision extends Explained {
+  readonly table: AddressTable;
+  /** A client has the same worker every time. */
+  readonly kind: 'address';
+}
+
+export type Decision = TableDecision | AddressDecision;
 
 /** Below this number of arrivals `auto` knows nothing ... */
 const MIN_SAMPLES = 200;
@@ -53,7 +65,8 @@ interface Live {
   readonly cpu: number | undefined;
 }
 
-type Draft = Omit<Decision, 'changed'>;
+type TableDraft = Omit<TableDecision, 'changed'>;
+type AddressDraft = Omit<AddressDecision, 'changed'>;
 
 /** The workers that can be steered to, by index. Of two on one CPU the first owns it. */
 function liveWorkers({ workers, seats }: PolicyInput): Live[] {
@@ -71,14 +84,14 @@ function liveWorkers({ workers, seats }: PolicyInput): Live[] {
 const count = (n: number): string => `${n} worker${n === 1 ? '' : 's'}`;
 const percent = (share: number): string => `${Math.round(share * 100)} %`;
 
-function evenly(live: readonly Live[], why: string, shares?: readonly number[]): Draft {
+function evenly(live: readonly Live[], why: string, shares?: readonly number[]): TableDraft {
   const sockets = live.map(({ index }) => ({ index, weight: 1 }));
   const table = { sockets, own: new Map(), loopbackEven: false };
   return { table, kind: 'even', note: `evenly over ${count(live.length)}: ${why}`, shares };
 }
 
 /** Every pinned worker keeps all of its CPU; CPUs without one go evenly to all. */
-function allOwn(live: readonly Live[]): Draft {
+function allOwn(live: readonly Live[]): TableDraft {
   const own = new Map<number, { index: number; keep: number }>();
   for (const { index, cpu } of live) if (cpu !== undefined) own.set(cpu, { index, keep: 1 });
   const table = { sockets: live.map(({ index }) => ({ index, weight: 1 })), own, loopbackEven: false };
@@ -152,7 +165,7 @@ function worthIt(
   return gain > WORTH_LOCALITY || (gain > 0 && sharing(next) < sharing(old));
 }
 
-function byCpu(live: readonly Live[], shares: readonly number[], samples: number): Draft {
+function byCpu(live: readonly Live[], shares: readonly number[], samples: number): TableDraft {
   const table = balanced(live, shares, samples);
   const { local } = forecast(table, shares, owners(live));
   const cpus = shares.filter((share) => share > 0).length;
@@ -160,7 +173,7 @@ function byCpu(live: readonly Live[], shares: readonly number[], samples: number
   return { table, kind: 'cpu', note, shares };
 }
 
-function automatic({ arrivals, previous }: PolicyInput, live: readonly Live[]): Draft {
+function automatic({ arrivals, previous }: PolicyInput, live: readonly Live[]): TableDraft {
   const counts = arrivals.map((n) => (Number.isFinite(n) && n > 0 ? n : 0));
   const counted = counts.reduce((sum, n) => sum + n, 0);
   const needed = Math.max(MIN_SAMPLES, MIN_SAMPLES_EACH * live.length);
@@ -179,7 +192,17 @@ function automatic({ arrivals, previous }: PolicyInput, live: readonly Live[]): 
   return worthIt(even.table, next.table, live, shares, samples) ? next : even;
 }
 
-function draftOf(input: PolicyInput, live: readonly Live[]): Draft {
+function byAddress(live: readonly Live[], seats: number): AddressDraft {
+  const workers = seats - 1;
+  const table = { workers, live: live.map(({ index }) => index) };
+  return {
+    table,
+    kind: 'address',
+    note: `by the client's address, ${live.length} of ${count(workers)} live`,
+  };
+}
+
+function draftOf(input: PolicyInput, live: readonly Live[]): TableDraft | AddressDraft {
   if (live.length === 0) {
     const table = { sockets: [{ index: 0, weight: 1 }], own: new Map(), loopbackEven: false };
     // The picture of the arrivals outlives the workers: their successors start from it.
@@ -190,24 +213,32 @@ function draftOf(input: PolicyInput, live: readonly Live[]): Draft {
       shares: input.previous?.shares,
     };
   }
+  if (input.mode === 'ip') return byAddress(live, input.seats);
   if (input.mode === 'hash') return evenly(live, 'FASTSOCKET_STEER=hash');
   if (live.every(({ cpu }) => cpu === undefined)) return evenly(live, 'no worker is pinned');
   if (input.mode === 'cpu') return allOwn(live);
   return automatic(input, live);
 }
 
+/** Whether two decisions make the same program. */
+function sameProgram(a: TableDraft | AddressDraft, b: TableDraft | AddressDraft): boolean {
+  if (a.kind !== 'address' && b.kind !== 'address') return sameTable(a.table, b.table);
+  if (a.kind !== 'address' || b.kind !== 'address') return false;
+  return a.table.workers === b.table.workers && String(a.table.live) === String(b.table.live);
+}
+
 /**
  * Who gets what, from who is alive and where connections arrive. Pure; to be asked whenever a worker
  * comes or goes, and from time to time (100 ms or more) in `auto`.
  *
- * hash: by chance, evenly over the live workers. cpu: a CPU's own worker gets all of it, CPUs without a
- * live one go evenly to all. auto: evenly until MIN_SAMPLES arrivals are known, then by CPU as far as
+ * hash: by chance, evenly over the live workers. ip: by the client's address. cpu: a CPU's own worker gets all of it, CPUs
+ * without a live one go evenly to all. auto: evenly until MIN_SAMPLES arrivals are known, then by CPU as far as
  * that leaves nobody with more than a fair share and SLACK (formula: `balanced`), loopback evenly. It does
  * not flap: a table is replaced only if the new one would be clearly fairer or more local for the
  * present arrivals, or if workers came or went. Without a live worker: the origin's socket.
  */
 export function decide(input: PolicyInput): Decision {
   const draft = draftOf(input, liveWorkers(input));
-  const changed = !input.previous || !sameTable(input.previous.table, draft.table);
+  const changed = !input.previous || !sameProgram(input.previous, draft);
   return { ...draft, changed };
 }

@@ -24,6 +24,8 @@ struct Figures {
 struct Options {
   Rules rules;
   bool steals;
+  // Only where there is no worker.
+  bool deadOnly;
 };
 
 class Balancer {

@@ -18,7 +18,7 @@ using balance::Guarded;
 constexpr uint64_t kUs = 1'000;
 constexpr uint64_t kMs = 1'000'000;
 
-// T, the time between looks, the time to exclusion, all in us; bits: 1 steals, 2 excludes.
+// T, the time between looks, the time to exclusion, all in us; bits: 1 steals, 2 excludes, 4 from the dead only.
 napi_value jsStart(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int blocked = args.integer(0);
@@ -29,6 +29,7 @@ napi_value jsStart(napi_env env, napi_callback_info info) {
   balance::Options options = {};
   options.rules = {blocked * kUs, excluded * kUs, look * kUs, (bits & 2) != 0};
   options.steals = (bits & 1) != 0;
+  options.deadOnly = (bits & 4) != 0;
   int error = 0;
   const Balancer* balancer = Balancer::start(options, &error);
   return number(env, balancer == nullptr ? error : balancer->notices());
@@ -80,7 +81,7 @@ Buffer<sock_filter> programOf(const uint8_t* bytes, size_t length) {
   return program;
 }
 
-// The places in the guarded program: of the safe socket first, then of those that may be excluded.
+// The places in the guarded program: of the safe socket, how many there are for each that may be excluded, and those.
 napi_value jsProgram(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int generation = args.integer(0);
@@ -94,12 +95,12 @@ napi_value jsProgram(napi_env env, napi_callback_info info) {
   if (balancer == nullptr) return number(env, -ESRCH);
   Guarded whole;
   whole.program = programOf(guarded, guardedLength);
-  for (size_t i = 0; i < places.size(); i++)
-    if (places[i] < 0 || static_cast<size_t>(places[i]) >= whole.program.size()) return number(env, -EINVAL);
-  if (places.size() > 1) {
+  if (places.size() > 2) {
     whole.safe = places[0];
-    whole.slots = Buffer<int>(places.size() - 1);
-    for (size_t i = 0; i < whole.slots.size(); i++) whole.slots[i] = places[i + 1];
+    whole.each = static_cast<size_t>(places[1]);
+    whole.slots = Buffer<int>(places.size() - 2);
+    for (size_t i = 0; i < whole.slots.size(); i++) whole.slots[i] = places[i + 2];
+    if (!whole.fits()) return number(env, -EINVAL);
   }
   Buffer<sock_filter> plain = programOf(lean, leanLength);
   if (!plain.valid()) return number(env, -ENOMEM);

@@ -19,28 +19,35 @@ int put(int fd, const Buffer<sock_filter>& program) {
 
 }  // namespace
 
+bool Guarded::fits() const {
+  if (each == 0 || slots.size() % each != 0 || safe < 0 || static_cast<size_t>(safe) >= program.size()) return false;
+  for (size_t i = 0; i < slots.size(); i++)
+    if (slots[i] < 0 || static_cast<size_t>(slots[i]) >= program.size()) return false;
+  return true;
+}
+
+void Guarded::name(size_t slot, uint32_t index) {
+  for (size_t i = slot * each; i < (slot + 1) * each; i++) program[slots[i]].k = index;
+}
+
 int Group::attachNow() {
   size_t used = 0;
-  int safe = -1;
+  int free = -1;
   for (size_t i = 1; i < sockets.size(); i++) {
     if (!serving[i]) continue;
-    if (!excluded[i]) {
-      safe = static_cast<int>(i);
-    } else if (used < guarded.slots.size()) {
-      guarded.program[guarded.slots[used++]].k = static_cast<uint32_t>(i);
-    }
+    if (!excluded[i])
+      free = static_cast<int>(i);
+    else if (used < guarded.count())
+      guarded.name(used++, static_cast<uint32_t>(i));
   }
-  if (used == 0 || safe < 0) return put(sockets[0], lean);
-  for (size_t i = used; i < guarded.slots.size(); i++) guarded.program[guarded.slots[i]].k = kNobody;
-  guarded.program[guarded.safe].k = static_cast<uint32_t>(safe);
-  const int error = put(sockets[0], guarded.program);
-  // no room for the larger one (net/core/filter.c, __get_filter: net.core.optmem_max): nobody is excluded here
-  if (error == -ENOMEM) guarded = {};
-  return error == -ENOMEM ? put(sockets[0], lean) : error;
+  if (used == 0 || free < 0) return put(sockets[0], lean);
+  for (size_t slot = used; slot < guarded.count(); slot++) guarded.name(slot, kNobody);
+  guarded.program[guarded.safe].k = static_cast<uint32_t>(free);
+  return put(sockets[0], guarded.program);
 }
 
 int Group::exclude(const bool* wanted, int seats) {
-  if (guarded.slots.size() == 0) return 0;
+  if (guarded.count() == 0) return 0;
   bool changed = false;
   for (size_t i = 1; i < excluded.size() && i < static_cast<size_t>(seats); i++) {
     const bool out = wanted[i] && serving[i];
@@ -53,15 +60,17 @@ int Group::exclude(const bool* wanted, int seats) {
 }
 
 int Group::attach(Buffer<sock_filter> newLean, Guarded newGuarded) {
+  // whether there is room for it (net/core/filter.c, __get_filter: net.core.optmem_max) is to be known now
+  const bool tooLarge = newGuarded.count() > 0 && put(sockets[0], newGuarded.program) == -ENOMEM;
   Buffer<sock_filter> before = static_cast<Buffer<sock_filter>&&>(lean);
   Guarded beforeGuarded = static_cast<Guarded&&>(guarded);
   lean = static_cast<Buffer<sock_filter>&&>(newLean);
-  guarded = static_cast<Guarded&&>(newGuarded);
+  guarded = tooLarge ? Guarded() : static_cast<Guarded&&>(newGuarded);
   const int error = attachNow();
-  if (error < 0) {
-    lean = static_cast<Buffer<sock_filter>&&>(before);
-    guarded = static_cast<Guarded&&>(beforeGuarded);
-  }
+  if (error == 0) return tooLarge ? 1 : 0;
+  lean = static_cast<Buffer<sock_filter>&&>(before);
+  guarded = static_cast<Guarded&&>(beforeGuarded);
+  if (lean.size() > 0) (void)attachNow();
   return error;
 }
 

@@ -12,13 +12,21 @@ namespace fastsocket::balance {
 // A program in which sockets can be named that get no connections: placeholders in two of its instructions' constants.
 struct Guarded {
   Buffer<sock_filter> program;
-  // Instructions whose constant is a socket's index: one for each that may be excluded.
+  // Instructions whose constant is the index of an excluded socket: `each` for every one that may be, side by side.
   Buffer<int> slots;
+  size_t each = 0;
   // The instruction whose constant is the socket that takes what nobody else can.
   int safe = -1;
+
+  // How many can be excluded.
+  [[nodiscard]] size_t count() const { return each == 0 ? 0 : slots.size() / each; }
+  void name(size_t slot, uint32_t index);
+  // Every place is in the program.
+  [[nodiscard]] bool fits() const;
 };
 
-constexpr uint32_t kNobody = 0xffffffff;
+// NOBODY of lib/steering/guarded.ts.
+constexpr uint32_t kNobody = 0x7fffffff;
 
 struct Group {
   // 0: free.
@@ -37,7 +45,8 @@ struct Group {
   // Excludes these, by seat, and nobody else. 1 where that needed another program, 0 where it did not, or a negative
   // errno.
   int exclude(const bool* wanted, int seats);
-  // A new table, under which these stay excluded. 0 or a negative errno: the kernel has kept the one before.
+  // A new table, under which those who are excluded stay so. A negative errno: the kernel has kept the one before; 1:
+  // it has no room for the guarded program, and nobody can be excluded.
   int attach(Buffer<sock_filter> lean, Guarded guarded);
 
  private:

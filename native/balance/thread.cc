@@ -169,7 +169,7 @@ void Balancer::ask(Sight* sights) {
   for (const Group& group : groups_) {
     for (size_t i = 1; i < group.sockets.size() && i < static_cast<size_t>(seats_); i++) {
       const auto victim = static_cast<int>(i);
-      if (!sights[i].queued || (group.serving[i] && !judge_.isBlocked(victim))) continue;
+      if (!sights[i].queued || (group.serving[i] && (options_.deadOnly || !judge_.isBlocked(victim)))) continue;
       const int helper = judge_.helperFor(victim, sights, seats_);
       if (helper == 0 || static_cast<size_t>(helper) >= group.serving.size() || !group.serving[helper]) continue;
       offer(group, victim, helper);
