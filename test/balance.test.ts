@@ -4,42 +4,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { addonPath } from './support/addon';
-import {
-  type App,
-  type AppOptions,
-  answeredBy,
-  fixture,
-  freePort,
-  multiplied,
-  request,
-  startApp,
-  until,
-} from './support/app';
+import { answeredBy, request, until } from './support/app';
+import { figures, HOST, start, stolen, type Tree } from './support/balance';
 
-const HOST = '127.0.0.1';
 /** Far longer than any test takes: who waited for the block to end has not been served by anybody else. */
 const BLOCK_MS = 60_000;
-
-interface Tree {
-  app: App;
-  port: number;
-  workers: number[];
-}
-
-async function start(t: TestContext, options: AppOptions = {}, workers = 2): Promise<Tree> {
-  const port = await freePort(HOST);
-  const { env, ...others } = options;
-  const app = startApp(fixture('balance-app.js'), {
-    port,
-    ...others,
-    env: { FASTSOCKET_WORKERS: String(workers), ADDON: addonPath(), ...env },
-  });
-  t.after(() => app.stop());
-  return { app, port, workers: await multiplied(app, workers, HOST) };
-}
 
 /** Blocks one of the workers, and says which. */
 async function block({ port, workers }: Tree, ms = BLOCK_MS): Promise<number> {
@@ -85,32 +56,6 @@ async function askMany(port: number, count: number, atATime = 20): Promise<Asked
   return { by, failed };
 }
 
-interface Figures {
-  looks: number;
-  rests: number;
-  blocked: number;
-  offers: number;
-  swaps: number;
-  threadNs: number;
-  seats: { joined: number; accepted: number; stolen: number; open: number; declined: number }[];
-}
-
-/** What the origin knows. */
-async function figures({ app }: Tree): Promise<Figures> {
-  const seen = app.stdout.length;
-  process.kill(app.pid, 'SIGUSR2');
-  const line = await until(() => /^\[.*\]$/m.exec(app.stdout.slice(seen))?.[0], 'figures');
-  const [looks, rests, blocked, offers, swaps, threadNs, ...rows] = JSON.parse(line) as number[];
-  const seats = [];
-  for (let i = 0; i + 7 <= rows.length; i += 7) {
-    const [joined, , accepted, stolen, open, , declined] = rows.slice(i, i + 7);
-    seats.push({ joined, accepted, stolen, open, declined });
-  }
-  return { looks, rests, blocked, offers, swaps, threadNs, seats } as Figures;
-}
-
-const stolen = ({ seats }: Figures): number => seats.reduce((sum, seat) => sum + seat.stolen, 0);
-
 test('a blocked worker: siblings serve what comes', async (t) => {
   const tree = await start(t);
   const blocked = await block(tree);
@@ -121,6 +66,29 @@ test('a blocked worker: siblings serve what comes', async (t) => {
   assert.ok(stolen(now) > 0, JSON.stringify(now));
   assert.equal(now.swaps, 1, 'it is steered around');
   t.diagnostic(`${stolen(now)} of 400 were stolen, ${now.offers} offers, ${now.looks} looks`);
+});
+
+test("a stolen connection is the thief's own: its server, its context, its peer", async (t) => {
+  const tree = await start(t, { env: { FASTSOCKET_BALANCE: 'steal' } });
+  await block(tree);
+  const seen = await Promise.all(
+    Array.from({ length: 60 }, async () => {
+      const socket = connect(tree.port, HOST);
+      await once(socket, 'connect');
+      const { localPort } = socket;
+      socket.write('GET /who HTTP/1.1\r\nHost: x\r\n\r\n');
+      let text = '';
+      socket.on('data', (data) => {
+        text += data;
+      });
+      await once(socket, 'close');
+      const what = JSON.parse(/^X-Seen: (.*)\r$/m.exec(text)?.[1] ?? '') as [number, boolean];
+      return { what, localPort, context: /^X-Context: (.*)\r$/m.exec(text)?.[1] };
+    }),
+  );
+  assert.ok(stolen(await figures(tree)) > 10);
+  for (const { what, localPort, context } of seen)
+    assert.deepEqual({ what, context }, { what: [localPort, true], context: 'listening' });
 });
 
 test('the control: without balancing they wait', async (t) => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // epoll_pwait: where one turn of the loop ends and the next begins.
 #include <errno.h>
+#include <string.h>
 
 #include "adapt.h"
 #include "libc.h"
@@ -78,6 +79,8 @@ int rearm(Loop& loop, uint64_t now) {
   return -1;
 }
 
+// Before the kernel's events: who has been accepted is read before others are accepted, who could be a sibling's while
+// one of these takes its time.
 int offerFirstReads(Loop& loop, epoll_event* events, int count) {
   int kept = 0;
   for (int i = 0; i < loop.heldCount; i++) {
@@ -87,13 +90,17 @@ int offerFirstReads(Loop& loop, epoll_event* events, int count) {
     if (handle == nullptr || !handle->has(kHeld)) continue;
     held.offered = true;
     loop.held[kept++] = held;
-    events[count].events = EPOLLIN;
-    events[count++].data.fd = held.fd;
-    loop.counters.firstReads++;
-    loop.firstReads.offered++;
   }
   loop.heldCount = kept;
-  return count;
+  if (kept == 0) return count;
+  memmove(events + kept, events, static_cast<size_t>(count) * sizeof *events);
+  for (int i = 0; i < kept; i++) {
+    events[i].events = EPOLLIN;
+    events[i].data.fd = loop.held[i].fd;
+  }
+  loop.counters.firstReads += static_cast<uint64_t>(kept);
+  loop.firstReads.offered += kept;
+  return count + kept;
 }
 
 // libuv accepts one connection an event (src/unix/stream.c, uv__server_io; since 1.45): several events, several
