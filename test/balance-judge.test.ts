@@ -22,11 +22,7 @@ test('blocked is who has a queue and accepts nothing; all cannot be excluded; he
 test("connections from a sibling's queue, over a model of the kernel", async (t) => {
   const link = ['clock_gettime', 'mmap', 'munmap'].map((name) => `-Wl,--wrap=${name}`);
   const parts = modelParts(['calls', 'kernel', 'kernel-ring']);
-  const binary = await program(
-    'steal-cases',
-    ['test/native/steal-cases.cc', ...parts, ...seamLogic()],
-    link,
-  );
+  const binary = await program('steal-cases', ['test/native/steal-cases.cc', ...parts, ...seamLogic()], link);
   const { status, stderr, stdout } = spawnSync(binary, { encoding: 'utf8' });
   assert.equal(status, 0, stderr);
   t.diagnostic(stdout.trim());

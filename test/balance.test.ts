@@ -61,7 +61,10 @@ test('a blocked worker: siblings serve what comes', async (t) => {
   const blocked = await block(tree);
   const { by, failed } = await askMany(tree.port, 400);
   assert.equal(failed, 0);
-  assert.deepEqual([...by.keys()], tree.workers.filter((pid) => pid !== blocked));
+  assert.deepEqual(
+    [...by.keys()],
+    tree.workers.filter((pid) => pid !== blocked),
+  );
   const now = await figures(tree);
   assert.ok(stolen(now) > 0, JSON.stringify(now));
   assert.equal(now.swaps, 1, 'it is steered around');

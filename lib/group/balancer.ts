@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { BalancePiece, SteerSetting } from '../config/settings';
-import type { ListenerGroup } from './listener-group';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
+import type { ListenerGroup } from './listener-group';
 
 /** A program in which workers can be named that get nothing; see Guarded in lib/steering/guarded.ts. */
 export interface GuardedBytes {

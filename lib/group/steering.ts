@@ -34,6 +34,12 @@ function* guardsOf(decision: Decision, step: number): Generator<GuardedBytes> {
     yield { program: encode(guarded.program), safe: guarded.safe, slots: guarded.slots };
 }
 
+/** Nobody watches the group. */
+const UNBALANCED: Pick<Balancer, 'steer' | 'forget'> = {
+  steer: (group, lean) => group.steer(lean),
+  forget() {},
+};
+
 /** Knows where connections arrive, and puts the policy's table into the kernel. */
 export class Steering {
   private readonly arrivals: number[] = [];
@@ -49,8 +55,8 @@ export class Steering {
   constructor(
     private readonly mode: SteerSetting,
     private readonly cores: readonly (number | undefined)[],
-    private readonly balancer: Pick<Balancer, 'steer' | 'forget'>,
     private readonly explain: (why: string) => void,
+    private readonly balancer: Pick<Balancer, 'steer' | 'forget'> = UNBALANCED,
   ) {}
 
   /**

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
+import { Balancer } from '../group/balancer';
 import type { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
 import { Steering } from '../group/steering';
@@ -22,7 +23,6 @@ import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
 import type { Multiplied } from './plan';
-import { Balancer } from '../group/balancer';
 import { becomeSingle } from './single';
 import { UnservedQueues } from './unserved-queues';
 
@@ -89,7 +89,7 @@ export class Tree {
         appForks,
       },
     });
-    this.steering = new Steering(plan.steer, plan.cores, this.balancer, (why) => debug('steering: %s', why));
+    this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why), this.balancer);
     this.unserved = new UnservedQueues(
       () => this.groups,
       (group) => this.balancer.steals(group) && this.serving(group).length > 0,
