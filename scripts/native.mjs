@@ -320,7 +320,7 @@ function asanTest() {
   const names = SEAM_TESTS.map((name) => `--test-name-pattern=${name}`);
   const tree = sanitizedTree(asan);
   run(process.execPath, [...names, join(tree, 'build/test/seam.test.js')], { env });
-  for (const name of ['seam-fidelity', 'seam-neighbours'])
+  for (const name of ['seam-fidelity', 'seam-neighbours', 'balance', 'balance-races'])
     run(process.execPath, [join(tree, `build/test/${name}.test.js`)], { env });
 }
 

@@ -77,7 +77,7 @@ napi_value jsServe(napi_env env, napi_callback_info info) {
 // Packed struct sock_filter.
 Buffer<sock_filter> programOf(const uint8_t* bytes, size_t length) {
   Buffer<sock_filter> program(length / sizeof(sock_filter));
-  if (program.valid()) memcpy(program.data(), bytes, program.size() * sizeof(sock_filter));
+  if (program.size() > 0) memcpy(program.data(), bytes, program.size() * sizeof(sock_filter));
   return program;
 }
 
