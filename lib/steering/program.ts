@@ -27,12 +27,20 @@ import {
 
 export { encode } from './bpf';
 
+export interface SteeringSocket {
+  readonly index: number;
+  /** Its weight in the pool. */
+  readonly weight: number;
+  /** Its weight among connections over loopback; undefined: 1. */
+  readonly loopback?: number | undefined;
+}
+
 export interface SteeringTable {
-  /** The live sockets, by index in the group (order of listen()), with their weights in the pool. At least one. */
-  readonly sockets: readonly { readonly index: number; readonly weight: number }[];
+  /** The live sockets, by index in the group (order of listen()). At least one. */
+  readonly sockets: readonly SteeringSocket[];
   /** CPU -> its own worker's socket, and the probability (0..1) with which a connection stays there. */
   readonly own: ReadonlyMap<number, { readonly index: number; readonly keep: number }>;
-  /** Connections over the loopback interface skip the per-CPU part and go evenly to the live sockets. */
+  /** Connections over the loopback interface skip the per-CPU part and go to the live sockets, evenly or by `loopback`. */
   readonly loopbackEven: boolean;
 }
 
@@ -113,7 +121,12 @@ function weighted(sockets: SteeringTable['sockets']): Instruction[] {
   return cut.length > 1 ? [loadAbsolute(AD_RANDOM), ...choice] : choice;
 }
 
-/** The common pool: weighted, or even if no socket has any weight. */
+/** Weights of the connections over loopback. */
+function byLoopback(sockets: SteeringTable['sockets']): SteeringSocket[] {
+  return sockets.map(({ index, loopback = 1 }) => ({ index, weight: loopback }));
+}
+
+/** Weighted, or even if all weights are the same, or if no socket has any. */
 function pool(sockets: SteeringTable['sockets']): Instruction[] {
   const inPool = sockets.filter(({ weight }) => weight > 0);
   const list = inPool.length > 0 ? inPool : sockets;
@@ -171,10 +184,11 @@ function perCpu(table: SteeringTable): Instruction[] {
 
 function checkTable(table: SteeringTable): void {
   if (table.sockets.length === 0) throw new RangeError('a steering table without a live socket');
-  for (const { index, weight } of table.sockets) {
+  for (const { index, weight, loopback = 1 } of table.sockets) {
     if (!Number.isInteger(index) || index < 0 || index > 0xffff)
       throw new RangeError(`socket index ${index}`);
-    if (!(weight >= 0 && weight < Infinity)) throw new RangeError(`weight ${weight} of socket ${index}`);
+    for (const each of [weight, loopback])
+      if (!(each >= 0 && each < Infinity)) throw new RangeError(`weight ${each} of socket ${index}`);
   }
   for (const [cpu, { keep }] of table.own) {
     if (!Number.isInteger(cpu) || cpu < 0) throw new RangeError(`CPU ${cpu}`);
@@ -187,7 +201,7 @@ function checkTable(table: SteeringTable): void {
  * socket is not among `sockets` counts as no entry. (A result outside the group would fall back to
  * the kernel's hash over all sockets, those of dead workers too: net/core/sock_reuseport.c.)
  *
- * Layout: [loopback test, even part] CPU tree, pool. Size, for 128 CPUs and sockets: see the tests.
+ * Layout: [loopback test, its part] CPU tree, pool. Size, for 128 CPUs and sockets: see the tests.
  * Steps: logarithmic in both numbers.
  *
  * @throws RangeError on a table that makes no sense, and on one that needs more than the 4,096
@@ -204,7 +218,7 @@ export function generate(table: SteeringTable): Instruction[] {
   const indexes = sockets.map(({ index }) => index);
   // Loading the interface's index returns A at once if the packet has no device, so A must hold a live index before.
   const head = [loadConstant(indexes[0] as number), loadAbsolute(AD_IFINDEX)];
-  return finish([...head, ...branchEqual(LOOPBACK, even(indexes), body)], common);
+  return finish([...head, ...branchEqual(LOOPBACK, pool(byLoopback(sockets)), body)], common);
 }
 
 /** Fills in the jumps to the pool, which is the last part of the program, and checks it. */
