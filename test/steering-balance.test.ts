@@ -131,8 +131,8 @@ test('lasting connections: who has fewer gets more, in proportion, and no more t
   let factors: number[] = [];
   for (let i = 0; i < 20; i++)
     factors = crew.next((worker) => ({ accepted: 25, open: (open[worker] as number) + 25 * i, busy: 0.1 }));
-  // mean 220, arrivals 1,000 a second, 500 in the horizon: 1 + 4 x missing / 500
-  const due = [120, -30, -30, -60].map((missing) => 1 + (4 * missing) / 500);
+  // mean 220, arrivals 1,000 a second, 300 in the horizon: 1 + 4 x missing / 300
+  const due = [120, -30, -30, -60].map((missing) => 1 + (4 * missing) / 300);
   factors.forEach((factor, i) => assert.ok(Math.abs(factor - (due[i] as number)) < 0.02, `${factors}`));
   assert.match(crew.notes[0] ?? '', /worker 1 1\.\d\d \(1\d\d open, mean 2\d\d\)/);
 });

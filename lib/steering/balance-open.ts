@@ -7,7 +7,7 @@
 // open = arrivals a second x mean lifetime.
 
 /** What is uneven is corrected within this time ... */
-const HORIZON_S = 0.5;
+const HORIZON_S = 0.3;
 /** ... but never by fewer new connections than this part of the open ones: a burst may follow a quiet minute. */
 const LEAST_ARRIVALS = 1 / 16;
 /** Off by this part of the mean, and by so many connections: worth correcting; half of it: corrected. */
