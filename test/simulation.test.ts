@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { svg } from '../bench/lib/chart';
-import { figuresOf } from '../bench/simulation/figures';
+import { combined, figuresOf } from '../bench/simulation/figures';
 import { readOptions } from '../bench/simulation/options';
 import { dice, poisson } from '../bench/simulation/random';
 import { drawing, scenarioTable } from '../bench/simulation/report';
@@ -111,5 +111,8 @@ test('options, table and drawing', () => {
   );
   const { run } = play('websocket', 2, 'even', { seconds: 8 });
   assert.match(scenarioTable([run]), /2 workers, even +\d+\.\d s +100\.0 %/);
+  assert.match(scenarioTable([run, run]), /2 workers, even .*\n {4}worst of 2 /);
+  const figures = figuresOf(run);
+  assert.equal(combined([figures, { ...figures, settledS: undefined }], 'worst').settledS, undefined);
   assert.match(svg(drawing([run])), /2 workers, even/);
 });

@@ -82,3 +82,25 @@ export function figuresOf(run: Run): Figures {
     mostFactor: most(factors),
   };
 }
+
+/** Of several runs of one scenario: of each figure the middle one, or the one that is farthest from what should be. */
+export function combined(all: readonly Figures[], which: 'median' | 'worst'): Figures {
+  const of = (value: (figures: Figures) => number, worst: 'least' | 'most'): number => {
+    const sorted = all.map(value).sort((a, b) => a - b);
+    if (which === 'median') return sorted[sorted.length >> 1] as number;
+    return (worst === 'least' ? sorted[0] : sorted.at(-1)) as number;
+  };
+  const settledS = of((figures) => figures.settledS ?? Infinity, 'most');
+  return {
+    settledS: settledS < Infinity ? settledS : undefined,
+    inside: of(({ inside }) => inside, 'least'),
+    openSpread: of(({ openSpread }) => openSpread, 'most'),
+    leastShare: of(({ leastShare }) => leastShare, 'least'),
+    mostShare: of(({ mostShare }) => mostShare, 'most'),
+    changes: of(({ changes }) => changes, 'most'),
+    changesAtEnd: of(({ changesAtEnd }) => changesAtEnd, 'most'),
+    local: of(({ local }) => local, 'least'),
+    leastFactor: of(({ leastFactor }) => leastFactor, 'least'),
+    mostFactor: of(({ mostFactor }) => mostFactor, 'most'),
+  };
+}

@@ -21,17 +21,21 @@ const svgFile = (file: string, name: string, several: boolean): string =>
 
 run('bench:simulate', USAGE, async (argv) => {
   const options = optionsOr(USAGE, () => readOptions(argv));
-  const { scenarios, workers, skews, seed, json, notes } = options;
+  const { workers, skews, seed, seeds, json, notes } = options;
   console.log(ABOUT);
   const all: unknown[] = [];
-  for (const name of scenarios) {
-    const runs = workers.flatMap((count) =>
-      skews.map((skew) => simulate(scenarioOf(name, count, skew), options, seed)),
+  for (const name of options.scenarios) {
+    const scenarios = workers.flatMap((count) => skews.map((skew) => scenarioOf(name, count, skew)));
+    const runs = scenarios.flatMap((scenario) =>
+      Array.from({ length: seeds }, (_, i) => simulate(scenario, options, seed + i)),
     );
     console.log(scenarioTable(runs));
     if (notes) for (const { notes } of runs) console.log(`${notes.join('\n')}\n`);
     if (options.svg !== undefined)
-      writeFileSync(svgFile(options.svg, name, scenarios.length > 1), svg(drawing(runs)));
+      writeFileSync(
+        svgFile(options.svg, name, options.scenarios.length > 1),
+        svg(drawing(runs.filter((_, i) => i % seeds === 0))),
+      );
     for (const each of runs) all.push({ scenario: each.scenario, figures: figuresOf(each) });
     if (json !== undefined)
       writeFileSync(json, `${JSON.stringify({ bench: 'simulate', options, runs: all }, undefined, 1)}\n`);

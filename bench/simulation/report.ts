@@ -2,7 +2,8 @@
 // Figures to tables and to a drawing. Pure.
 import type { Chart, Line, Panel } from '../lib/chart';
 import { columns, fixed } from '../lib/columns';
-import { type Figures, figuresOf } from './figures';
+import { combined, type Figures, figuresOf } from './figures';
+import type { Scenario } from './scenarios';
 import type { Run, Sample } from './simulate';
 
 const HEAD: readonly (readonly string[])[] = [
@@ -12,31 +13,49 @@ const HEAD: readonly (readonly string[])[] = [
 
 const tenths = (part: number): string => fixed(part * 100, 1, ' %');
 
-function row(run: Run, figures: Figures): string[] {
-  const { workers, skew } = run.scenario;
+function row(name: string, { goal, skew }: Scenario, figures: Figures): string[] {
   const { settledS, inside, leastShare, mostShare, leastFactor, mostFactor } = figures;
   return [
-    `${workers} workers, ${skew}`,
+    name,
     settledS === undefined ? 'never' : fixed(settledS, 1, ' s'),
     tenths(inside),
     // few open ones at a time are no picture
-    run.scenario.goal === 'open' ? tenths(figures.openSpread) : '',
+    goal === 'open' ? tenths(figures.openSpread) : '',
     `${fixed(leastShare, 2)}-${fixed(mostShare, 2)}`,
     `${fixed(leastFactor, 2)}-${fixed(mostFactor, 2)}`,
     String(figures.changes),
     String(figures.changesAtEnd),
-    run.scenario.skew === 'loopback' ? '' : tenths(figures.local),
+    skew === 'loopback' ? '' : tenths(figures.local),
   ];
 }
 
-/** One scenario, a line for each number of workers and skew. */
+const titleOf = ({ scenario: { workers, skew } }: Run): string => `${workers} workers, ${skew}`;
+
+/** Two lines where there are several runs. */
+function rows(title: string, runs: readonly Run[]): string[][] {
+  const { scenario } = runs[0] as Run;
+  const figures = runs.map(figuresOf);
+  if (figures.length === 1) return [row(title, scenario, figures[0] as Figures)];
+  return [
+    row(title, scenario, combined(figures, 'median')),
+    row(`  worst of ${runs.length}`, scenario, combined(figures, 'worst')),
+  ];
+}
+
+/** One scenario, a line for each number of workers and skew: medians of the seeds, and the worst. */
 export function scenarioTable(runs: readonly Run[]): string {
   const [first] = runs;
   if (!first) return '';
   const { name, about, goal } = first.scenario;
   const what = { open: 'open connections', busy: 'utilisation', share: "a second's connections" }[goal];
-  const rows = runs.map((run) => row(run, figuresOf(run)));
-  return [`${name}: ${about}. To come even: ${what}`, columns([...HEAD, ...rows]), ''].join('\n');
+  const titles = [...new Set(runs.map(titleOf))];
+  const lines = titles.flatMap((title) =>
+    rows(
+      title,
+      runs.filter((run) => titleOf(run) === title),
+    ),
+  );
+  return [`${name}: ${about}. To come even: ${what}`, columns([...HEAD, ...lines]), ''].join('\n');
 }
 
 /** So many points of each line. */
@@ -69,8 +88,6 @@ export function drawing(runs: readonly Run[]): Chart {
     busy: 'utilisation + 0.1',
     share: 'share of the connections of a second, in fair shares',
   }[goal];
-  const panels = runs.map(
-    (run): Panel => ({ title: `${run.scenario.workers} workers, ${run.scenario.skew}`, lines: linesOf(run) }),
-  );
+  const panels = runs.map((run): Panel => ({ title: titleOf(run), lines: linesOf(run) }));
   return { title: name, xName: 'seconds', yName, across: Math.min(4, panels.length), panels };
 }
