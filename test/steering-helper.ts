@@ -23,8 +23,10 @@ export const fraction = (random: () => number): number => random() / 2 ** 32;
 export function expected(table: SteeringTable, cpu: number, ifindex: number): Map<number, number> {
   const total = table.sockets.reduce((sum, { weight }) => sum + weight, 0);
   const n = table.sockets.length;
-  if (table.loopbackEven && ifindex === 1 && table.own.size > 0)
-    return new Map(table.sockets.map(({ index }) => [index, 1 / n]));
+  if (table.loopbackEven && ifindex === 1 && table.own.size > 0) {
+    const all = table.sockets.reduce((sum, { loopback = 1 }) => sum + loopback, 0);
+    return new Map(table.sockets.map(({ index, loopback = 1 }) => [index, all > 0 ? loopback / all : 1 / n]));
+  }
   const result = new Map(
     table.sockets.map(({ index, weight }) => [index, total > 0 ? weight / total : 1 / n]),
   );

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SteerSetting } from '../config/settings';
+import { type BalanceState, balance, type WorkerFigures } from '../steering/balance';
 import { addressPrograms } from '../steering/by-address';
 import { guardedPrograms } from '../steering/guarded';
 import { type Decision, decide } from '../steering/policy';
@@ -46,6 +47,7 @@ export class Steering {
   private readonly pending: [cpu: number, count: number][] = [];
   private timer: NodeJS.Timeout | undefined;
   private fresh = 0;
+  private balanced: BalanceState | undefined;
   private readonly decisions = new WeakMap<ListenerGroup, Decision>();
   /** Groups without a program of which that has been said. */
   private readonly unsteered = new WeakSet<ListenerGroup>();
@@ -88,6 +90,22 @@ export class Steering {
     return true;
   }
 
+  /**
+   * Looks at what the live workers say of themselves, every 100 ms or so while there is traffic, and gives each its share
+   * of the new connections. `decide` is called when a share has changed; `auto` only, the other modes are taken literally.
+   */
+  balance(figures: readonly WorkerFigures[], elapsedMs: number, decide: () => void): void {
+    if (this.mode !== 'auto') return;
+    const before = this.balanced?.factors ?? [];
+    const { state, note } = balance(this.balanced, figures, elapsedMs);
+    this.balanced = state;
+    if (note !== undefined) this.explain(note);
+    const { factors } = state;
+    const length = Math.max(before.length, factors.length);
+    for (let index = 0; index < length; index++)
+      if ((before[index] ?? 1) !== (factors[index] ?? 1)) return decide();
+  }
+
   /** Points the group at the workers that serve it; at the origin where there is none. */
   apply(group: ListenerGroup, live: readonly number[]): void {
     if (!group.hasProgram) return this.explainNone(group);
@@ -102,6 +120,7 @@ export class Steering {
       workers,
       arrivals: this.arrivals,
       seats: group.sockets.length,
+      factors: this.balanced?.factors,
       ...(previous ? { previous } : {}),
     });
     if (previous && !decision.changed) return;

@@ -7,7 +7,7 @@ export interface Forecast {
   readonly share: ReadonlyMap<number, number>;
   /** Share of all connections that the worker on the CPU that they arrive on would get, by chance or not. */
   readonly local: number;
-  /** Largest distance of a socket's share from the fair one, in fair shares: 0 all equal, 1 one has twice its due or nothing. */
+  /** Largest distance of a socket's share from its due, in fair shares: 0 all have it, 1 one has a fair share too much or too little. */
   readonly unfairness: number;
 }
 
@@ -16,11 +16,13 @@ export interface Forecast {
  *
  * @param shares share of the arrivals by CPU, sum 1, loopback left out.
  * @param owners CPU -> socket of the worker that is pinned there.
+ * @param due share of all connections that a socket should get; default: all the same.
  */
 export function forecast(
   table: SteeringTable,
   shares: readonly number[],
   owners: ReadonlyMap<number, number>,
+  due?: ReadonlyMap<number, number>,
 ): Forecast {
   const total = table.sockets.reduce((sum, { weight }) => sum + weight, 0);
   const part = new Map<number, number>();
@@ -42,7 +44,9 @@ export function forecast(
   for (const [index, pull] of part) share.set(index, (share.get(index) ?? 0) + pooled * pull);
 
   const fair = 1 / table.sockets.length;
-  const unfairness = Math.max(...[...share.values()].map((s) => Math.abs(s - fair) / fair));
+  const unfairness = Math.max(
+    ...[...share].map(([index, s]) => Math.abs(s - (due?.get(index) ?? fair)) / fair),
+  );
   return { share, local, unfairness };
 }
 
@@ -54,7 +58,8 @@ export function sameTable(a: SteeringTable, b: SteeringTable): boolean {
     const other = b.own.get(cpu);
     if (other?.index !== index || other.keep !== keep) return false;
   }
-  return a.sockets.every(
-    ({ index, weight }, i) => b.sockets[i]?.index === index && b.sockets[i]?.weight === weight,
-  );
+  return a.sockets.every(({ index, weight, loopback = 1 }, i) => {
+    const other = b.sockets[i];
+    return other?.index === index && other.weight === weight && (other.loopback ?? 1) === loopback;
+  });
 }

@@ -2,8 +2,19 @@
 
 import type { SteerSetting } from '../config/settings';
 import type { AddressTable } from './by-address';
-import { forecast, sameTable } from './forecast';
+import { sameTable } from './forecast';
 import type { SteeringTable } from './program';
+import {
+  allDueTheSame,
+  balancedTable,
+  chanceTable,
+  forecastFor,
+  type Live,
+  ownTable,
+  SIGMAS,
+  sameMembers,
+  sharing,
+} from './tables';
 
 export interface WorkerSeat {
   /** Index of its socket in the group; 0 is the origin's and never a worker's. */
@@ -19,6 +30,8 @@ export interface PolicyInput {
   readonly workers: readonly WorkerSeat[];
   /** Recent connections by the CPU that their packets arrived on (SO_INCOMING_CPU), loopback left out. */
   readonly arrivals: readonly number[];
+  /** Share of the connections by worker index, in fair shares (`balance`); default, and what makes no sense: 1. */
+  readonly factors?: readonly number[] | undefined;
   readonly previous?: Decision | undefined;
   /** Sockets in the group, the origin's included; a worker with an index beyond is not steered to yet. */
   readonly seats: number;
@@ -31,6 +44,8 @@ interface Explained {
   readonly changed: boolean;
   /** Share of the arrivals by CPU that the table was made for (auto only). */
   readonly shares?: readonly number[] | undefined;
+  /** What each socket of the table is due, in fair shares, in its order (auto only). */
+  readonly due?: readonly number[] | undefined;
 }
 
 export interface TableDecision extends Explained {
@@ -51,98 +66,66 @@ export type Decision = TableDecision | AddressDecision;
 const MIN_SAMPLES = 200;
 /** ... and with many workers below this number for each. */
 const MIN_SAMPLES_EACH = 16;
-/** A worker may get this much above its fair share and still keep all that arrives on its CPU. */
-const SLACK = 0.25;
-/** Counts scatter: only what lies above the limit by so many standard deviations is above it. */
-const SIGMAS = 2;
 /** A new table must be fairer than the old one by this much (in fair shares) to take its place ... */
 const WORTH_BALANCE = 0.25;
 /** ... or serve this much more of all connections where they arrive. */
 const WORTH_LOCALITY = 0.05;
-
-interface Live {
-  readonly index: number;
-  readonly cpu: number | undefined;
-}
+/** What a worker is due must differ by this much (in fair shares) from what the table was made for to be worth a new one. */
+const WORTH_DUE = 0.05;
 
 type TableDraft = Omit<TableDecision, 'changed'>;
 type AddressDraft = Omit<AddressDecision, 'changed'>;
 
+const usable = (factor: number | undefined): number =>
+  factor !== undefined && factor > 0 && factor < Infinity ? factor : 1;
+
 /** The workers that can be steered to, by index. Of two on one CPU the first owns it. */
-function liveWorkers({ workers, seats }: PolicyInput): Live[] {
+function liveWorkers({ mode, workers, seats, factors = [] }: PolicyInput): Live[] {
   const taken = new Set<number>();
-  return workers
+  const live = workers
     .filter(({ live, index }) => live && index > 0 && index < seats)
     .sort((a, b) => a.index - b.index)
     .map(({ index, cpu }) => {
       const owns = cpu !== undefined && !taken.has(cpu);
       if (owns) taken.add(cpu);
-      return { index, cpu: owns ? cpu : undefined };
+      return { index, cpu: owns ? cpu : undefined, due: mode === 'auto' ? usable(factors[index]) : 1 };
     });
+  const mean = live.reduce((sum, { due }) => sum + due, 0) / live.length;
+  // divided only where it must be: all the same is exactly 1
+  const same = live.every(({ due }) => due === live[0]?.due);
+  return live.map((worker) => ({ ...worker, due: same ? 1 : worker.due / mean }));
 }
 
 const count = (n: number): string => `${n} worker${n === 1 ? '' : 's'}`;
 const percent = (share: number): string => `${Math.round(share * 100)} %`;
 
+/** Whether what the workers are due now is worth another table. Back to all the same always is. */
+function dueHasChanged(previous: TableDecision, live: readonly Live[]): boolean {
+  const old = (i: number): number => previous.due?.[i] ?? 1;
+  if (allDueTheSame(live)) return live.some((_, i) => old(i) !== 1);
+  return live.some(({ due }, i) => Math.abs(due - old(i)) > WORTH_DUE);
+}
+
+function dueNote(live: readonly Live[]): string {
+  if (allDueTheSame(live)) return '';
+  const all = live.map(({ due }) => due);
+  return `; shares ${Math.min(...all).toFixed(2)} to ${Math.max(...all).toFixed(2)} of the fair one`;
+}
+
+const dueOf = (live: readonly Live[]): number[] => live.map(({ due }) => due);
+
 function evenly(live: readonly Live[], why: string, shares?: readonly number[]): TableDraft {
-  const sockets = live.map(({ index }) => ({ index, weight: 1 }));
-  const table = { sockets, own: new Map(), loopbackEven: false };
-  return { table, kind: 'even', note: `evenly over ${count(live.length)}: ${why}`, shares };
+  const note = `${allDueTheSame(live) ? 'evenly' : 'by chance'} over ${count(live.length)}: ${why}${dueNote(live)}`;
+  return { table: chanceTable(live), kind: 'even', note, shares, due: dueOf(live) };
 }
 
-/** Every pinned worker keeps all of its CPU; CPUs without one go evenly to all. */
 function allOwn(live: readonly Live[]): TableDraft {
-  const own = new Map<number, { index: number; keep: number }>();
-  for (const { index, cpu } of live) if (cpu !== undefined) own.set(cpu, { index, keep: 1 });
-  const table = { sockets: live.map(({ index }) => ({ index, weight: 1 })), own, loopbackEven: false };
-  return { table, kind: 'cpu', note: `by CPU, ${own.size} of ${count(live.length)} on a CPU of their own` };
-}
-
-/**
- * The table for these shares of the arrivals.
- *
- * With N live workers the fair share is t = 1/N. A worker whose CPU receives the share a keeps
- *
- *     keep = 1      if a <= t (1 + SLACK)     (counted: n <= m + SIGMAS sqrt(m), m = samples t (1 + SLACK))
- *     keep = t / a  above that
- *
- * What is not kept, and what arrives on CPUs without a live worker, is the pool. The pool's weights are
- * what the workers are short of, max(0, t - a keep): those whose CPU receives nothing live from it.
- * Two queues and eight workers: each of the two keeps a quarter, the others get the rest, all have 1/8.
- * All on one CPU comes out even the same way.
- */
-function balanced(live: readonly Live[], shares: readonly number[], samples: number): SteeringTable {
-  const fair = 1 / live.length;
-  const limit = samples * fair * (1 + SLACK);
-  const most = (limit + SIGMAS * Math.sqrt(limit)) / samples;
-  const own = new Map<number, { index: number; keep: number }>();
-  const sockets = live.map(({ index, cpu }) => {
-    const arriving = cpu === undefined ? 0 : (shares[cpu] ?? 0);
-    const keep = arriving <= most ? 1 : fair / arriving;
-    if (cpu !== undefined) own.set(cpu, { index, keep });
-    return { index, weight: Math.max(0, fair - arriving * keep) };
-  });
-  return { sockets, own, loopbackEven: true };
-}
-
-function owners(live: readonly Live[]): Map<number, number> {
-  return new Map(live.flatMap(({ index, cpu }) => (cpu === undefined ? [] : [[cpu, index] as const])));
-}
-
-/** CPUs that give some of their arrivals away. */
-function sharing(table: SteeringTable): number {
-  return [...table.own.values()].filter(({ keep }) => keep < 1).length;
-}
-
-/** Whether the table has just these workers, on just these CPUs. A table for others is never kept. */
-function sameMembers(table: SteeringTable, live: readonly Live[]): boolean {
-  const own = owners(live);
-  return (
-    table.sockets.length === live.length &&
-    live.every(({ index }, i) => index === table.sockets[i]?.index) &&
-    table.own.size === own.size &&
-    [...own].every(([cpu, index]) => table.own.get(cpu)?.index === index)
-  );
+  const table = ownTable(live);
+  return {
+    table,
+    kind: 'cpu',
+    note: `by CPU, ${table.own.size} of ${count(live.length)} on a CPU of their own`,
+  };
 }
 
 /**
@@ -157,8 +140,8 @@ function worthIt(
   shares: readonly number[],
   samples: number,
 ): boolean {
-  const before = forecast(old, shares, owners(live));
-  const after = forecast(next, shares, owners(live));
+  const before = forecastFor(old, shares, live);
+  const after = forecastFor(next, shares, live);
   const scatter = SIGMAS * Math.sqrt(live.length / samples);
   if (before.unfairness - after.unfairness > WORTH_BALANCE + scatter) return true;
   const gain = after.local - before.local;
@@ -166,11 +149,19 @@ function worthIt(
 }
 
 function byCpu(live: readonly Live[], shares: readonly number[], samples: number): TableDraft {
-  const table = balanced(live, shares, samples);
-  const { local } = forecast(table, shares, owners(live));
+  const table = balancedTable(live, shares, samples);
+  const { local } = forecastFor(table, shares, live);
   const cpus = shares.filter((share) => share > 0).length;
-  const note = `by CPU, ${percent(local)} local: ${Math.round(samples)} arrivals on ${cpus} CPUs, ${sharing(table)} of them shared`;
-  return { table, kind: 'cpu', note, shares };
+  const seen = `${Math.round(samples)} arrivals on ${cpus} CPUs, ${sharing(table)} of them shared`;
+  const note = `by CPU, ${percent(local)} local: ${seen}${dueNote(live)}`;
+  return { table, kind: 'cpu', note, shares, due: dueOf(live) };
+}
+
+/** `next`, or the previous decision where it was by chance over the same workers and they are due much the same. */
+function evenlyUnless(next: TableDraft, previous: Decision | undefined, live: readonly Live[]): TableDraft {
+  const kept = previous?.kind === 'even' && sameMembers(previous.table, live, false);
+  if (!kept || dueHasChanged(previous, live)) return next;
+  return { ...next, table: previous.table, due: previous.due };
 }
 
 function automatic({ arrivals, previous }: PolicyInput, live: readonly Live[]): TableDraft {
@@ -181,15 +172,18 @@ function automatic({ arrivals, previous }: PolicyInput, live: readonly Live[]): 
   // Where too little arrives now the old picture stays, drawn anew if workers have come or gone.
   const shares = known ? counts.map((n) => n / counted) : previous?.shares;
   const samples = known ? counted : needed;
-  if (!shares) return evenly(live, `${Math.round(counted)} of ${needed} arrivals seen`);
+  if (!shares)
+    return evenlyUnless(evenly(live, `${Math.round(counted)} of ${needed} arrivals seen`), previous, live);
 
   const next = byCpu(live, shares, samples);
-  if (previous?.kind === 'cpu' && sameMembers(previous.table, live)) {
+  if (previous?.kind === 'cpu' && sameMembers(previous.table, live, true)) {
+    if (dueHasChanged(previous, live)) return next;
     const better = known && worthIt(previous.table, next.table, live, shares, samples);
     return better ? next : { ...previous, shares };
   }
   const even = evenly(live, 'by CPU would be no more local', shares);
-  return worthIt(even.table, next.table, live, shares, samples) ? next : even;
+  if (worthIt(even.table, next.table, live, shares, samples)) return next;
+  return evenlyUnless(even, previous, live);
 }
 
 function byAddress(live: readonly Live[], seats: number): AddressDraft {
@@ -215,7 +209,8 @@ function draftOf(input: PolicyInput, live: readonly Live[]): TableDraft | Addres
   }
   if (input.mode === 'ip') return byAddress(live, input.seats);
   if (input.mode === 'hash') return evenly(live, 'FASTSOCKET_STEER=hash');
-  if (live.every(({ cpu }) => cpu === undefined)) return evenly(live, 'no worker is pinned');
+  if (live.every(({ cpu }) => cpu === undefined))
+    return evenlyUnless(evenly(live, 'no worker is pinned'), input.previous, live);
   if (input.mode === 'cpu') return allOwn(live);
   return automatic(input, live);
 }
@@ -231,12 +226,16 @@ function sameProgram(a: TableDraft | AddressDraft, b: TableDraft | AddressDraft)
  * Who gets what, from who is alive and where connections arrive. Pure; to be asked whenever a worker
  * comes or goes, and from time to time (100 ms or more) in `auto`.
  *
- * hash: by chance, evenly over the live workers. ip: by the client's address. cpu: a CPU's own worker gets all of it, CPUs
- * without a live one go evenly to all. auto: evenly until MIN_SAMPLES arrivals are known, then by CPU as far as
- * that leaves nobody with more than a fair share and SLACK (formula: `balanced`), loopback evenly. It does
- * not flap: a table is replaced only if the new one would be clearly fairer or more local for the
- * present arrivals, or if workers came or went. Without a live worker: the origin's socket.
+ * hash: by chance, evenly over the live workers. ip: by the client's address. cpu: a CPU's own worker gets all of it, CPUs without a
+ * live one go evenly to all. auto: evenly until MIN_SAMPLES arrivals are known, then by CPU as far as
+ * that leaves nobody with more than a fair share and SLACK (formula: `balancedTable`), loopback
+ * evenly. Where `factors` say that workers are due more or less than a fair share, they get that instead. It does
+ * not flap: a table is replaced only if the new one would be clearly fairer or more local for the present arrivals, if
+ * somebody is due clearly more or less than the table gives, or if workers came or went. Without a live worker: the
+ * origin's socket.
  */
+export function decide(input: PolicyInput & { readonly mode: Exclude<SteerSetting, 'ip'> }): TableDecision;
+export function decide(input: PolicyInput): Decision;
 export function decide(input: PolicyInput): Decision {
   const draft = draftOf(input, liveWorkers(input));
   const changed = !input.previous || !sameProgram(input.previous, draft);

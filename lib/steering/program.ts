@@ -31,12 +31,20 @@ import {
 
 export { encode } from './bpf';
 
+export interface SteeringSocket {
+  readonly index: number;
+  /** Its weight in the pool. */
+  readonly weight: number;
+  /** Its weight among connections over loopback; undefined: 1. */
+  readonly loopback?: number | undefined;
+}
+
 export interface SteeringTable {
-  /** The live sockets, by index in the group (order of listen()), with their weights in the pool. At least one. */
-  readonly sockets: readonly Weighted[];
+  /** The live sockets, by index in the group (order of listen()). At least one. */
+  readonly sockets: readonly SteeringSocket[];
   /** CPU -> its own worker's socket, and the probability (0..1) with which a connection stays there. */
   readonly own: ReadonlyMap<number, { readonly index: number; readonly keep: number }>;
-  /** Connections over the loopback interface skip the per-CPU part and go evenly to the live sockets. */
+  /** Connections over the loopback interface skip the per-CPU part and go to the live sockets, evenly or by `loopback`. */
   readonly loopbackEven: boolean;
 }
 
@@ -53,7 +61,12 @@ interface Stretch {
   readonly key: string;
 }
 
-/** The common pool: weighted, or even if no socket has any weight. */
+/** Weights of the connections over loopback. */
+function byLoopback(sockets: readonly SteeringSocket[]): Weighted[] {
+  return sockets.map(({ index, loopback = 1 }) => ({ index, weight: loopback }));
+}
+
+/** Weighted, or even if all weights are the same, or if no socket has any. */
 function pool(sockets: readonly Weighted[], exit: Exit): Instruction[] {
   const inPool = sockets.filter(({ weight }) => weight > 0);
   const list = inPool.length > 0 ? inPool : sockets;
@@ -109,10 +122,11 @@ function perCpu(table: SteeringTable, list: readonly Stretch[], exit: Exit): Ins
 
 function checkTable(table: SteeringTable): void {
   if (table.sockets.length === 0) throw new RangeError('a steering table without a live socket');
-  for (const { index, weight } of table.sockets) {
+  for (const { index, weight, loopback = 1 } of table.sockets) {
     if (!Number.isInteger(index) || index < 0 || index > 0xffff)
       throw new RangeError(`socket index ${index}`);
-    if (!(weight >= 0 && weight < Infinity)) throw new RangeError(`weight ${weight} of socket ${index}`);
+    for (const each of [weight, loopback])
+      if (!(each >= 0 && each < Infinity)) throw new RangeError(`weight ${each} of socket ${index}`);
   }
   for (const [cpu, { keep }] of table.own) {
     if (!Number.isInteger(cpu) || cpu < 0) throw new RangeError(`CPU ${cpu}`);
@@ -120,7 +134,7 @@ function checkTable(table: SteeringTable): void {
   }
 }
 
-/** Layout: [loopback test, even part] CPU tree, pool. */
+/** Layout: [loopback test, its part] CPU tree, pool. */
 function whole(table: SteeringTable, exit: Exit): Instruction[] {
   const sockets = [...table.sockets].sort((a, b) => a.index - b.index);
   const common = pool(sockets, exit);
@@ -130,7 +144,7 @@ function whole(table: SteeringTable, exit: Exit): Instruction[] {
   if (!table.loopbackEven) return resolve(body, POOL, body.length - common.length);
   const indexes = sockets.map(({ index }) => index);
   const head = [...exit.beforeEnd(indexes[0] as number), loadAbsolute(AD_IFINDEX)];
-  const program = [...head, ...branchEqual(LOOPBACK, even(indexes, exit), body)];
+  const program = [...head, ...branchEqual(LOOPBACK, pool(byLoopback(sockets), exit), body)];
   return resolve(program, POOL, program.length - common.length);
 }
 
