@@ -2,7 +2,9 @@
 import type { BalancePiece, SteerSetting } from '../config/settings';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
+import type { WorkerFigures } from '../steering/balance';
 import type { ListenerGroup } from './listener-group';
+import { Pulse } from './pulse';
 
 /** A program in which workers can be named that get nothing; see Guarded in lib/steering/guarded.ts. */
 export interface GuardedBytes {
@@ -33,6 +35,8 @@ export class Balancer {
     private readonly addon: Addon,
     private readonly pieces: readonly BalancePiece[],
     private readonly mode: SteerSetting,
+    /** The workers' figures, from time to time while connections come. */
+    private readonly beat: (figures: WorkerFigures[], elapsedMs: number) => void,
   ) {}
 
   private start(): boolean {
@@ -51,6 +55,8 @@ export class Balancer {
     }
     const notices = this.addon.balanceStart(BLOCKED_US, LOOK_US, EXCLUDED_US, bits);
     if (notices < 0) debug('balancing is off: errno %d', -notices);
+    else if (this.pieces.includes('shares') && this.mode === 'auto')
+      new Pulse(this.addon, notices, this.beat);
     return notices >= 0;
   }
 

@@ -53,7 +53,9 @@ export class Tree {
 
   constructor(private readonly options: TreeOptions) {
     const { plan, birth, clusterLoaded, signals } = options;
-    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer);
+    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, (figures, elapsedMs) =>
+      this.steering.balance(figures, elapsedMs, () => this.resteerAll()),
+    );
     this.pool = new WorkerPool({
       addon: plan.addon,
       birth,
@@ -242,9 +244,7 @@ export class Tree {
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
       case 'arrivals':
-        return this.steering.arrived(message.cpus, () => {
-          for (const group of this.groups) this.resteer(group);
-        });
+        return this.steering.arrived(message.cpus, () => this.resteerAll());
       case 'connections':
         return this.counts.answered(message.id, worker.index, message.count);
     }
@@ -275,7 +275,7 @@ export class Tree {
       if (replaced) return;
       return judgeCanary(this.lifecycle, this.options.signals, { code, signal, told: toldAt !== undefined });
     }
-    for (const group of this.groups) this.resteer(group);
+    this.resteerAll();
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     // a worker that ends after SIGTERM ends as the app wants it; if the origin is still there much later, it does not
     const delay = this.pool.restart(index, graceMs(worker, this.options.plan.exitWaitMs));
@@ -306,18 +306,22 @@ export class Tree {
     this.unserved.look();
   }
 
+  private resteerAll(): void {
+    for (const group of this.groups) this.resteer(group);
+  }
+
   private multiply(): void {
     const { plan, state } = this.options;
     state.active = true;
     debug('the copy serves; %d workers in all', plan.workers);
-    for (const group of this.groups) this.resteer(group);
+    this.resteerAll();
     for (let index = 2; index <= plan.workers; index++) this.startWorker(index);
   }
 
   /** A fork that comes later still wins: the origin serves again, the workers drain and go. */
   private withdraw(reason: string): void {
     this.endMultiplying(reason);
-    for (const group of this.groups) this.resteer(group);
+    this.resteerAll();
     this.tellAll({ kind: 'leave' });
   }
 
