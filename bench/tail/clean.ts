@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which measures count. The rule is fixed before the first one, and does not look at what has been measured.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fixed } from '../lib/columns';
 import type { Taken } from '../lib/compare';
+import { busySince } from '../lib/proc';
 
 export interface Limits {
   /** CPU used by others, in cores. */
@@ -37,15 +39,26 @@ export interface Tries<M> {
   discarded: { why: string; measure: M }[];
 }
 
+const LOOK_MS = 500;
+
+/** Waits, but not for ever, until others use as little as they may: what would be discarded need not be measured. */
+async function quiet({ foreign }: Limits, mostS: number): Promise<void> {
+  for (const end = performance.now() + mostS * 1_000; performance.now() < end; ) {
+    const [began, busyMs] = [performance.now(), busySince()];
+    await sleep(LOOK_MS);
+    if (busyMs() / (performance.now() - began) <= foreign) return;
+  }
+}
+
 /** Takes one that counts, with so many tries at most. */
 export async function untilClean<M extends Disturbance>(
-  most: number,
-  limits: Limits,
+  { tries, waitS, limits }: { tries: number; waitS: number; limits: Limits },
   take: () => Promise<Taken<M>>,
 ): Promise<Taken<Tries<M>>> {
   const discarded: Tries<M>['discarded'] = [];
   let remark: string | undefined;
-  while (discarded.length < most) {
+  while (discarded.length < tries) {
+    await quiet(limits, waitS);
     const taken = await take();
     remark = taken.remark ?? remark;
     const why = whyDiscarded(taken.measure, limits);

@@ -62,8 +62,9 @@ export async function costOf(
   node: string,
   version: string,
   workers: number,
-  { ablation, clients, seconds, pairs, tries, limits }: Options,
+  options: Options,
 ): Promise<CostComparison> {
+  const { ablation, clients, seconds, pairs, limits } = options;
   const title = `Node ${version}, ${workers} workers, ${clients} clients in a closed loop`;
   const load = { client: finClient(), connections: clients, seconds };
   const { variants: all, remarks } = await inTurn(
@@ -71,7 +72,7 @@ export async function costOf(
     costVariants(node, version, workers, ablation),
     pairs,
     (variant): Promise<Taken<CostTries>> =>
-      untilClean(tries, limits, () =>
+      untilClean(options, () =>
         withServer(place, variant, async (server) => ({
           measure: await measure(place, server, load),
           remark: variant.remark(server),

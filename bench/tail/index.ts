@@ -17,7 +17,7 @@ import { loadText, planOf } from './plan';
 import { type Cell, cellTable, drawing, tailSummary } from './report';
 import { noReusePort, tailVariants } from './variants';
 
-const about = ({ cost, rounds, pairs, seconds, tries, limits }: Options, place: Place): string =>
+const about = ({ cost, rounds, pairs, seconds, tries, waitS, limits }: Options, place: Place): string =>
   `One blocked worker. ${place.text}.
 ${cost ? pairs : rounds} rounds of ${seconds} s with all servers, fresh processes for each measure.${
     cost
@@ -25,7 +25,7 @@ ${cost ? pairs : rounds} rounds of ${seconds} s with all servers, fresh processe
       : '\nFigures are medians of the rounds, latencies from the moment at which a request was to be sent.'
   }
 A measure with ${rule(limits)}
-does not count and is taken again, up to ${tries} in all.
+does not count and is taken again, up to ${tries} in all; before each up to ${waitS} s for others to use less.
 `;
 
 async function cellOf(
@@ -39,7 +39,7 @@ async function cellOf(
   const title = `Node ${version}, ${workers} workers, ${loadText(plan)}`;
   const variants = tailVariants(node, version, workers, options.ablation);
   const comparison = await inTurn(title, variants, options.rounds, (variant) =>
-    untilClean(options.tries, options.limits, () => measureTail(place, variant, plan, workers)),
+    untilClean(options, () => measureTail(place, variant, plan, workers)),
   );
   const unit = plan.shape === 'short' ? 'connection' : 'request';
   return {

@@ -19,6 +19,8 @@ export interface Options {
   rounds: number;
   /** For each measure of a round, until one is clean. */
   tries: number;
+  /** At most, before each of them, until others use as little as they may. */
+  waitS: number;
   seconds: number;
   limits: Limits;
   /** Also fastsocket with parts of what shares the load among its workers. */
@@ -39,6 +41,7 @@ export const USAGE = `npm run bench:tail -- [options]
   --clients N               lasting connections; with --cost how many at a time, default 64
   --rounds 5                each with all servers, fresh processes for each measure
   --tries 3                 for each measure of a round, until one is not disturbed
+  --wait 30                 seconds at most before each of them, until others use as little as they may
   --seconds 8               for each measure, after a warm-up that does not count
   --most-foreign 22         percent of a core that others may use during a measure
   --most-late 1             milliseconds by which the load may be late, 99.9 of 100 times
@@ -55,6 +58,7 @@ const MOST_RATE = 20_000;
 const MOST_BLOCK_MS = 10_000;
 const MOST_WORKERS = 64;
 const MOST_CLIENTS = 1_000;
+const MOST_WAIT_S = 3_600;
 
 const list = (name: string, text: string, most: number): number[] =>
   text.split(',').map((one) => number(name, one, 1, most, true));
@@ -72,6 +76,7 @@ export function readOptions(argv: string[]): Options {
       clients: { type: 'string' },
       rounds: { type: 'string', default: '5' },
       tries: { type: 'string', default: '3' },
+      wait: { type: 'string', default: '30' },
       seconds: { type: 'string' },
       'most-foreign': { type: 'string', default: '22' },
       'most-late': { type: 'string', default: '1' },
@@ -94,6 +99,7 @@ export function readOptions(argv: string[]): Options {
       values.clients === undefined ? clients : number('clients', values.clients, 1, MOST_CLIENTS, true),
     rounds: countOf('rounds', values.rounds),
     tries: countOf('tries', values.tries),
+    waitS: number('wait', values.wait, 0, MOST_WAIT_S, false),
     seconds: secondsOf(values.seconds ?? (values.cost ? COST_SECONDS : TAIL_SECONDS)),
     limits: {
       foreign: number('most-foreign', values['most-foreign'], 0, 100_000, false) / 100,
