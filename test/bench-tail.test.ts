@@ -8,6 +8,7 @@ import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { svg } from '../bench/lib/chart';
 import { compiled } from '../bench/lib/compiled';
+import { freePort } from '../bench/lib/free-port';
 import { choosePlace } from '../bench/lib/place';
 import { parseIdle } from '../bench/lib/proc';
 import { rule, type Tries, untilClean, whyDiscarded } from '../bench/tail/clean';
@@ -21,9 +22,9 @@ import { ended, endsWithAll, startBench, whyNoBench } from './support/bench';
 const LIMITS = { foreign: 0.22, lateMs: 1 };
 
 test('options: loads and limits, and what is refused by name', () => {
-  const { shape, workers, blocks, rate, clients, rounds, tries, seconds, limits } = readOptions([]);
+  const { shape, workers, blocks, rate, clients, rounds, tries, waitS, seconds, limits } = readOptions([]);
   assert.deepEqual([shape, workers, blocks], ['short', [2, 8], [20, 50, 200, 1000]]);
-  assert.deepEqual([rate, clients, rounds, tries, seconds], [500, 1, 5, 3, 8]);
+  assert.deepEqual([rate, clients, rounds, tries, waitS, seconds], [500, 1, 5, 3, 30, 8]);
   assert.deepEqual(limits, LIMITS);
   const cost = readOptions(['--cost']);
   assert.deepEqual([cost.pairs, cost.seconds, cost.clients, cost.limits], [20, 2, 64, { foreign: 0.22 }]);
@@ -127,6 +128,26 @@ test('a lasting connection that is lost costs one request and is made anew', {
   assert.equal(asked.size, 36);
 });
 
+for (const shape of ['short', 'kept'])
+  test(`nobody listens: every request is lost (${shape})`, { skip: whyNoBench() }, async () => {
+    const words = [await freePort(), shape, 100, 0.5, 4, 2, 1].map(String);
+    const { stdout } = await promisify(execFile)(compiled('bench/native/tail-client.c'), words);
+    const { answered, lost, failed, slowFailed, failure } = JSON.parse(stdout);
+    assert.deepEqual([answered, lost, failed, slowFailed], [0, 50, 50, 1]);
+    assert.equal(failure, 'Connection refused');
+  });
+
+test('what comes due while its connection waits has waited since then', { skip: whyNoBench() }, async (t) => {
+  const { answered, latencyUs } = await clientAgainst(t, 'kept', 1, (socket) => {
+    setTimeout(() => socket.write(answer(200, '7 0')), 20);
+  });
+  assert.equal(answered, 100);
+  // one every 10 ms, each for 20 ms or more (a timer may be a millisecond early): that of index i is answered 10 i + 20 ms
+  // after it has come due; counted from when it is sent all would have taken 20 ms on an idle machine
+  const { p50, max } = latencyUs as Quantiles;
+  assert.ok(p50 >= 49 * 9e3 && max >= 99 * 9e3, `${p50} ${max}`);
+});
+
 test('a measure counts unless others used the CPUs or the load was late', () => {
   assert.equal(whyDiscarded({ foreign: 0.22, lateMs: 1 }, LIMITS), undefined);
   assert.equal(whyDiscarded({ foreign: 0.4, lateMs: 1 }, LIMITS), 'others used 40 % of a core');
@@ -144,10 +165,10 @@ test('what is discarded is taken again, up to a limit, and kept beside', async (
     let next = 0;
     return async () => ({ measure: { foreign: foreign[next++] ?? Number.NaN }, remark: undefined });
   };
-  const { measure } = await untilClean(3, LIMITS, takes(0.5, 0.1, 0));
+  const { measure } = await untilClean({ tries: 3, waitS: 0, limits: LIMITS }, takes(0.5, 0.1, 0));
   assert.deepEqual(measure.kept, { foreign: 0.1 });
   assert.deepEqual(measure.discarded, [{ why: 'others used 50 % of a core', measure: { foreign: 0.5 } }]);
-  const never = await untilClean(2, LIMITS, takes(0.5, 0.4, 0));
+  const never = await untilClean({ tries: 2, waitS: 0, limits: LIMITS }, takes(0.5, 0.4, 0));
   assert.equal(never.measure.kept, undefined);
   assert.equal(never.measure.discarded.length, 2);
 });
@@ -231,7 +252,7 @@ test('the drawing has a panel for each load, with names below its axis', () => {
 const whyNot =
   whyNoBench() || (choosePlace().network ? false : 'needs network namespaces (root, or user namespaces)');
 const options = { skip: whyNot, timeout: 120_000 };
-const HERE = ['--workers', '2', '--most-foreign', '100000', '--most-late', '100000'];
+const HERE = ['--workers', '2', '--most-foreign', '100000', '--most-late', '100000', '--wait', '0'];
 const SHORTLY = [...HERE, '--blocks', '200', '--rounds', '1', '--seconds', '1', '--rate', '200'];
 const NAMES = ['round robin', 'SCHED_NONE', 'reusePort', 'fastsocket'];
 const here = NAMES.filter((name) => name !== 'reusePort' || !noReusePort(process.version));
@@ -253,10 +274,7 @@ for (const shape of ['short', 'keep-alive'] as const)
         [measure.answered, measure.failed, measure.slowAnswered, measure.slowFailed],
         [200, 0, 2, 0],
       );
-      assert.equal(
-        measure.workers.reduce((sum, count) => sum + count, 0),
-        200,
-      );
+      assert.ok(measure.workers.length <= 2 && measure.workers.length > 0, name);
       const { p50, p90, p99, p999, max } = measure.latencyUs as Quantiles;
       assert.ok(p50 > 0 && p50 <= p90 && p90 <= p99 && p99 <= p999 && p999 <= max, name);
       assert.ok((measure.cpuUs ?? 0) > 0, name);
