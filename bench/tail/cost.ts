@@ -39,14 +39,16 @@ async function measure(place: Place, server: Server, load: Load): Promise<Measur
 }
 
 /** A round in which one of them never came to count is nobody's: ratios are within a round. */
-function complete(variants: readonly Measured<CostTries>[]): Measured<Measure>[] {
-  const rounds = variants[0]?.measures.length ?? 0;
-  const whole = Array.from({ length: rounds }, (_, round) => round).filter((round) =>
-    variants.every(({ measures }) => measures[round]?.kept),
-  );
+function complete(variants: readonly Measured<CostTries>[]): Measured<CostTries>[] {
+  const whole = (round: number): boolean => variants.every(({ measures }) => measures[round]?.kept);
+  const why = 'another of its round never counted';
   return variants.map(({ name, measures }) => ({
     name,
-    measures: whole.map((round) => measures[round]?.kept as Measure),
+    measures: measures.map((tries, round): CostTries => {
+      const { kept, discarded } = tries;
+      if (kept === undefined || whole(round)) return tries;
+      return { discarded: [...discarded, { why, measure: kept }] };
+    }),
   }));
 }
 
@@ -79,14 +81,18 @@ export async function costOf(
         })),
       ),
   );
-  const variants = complete(all);
-  const discarded = all.flatMap(({ name, measures }) =>
+  const rounds = complete(all);
+  const variants = rounds.map(({ name, measures }) => ({
+    name,
+    measures: measures.flatMap(({ kept }) => kept ?? []),
+  }));
+  const discarded = rounds.flatMap(({ name, measures }) =>
     measures.flatMap((tried) => tried.discarded.map((one) => ({ name, ...one }))),
   );
   const count = variants[0]?.measures.length ?? 0;
   const notes = [
     ...remarks,
-    `${count} of ${pairs} rounds count; ${discarded.length} measures were discarded: ${rule(limits)}`,
+    `${count} of ${pairs} rounds count; ${discarded.length} measures were discarded: ${rule(limits)}, or with another of their round`,
   ];
   const against = `CPU against ${variants[0]?.name}`;
   const text = table(title, { variants, remarks: notes }, [
