@@ -26,15 +26,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST = 65536, ANSWER = 512, MOST_WORKERS = 256 };
-/** Few: what is due is looked at in between, and after a block all answers come at once. */
-enum { EVENTS = 16 };
+/** Few EVENTS: what is due is looked at in between, and after a block all answers come at once. */
+enum { MOST = 65536, ANSWER = 512, MOST_WORKERS = 256, EVENTS = 16, BLOCKS = 4 };
 static const int64_t SECOND = 1000000000;
 /** Before the first request: lasting connections are made in it. */
 static const int64_t LEAD = 200000000;
-/** For answers that are under way at the end; besides, so many blocks one after the other. */
+/** For answers that are under way at the end; besides, BLOCKS one after the other. */
 static const int64_t PATIENCE = 5000000000;
-enum { BLOCKS = 4 };
 
 enum kind { SHORT, KEPT, SLOW };
 enum state { CLOSED, CONNECTING, IDLE, WAITING };
