@@ -6,7 +6,7 @@ const MOST_CLIENTS = 10_000;
 const MOST_CONNECTIONS = 1_000_000_000;
 
 /** A number from the command line. @throws Error that names the option */
-function number(name: string, text: string, least: number, most: number, whole: boolean): number {
+export function number(name: string, text: string, least: number, most: number, whole: boolean): number {
   const value = text.trim() === '' ? Number.NaN : Number(text);
   if (value >= least && value <= most && (!whole || Number.isInteger(value))) return value;
   throw new Error(`--${name} ${text}: must be ${whole ? 'whole, ' : ''}from ${least} to ${most}`);

@@ -14,6 +14,8 @@ export interface Panel {
 export interface Chart {
   title: string;
   xName: string;
+  /** What stands below the axis where it is not the number itself. */
+  xNames?: ReadonlyMap<number, string>;
   /** Its values are above 0: the axis is logarithmic. */
   yName: string;
   /** Panels beside each other. */
@@ -26,7 +28,9 @@ const HEIGHT = 220;
 const MARGIN = { left: 52, right: 12, top: 34, bottom: 40 };
 const HEAD = 56;
 /** Told apart without colours by their order in the legend, and by most eyes by colour (Okabe and Ito). */
-const COLOURS = ['#d55e00', '#0072b2', '#009e73', '#cc79a7'] as const;
+const COLOURS = ['#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'] as const;
+/** Of a name in the legend. */
+const ENTRY = { width: 160, height: 16 };
 const STEPS = [1, 2, 5] as const;
 
 const escaped = (text: string): string =>
@@ -75,7 +79,11 @@ function text(x: number, y: number, words: string, anchor = 'middle', more = '')
   return `<text x="${short(x)}" y="${short(y)}" text-anchor="${anchor}"${more}>${escaped(words)}</text>`;
 }
 
-function panel({ title, lines }: Panel, { x, y, xTicks, yTicks }: Scale, xName: string): string[] {
+function panel(
+  { title, lines }: Panel,
+  { x, y, xTicks, yTicks }: Scale,
+  { xName, xNames }: Pick<Chart, 'xName' | 'xNames'>,
+): string[] {
   const bottom = HEIGHT - MARGIN.bottom;
   const right = WIDTH - MARGIN.right;
   return [
@@ -84,7 +92,7 @@ function panel({ title, lines }: Panel, { x, y, xTicks, yTicks }: Scale, xName: 
       `<path d="M${MARGIN.left} ${short(y(tick))}H${right}" stroke="#ddd"/>`,
       text(MARGIN.left - 6, y(tick) + 4, String(tick), 'end'),
     ]),
-    ...xTicks.map((tick) => text(x(tick), bottom + 16, String(tick))),
+    ...xTicks.map((tick) => text(x(tick), bottom + 16, xNames?.get(tick) ?? String(tick))),
     text((MARGIN.left + right) / 2, bottom + 32, xName),
     ...lines.flatMap(({ points }, index) => [
       `<polyline fill="none" stroke="${colour(index)}" stroke-width="2" points="${points
@@ -98,22 +106,26 @@ function panel({ title, lines }: Panel, { x, y, xTicks, yTicks }: Scale, xName: 
 }
 
 /** Panels with a value to show, all to the same scale. */
-export function svg({ title, xName, yName, across, panels }: Chart): string {
+export function svg(chart: Chart): string {
+  const { title, yName, across, panels } = chart;
   const shown = panels.filter(({ lines }) => lines.some(({ points }) => points.length > 0));
   const names = [...new Set(shown.flatMap(({ lines }) => lines.map(({ name }) => name)))];
   const width = across * WIDTH;
-  const height = HEAD + Math.ceil(shown.length / across) * HEIGHT;
+  const inRow = Math.max(1, Math.floor((width - MARGIN.left) / ENTRY.width));
+  const head = HEAD + (Math.ceil(names.length / inRow) - 1) * ENTRY.height;
+  const height = head + Math.ceil(shown.length / across) * HEIGHT;
   const scale = scaleOf(shown);
   const legend = names.flatMap((name, index) => {
-    const at = MARGIN.left + 160 * index;
+    const left = MARGIN.left + ENTRY.width * (index % inRow);
+    const top = 40 + ENTRY.height * Math.floor(index / inRow);
     return [
-      `<path d="M${at} 40h20" stroke="${colour(index)}" stroke-width="2"/>`,
-      text(at + 26, 44, name, 'start'),
+      `<path d="M${left} ${top}h20" stroke="${colour(index)}" stroke-width="2"/>`,
+      text(left + 26, top + 4, name, 'start'),
     ];
   });
   const groups = shown.map((one, index) => {
-    const [left, top] = [(index % across) * WIDTH, HEAD + Math.floor(index / across) * HEIGHT];
-    return `<g transform="translate(${left} ${top})">\n${panel(one, scale, xName).join('\n')}\n</g>`;
+    const [left, top] = [(index % across) * WIDTH, head + Math.floor(index / across) * HEIGHT];
+    return `<g transform="translate(${left} ${top})">\n${panel(one, scale, chart).join('\n')}\n</g>`;
   });
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="sans-serif" font-size="11">`,

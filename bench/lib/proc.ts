@@ -71,6 +71,26 @@ export function machineCpu(cpu?: number): number {
   return parseMachineCpu(readFileSync('/proc/stat', 'utf8'), cpu);
 }
 
+/**
+ * How long all CPUs together have been idle or waiting for a disk, in milliseconds. What they have used is sampled by ticks,
+ * and misses what timers start; idle time is measured by the clock where ticks stop with it (get_idle_time() in
+ * fs/proc/stat.c). What is left of a time is interrupts, too.
+ */
+export function parseIdle(text: string): { cpus: number; idleMs: number } {
+  const [, , , idle = 0, iowait = 0] = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '').split(' ').map(Number);
+  return { cpus: text.match(/^cpu\d/gm)?.length ?? 0, idleMs: (idle + iowait) * TICK_MS };
+}
+
+/** A function that says how much CPU time the whole machine has used meanwhile, in milliseconds. */
+export function busySince(): () => number {
+  const look = () => ({ at: performance.now(), ...parseIdle(readFileSync('/proc/stat', 'utf8')) });
+  const before = look();
+  return () => {
+    const { at, cpus, idleMs } = look();
+    return cpus * (at - before.at) - (idleMs - before.idleMs);
+  };
+}
+
 /** A process and its children that live. */
 function withChildren(pid: number): number[] {
   return [pid, ...readText(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number)];

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a connection costs where nobody is blocked: as many as the servers can take, in a closed loop.
+import { inTurn, type Measured, type Taken, withServer } from '../lib/compare';
+import { finClient } from '../lib/load/clients';
+import { drive, type Load, type Measure } from '../lib/load/run';
+import type { Place } from '../lib/place';
+import type { Server } from '../lib/server';
+import {
+  type Column,
+  cpuColumn,
+  cpuUs,
+  failedColumn,
+  perSecondColumn,
+  ratioColumn,
+  table,
+} from '../lib/table';
+import { rule, type Tries, untilClean } from './clean';
+import { account } from './measure';
+import type { Options } from './options';
+import { costVariants } from './variants';
+
+type CostTries = Tries<Measure>;
+
+const WARM_S = 1;
+
+async function measure(place: Place, server: Server, load: Load): Promise<Measure> {
+  await drive(place, server, { ...load, seconds: Math.min(WARM_S, load.seconds) });
+  const close = account(server);
+  const { answered, failed, failure, seconds, cpuUs } = await drive(place, server, load);
+  const { usedUs, foreign, tookMs } = close(cpuUs ?? 0);
+  return {
+    cpuUs: usedUs / answered,
+    perSecond: answered / seconds,
+    ...{ answered, failed, foreign },
+    ...(failure === undefined ? {} : { failure }),
+    busy: usedUs / 1_000 / tookMs,
+    closedFirst: server.sockets().closedFirst,
+  };
+}
+
+/** A round in which one of them never came to count is nobody's: ratios are within a round. */
+function complete(variants: readonly Measured<CostTries>[]): Measured<CostTries>[] {
+  const whole = (round: number): boolean => variants.every(({ measures }) => measures[round]?.kept);
+  const why = 'another of its round never counted';
+  return variants.map(({ name, measures }) => ({
+    name,
+    measures: measures.map((tries, round): CostTries => {
+      const { kept, discarded } = tries;
+      if (kept === undefined || whole(round)) return tries;
+      return { discarded: [...discarded, { why, measure: kept }] };
+    }),
+  }));
+}
+
+export interface CostComparison {
+  variants: Measured<Measure>[];
+  discarded: { name: string; why: string; measure: Measure }[];
+  remarks: string[];
+  text: string;
+}
+
+export async function costOf(
+  place: Place,
+  node: string,
+  version: string,
+  workers: number,
+  options: Options,
+): Promise<CostComparison> {
+  const { ablation, clients, seconds, pairs, limits } = options;
+  const title = `Node ${version}, ${workers} workers, ${clients} clients in a closed loop`;
+  const load = { client: finClient(), connections: clients, seconds };
+  const { variants: all, remarks } = await inTurn(
+    title,
+    costVariants(node, version, workers, ablation),
+    pairs,
+    (variant): Promise<Taken<CostTries>> =>
+      untilClean(options, () =>
+        withServer(place, variant, async (server) => ({
+          measure: await measure(place, server, load),
+          remark: variant.remark(server),
+        })),
+      ),
+  );
+  const rounds = complete(all);
+  const variants = rounds.map(({ name, measures }) => ({
+    name,
+    measures: measures.flatMap(({ kept }) => kept ?? []),
+  }));
+  const discarded = rounds.flatMap(({ name, measures }) =>
+    measures.flatMap((tried) => tried.discarded.map((one) => ({ name, ...one }))),
+  );
+  const count = variants[0]?.measures.length ?? 0;
+  const notes = [
+    ...remarks,
+    `${count} of ${pairs} rounds count; ${discarded.length} measures were discarded: ${rule(limits)}, or with another of their round`,
+  ];
+  const against = `CPU against ${variants[0]?.name}`;
+  const text = table(title, { variants, remarks: notes }, [
+    cpuColumn('connection'),
+    ratioColumn(against, count, cpuUs),
+    perSecondColumn('connections'),
+    failedColumn,
+  ] as Column<Measure>[]);
+  return { variants, discarded, remarks, text };
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ways of running the one server on several workers.
+import { join } from 'node:path';
+import { SEAM_PIECES } from '../../lib/config/settings';
+import { hook } from '../lib/root';
+import { Server } from '../lib/server';
+import { environment, FASTSOCKET, hookRemark, type Variant } from '../lib/variants';
+
+const SERVER = join(__dirname, 'server.js');
+const CLUSTER = join(__dirname, 'cluster.js');
+const UNBATCHED = SEAM_PIECES.filter((piece) => piece !== 'batch').join(',');
+
+function variant(
+  name: string,
+  words: readonly string[],
+  env: Record<string, string>,
+  remark: (stderr: string) => string | undefined = () => undefined,
+): Variant {
+  return {
+    name,
+    start: (place, port) => Server.start(place, { words, env: environment(port, env), port }),
+    remark: ({ stderr }) => remark(stderr),
+  };
+}
+
+const clustered = (name: string, node: string, workers: number, env: Record<string, string>): Variant =>
+  variant(name, [node, CLUSTER], { WORKERS: String(workers), ...env });
+
+function hooked(name: string, node: string, workers: number, env: Record<string, string> = {}): Variant {
+  const all = { FASTSOCKET_WORKERS: String(workers), NODE_DEBUG: 'fastsocket', ...env };
+  return variant(name, [node, '-r', hook, SERVER], all, (stderr) => hookRemark(stderr, 'on'));
+}
+
+/** Why a version of Node, such as v22.11.0, has no listen({ reusePort: true }); undefined where it has (nodejs/node#55408). */
+export function noReusePort(version: string): string | undefined {
+  const [major = 0, minor = 0] = version.slice(1).split('.').map(Number);
+  const has = (major === 22 && minor >= 12) || (major === 23 && minor >= 1) || major >= 24;
+  return has ? undefined : `Node ${version} has no listen({ reusePort: true }) (22.12, 23.1)`;
+}
+
+const sharedSocket = (node: string, workers: number): Variant =>
+  clustered('SCHED_NONE', node, workers, { NODE_CLUSTER_SCHED_POLICY: 'none' });
+
+const reusePort = (node: string, workers: number): Variant =>
+  clustered('reusePort', node, workers, { NODE_CLUSTER_SCHED_POLICY: 'none', REUSE: '1' });
+
+const BALANCES = ['off', 'steal', 'swap'] as const;
+
+const balanced = (node: string, workers: number, env: Record<string, string> = {}): Variant[] =>
+  BALANCES.map((balance) =>
+    hooked(`BALANCE=${balance}`, node, workers, { FASTSOCKET_BALANCE: balance, ...env }),
+  );
+
+export function tailVariants(node: string, version: string, workers: number, ablation: boolean): Variant[] {
+  return [
+    clustered('round robin', node, workers, { NODE_CLUSTER_SCHED_POLICY: 'rr' }),
+    sharedSocket(node, workers),
+    ...(noReusePort(version) ? [] : [reusePort(node, workers)]),
+    hooked(FASTSOCKET, node, workers),
+    ...(ablation ? balanced(node, workers) : []),
+  ];
+}
+
+/**
+ * The first is what the others are compared with. What batches save would hide what it costs to look for blocked workers.
+ */
+export function costVariants(node: string, version: string, workers: number, ablation: boolean): Variant[] {
+  const env = { FASTSOCKET_SEAM: UNBATCHED };
+  return [
+    noReusePort(version) ? sharedSocket(node, workers) : reusePort(node, workers),
+    hooked('fastsocket without batch', node, workers, env),
+    ...(ablation ? balanced(node, workers, env) : []),
+  ];
+}
