@@ -35,7 +35,7 @@ export interface Figures {
 }
 
 /** What the origin knows (Addon.balanceFigures). */
-export async function figures({ app }: Tree): Promise<Figures> {
+export async function figures({ app }: Pick<Tree, 'app'>): Promise<Figures> {
   const seen = app.stdout.length;
   process.kill(app.pid, 'SIGUSR2');
   const line = await until(() => /^\[.*\]$/m.exec(app.stdout.slice(seen))?.[0], 'figures');
