@@ -16,7 +16,9 @@ using balance::Balancer;
 using balance::Guarded;
 
 constexpr uint64_t kUs = 1'000;
-constexpr uint64_t kMs = 1'000'000;
+// The longest time that the scheduler gives to one of several (kernel/sched/fair.c, sysctl_sched_base_slice: 3 ms on
+// many CPUs), twice.
+constexpr uint64_t kStarvedNs = 8'000'000;
 
 // T, the time between looks, the time to exclusion, all in us; bits: 1 steals, 2 excludes, 4 from the dead only.
 napi_value jsStart(napi_env env, napi_callback_info info) {
@@ -27,7 +29,7 @@ napi_value jsStart(napi_env env, napi_callback_info info) {
   const int bits = args.integer(3);
   if (!args.ok()) return nullptr;
   balance::Options options = {};
-  options.rules = {blocked * kUs, excluded * kUs, look * kUs, (bits & 2) != 0};
+  options.rules = {blocked * kUs, kStarvedNs, excluded * kUs, look * kUs, (bits & 2) != 0};
   options.steals = (bits & 1) != 0;
   options.deadOnly = (bits & 4) != 0;
   int error = 0;

@@ -12,6 +12,9 @@ constexpr uint64_t kShortest = 50'000;
 
 bool sleeps(uint64_t turns) { return (turns & 1) != 0; }
 
+// For half of the time, at least.
+bool computes(uint64_t cpu, uint64_t ns) { return cpu * 2 >= ns; }
+
 }  // namespace
 
 void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
@@ -19,16 +22,28 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
   const bool turned = sight.turns != mind.turns;
   mind.accepted = sight.accepted;
   mind.turns = sight.turns;
-  if (turned || moved || mind.turnedAt == 0) mind.turnedAt = now;
+  if (turned || moved || mind.turnedAt == 0) {
+    mind.turnedAt = now;
+    mind.turnedCpu = sight.cpuNs;
+  }
   if (moved || turned || !sight.serves) mind.blocked = false;
   if (!sight.serves || !sight.queued || moved) {
     mind.stillSince = 0;
     return;
   }
-  if (mind.stillSince == 0) mind.stillSince = now;
-  // one callback for all that time, or asleep beside a queue: stopped, frozen, without a CPU
-  const bool inOneTurn = !sleeps(sight.turns) && now - mind.turnedAt >= rules_.blockedNs;
-  if (mind.blocked || (!inOneTurn && now - mind.stillSince < rules_.blockedNs)) return;
+  if (mind.stillSince == 0) {
+    mind.stillSince = now;
+    mind.stillCpu = sight.cpuNs;
+  }
+  const bool known = sight.cpuNs != 0;
+  const uint64_t turning = now - mind.turnedAt;
+  const uint64_t still = now - mind.stillSince;
+  // one callback for all that time
+  const bool inOneTurn = !sleeps(sight.turns) && turning >= rules_.blockedNs && known && mind.turnedCpu != 0 &&
+                         computes(sight.cpuNs - mind.turnedCpu, turning);
+  const bool busy =
+      still >= rules_.blockedNs && (!known || mind.stillCpu == 0 || computes(sight.cpuNs - mind.stillCpu, still));
+  if (mind.blocked || (!inOneTurn && !busy && still < rules_.starvedNs)) return;
   mind.blocked = true;
   mind.blockedAt = now;
 }
@@ -76,7 +91,8 @@ uint64_t Judge::pause(uint64_t now, int seats) const {
     if (mind.blocked) {
       if (now - mind.blockedAt < kCloselyFor && pause > kClosely) pause = kClosely;
     } else if (mind.stillSince != 0) {
-      const uint64_t due = mind.stillSince + rules_.blockedNs;
+      const uint64_t first = mind.stillSince + rules_.blockedNs;
+      const uint64_t due = first > now ? first : mind.stillSince + rules_.starvedNs;
       const uint64_t left = due > now ? due - now : 0;
       if (left < pause) pause = left;
     }

@@ -10,8 +10,12 @@
 namespace fastsocket::balance {
 
 struct Rules {
-  // A worker whose queue is not empty and who has accepted nothing for so long is blocked.
+  // A worker whose queue is not empty and who has accepted nothing for so long is blocked: if it has computed
+  // meanwhile.
   uint64_t blockedNs;
+  // If it has not, for so long: others have its CPU, as a rule for a few milliseconds, and its connections are better
+  // off where they are; or it is stopped, or waits for a disk.
+  uint64_t starvedNs;
   // And for so long: it gets no new connections.
   uint64_t excludedNs;
   // Time between two looks while connections come.
@@ -32,6 +36,8 @@ struct Sight {
   bool helps;
   // Connections that it has open.
   uint64_t open;
+  // CPU time of its process in ns, 0 where it is not known.
+  uint64_t cpuNs;
 };
 
 class Judge {
@@ -55,10 +61,12 @@ class Judge {
   struct Mind {
     uint64_t accepted;
     uint64_t turns;
-    // When the loop was last seen to have turned.
+    // When the loop was last seen to have turned, and the CPU time then.
     uint64_t turnedAt;
-    // Since when its queue has stood still; 0: it has not.
+    uint64_t turnedCpu;
+    // Since when its queue has stood still, 0: it has not; and the CPU time then.
     uint64_t stillSince;
+    uint64_t stillCpu;
     uint64_t blockedAt;
     bool blocked;
     bool excluded;

@@ -29,6 +29,8 @@ struct alignas(kLine) Told {
   uint32_t thieves;
   // Its loop goes through the seam.
   uint32_t joined;
+  // Its process, of which the CPU time is asked for.
+  uint32_t pid;
 };
 
 // Written by the origin alone.

@@ -3,6 +3,7 @@
 // come there.
 #include <errno.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "libc.h"
 #include "loop.h"
@@ -112,6 +113,7 @@ int join(Loop& loop, balance::Seat* seat, int offers, int wake) {
   event.data.fd = offers;
   if (g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_ADD, offers, &event) < 0) return -errno;
   loop.seat = seat;
+  balance::put(seat->told.pid, static_cast<uint32_t>(getpid()));
   loop.offers = offers;
   loop.wake = wake;
   countThieves(loop);

@@ -23,13 +23,13 @@ using fastsocket::balance::Rules;
 using fastsocket::balance::Sight;
 
 constexpr uint64_t kMs = 1'000'000;
-constexpr Rules kRules = {2 * kMs, 16 * kMs, 2 * kMs, true};
+constexpr Rules kRules = {2 * kMs, 8 * kMs, 16 * kMs, 2 * kMs, true};
 
 // Some workers and the time.
 struct World {
   explicit World(int workers) : sights(static_cast<size_t>(workers) + 1), judge(new Judge) {
     judge->setRules(kRules);
-    for (int i = 1; i <= workers; i++) sights[i] = {true, false, 0, 1, true, 0};
+    for (int i = 1; i <= workers; i++) sights[i] = {true, false, 0, 1, true, 0, 0};
     look();
   }
   ~World() { delete judge; }
@@ -66,7 +66,9 @@ void emptyQueueIsNotBlocked() {
 void oneLongTurn() {
   World world(2);
   world.wakeUp(1);
+  world.sights[1].cpuNs = 50 * kMs;
   world.after(kMs);
+  world.sights[1].cpuNs += 3 * kMs;
   world.after(3 * kMs);
   // it has been in one turn for long, and only now there is somebody who waits
   world.sights[1].queued = true;
@@ -84,6 +86,23 @@ void oneLongTurn() {
   world.sights[1].accepted++;
   world.after(kMs);
   CHECK(!world.judge->isBlocked(1) && !world.judge->isExcluded(1));
+}
+
+// Others have its CPU.
+void starved() {
+  World world(2);
+  world.wakeUp(1);
+  world.sights[1].queued = true;
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(kMs);
+  for (int ms = 2; ms < 8; ms += 2) {
+    CHECK(world.judge->pause(world.now, world.seats()) <= 2 * kMs);
+    world.sights[1].cpuNs += kMs / 2;
+    world.after(2 * kMs);
+    CHECK(!world.judge->isBlocked(1));
+  }
+  world.after(2 * kMs);
+  CHECK(world.judge->isBlocked(1));
 }
 
 void stoppedInItsSleep() {
@@ -192,7 +211,7 @@ void successor() {
   world.after(30 * kMs);
   CHECK(world.judge->isExcluded(1));
   world.judge->begin(1);
-  world.sights[1] = {true, true, 0, 0, true, 0};
+  world.sights[1] = {true, true, 0, 0, true, 0, 0};
   world.after(kMs);
   CHECK(!world.judge->isBlocked(1) && !world.judge->isExcluded(1));
 }
@@ -213,6 +232,7 @@ void anything() {
       if (upTo(3) == 0) sight.accepted += 1U + static_cast<unsigned>(upTo(3));
       if (upTo(3) == 0) sight.turns += 1U + static_cast<unsigned>(upTo(3));
       sight.open = static_cast<uint64_t>(upTo(5));
+      sight.cpuNs += upTo(2) == 0 ? static_cast<uint64_t>(upTo(2'000'000)) : 0;
       const bool still = sight.serves && sight.queued && sight.accepted == before.accepted;
       stands[i] = still ? (stands[i] == 0 ? world.now : stands[i]) : 0;
     }
@@ -229,8 +249,8 @@ void anything() {
       const Sight& sight = world.sights[i];
       if (world.judge->isBlocked(i)) CHECK(sight.serves && (sight.queued || blocked[i]));
       if (world.judge->isExcluded(i)) CHECK(world.judge->isBlocked(i));
-      // T after the first look that found it so, at the latest
-      if (stands[i] != 0 && world.now - stands[i] >= kRules.blockedNs) CHECK(world.judge->isBlocked(i));
+      // after the first look that found it so, at the latest
+      if (stands[i] != 0 && world.now - stands[i] >= kRules.starvedNs) CHECK(world.judge->isBlocked(i));
       helps = helps || (sight.serves && !sight.queued && !world.judge->isBlocked(i));
       more = more || (world.judge->isExcluded(i) && !out[i]);
     }
@@ -253,6 +273,7 @@ int main(int argc, char** argv) {
   const auto rounds = static_cast<unsigned>(atoi(argv[2]));
   model::emptyQueueIsNotBlocked();
   model::oneLongTurn();
+  model::starved();
   model::stoppedInItsSleep();
   model::whoAcceptsIsNotBlocked();
   model::turnsWithoutAccepting();
