@@ -52,7 +52,7 @@ test('connections that last: even after they have come, after a burst, and after
       return { socket, pid: /^X-Pid: (\d+)/m.exec(String(data))?.[1] };
     }),
   );
-  const [{ pid }] = answers as [{ pid: string | undefined }];
+  const pid = answers[0]?.pid;
   for (const answer of answers) if (answer.pid === pid) answer.socket.destroy();
   await sleep(300);
   const lopsided = unevenness(await figures(tree));

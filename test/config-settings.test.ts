@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  BALANCE_PIECES,
   DEFAULT_SETTINGS,
   type Environment,
   parseSettings,
@@ -66,6 +67,15 @@ test('FASTSOCKET_SEAM: everything, nothing, or a list', () => {
   assert.equal(settingsOf({ FASTSOCKET_DEFER_ACCEPT: 'yes' }).deferAccept, true);
 });
 
+test('FASTSOCKET_BALANCE: the same', () => {
+  assert.deepEqual(settingsOf({}).balance, BALANCE_PIECES);
+  for (const word of ['on', 'AUTO', '1']) {
+    assert.deepEqual(settingsOf({ FASTSOCKET_BALANCE: word }).balance, BALANCE_PIECES);
+  }
+  assert.deepEqual(settingsOf({ FASTSOCKET_BALANCE: 'off' }).balance, []);
+  assert.deepEqual(settingsOf({ FASTSOCKET_BALANCE: 'swap,steal' }).balance, ['steal', 'swap']);
+});
+
 test('workersSet is about FASTSOCKET_WORKERS alone', () => {
   assert.equal(settingsOf({ FASTSOCKET_WORKERS: 'auto' }).workersSet, true);
   assert.equal(settingsOf({ FASTSOCKET_WORKERS: '' }).workersSet, false);
@@ -128,6 +138,7 @@ const BAD: readonly (readonly [string, readonly string[], RegExp])[] = [
     ['maybe', 'batch,all', 'batch,'],
     /on, off, or a list of batch, nodelay, read, fds, backlog/,
   ],
+  ['FASTSOCKET_BALANCE', ['ip', 'steal,all', 'steal,'], /on, off, or a list of steal, swap, shares/],
   ['FASTSOCKET_DEFER_ACCEPT', ['1s', 'auto'], /on, 1, true, yes, off, 0, false or no/],
   ['FASTSOCKET_CONNECT', ['rps', 'rss,learn', '2'], /auto, rfd, rss, learn or off/],
   ['FASTSOCKET_EXIT_WAIT_MS', ['-1', '10s', '600001', 'Infinity', '1.5'], /milliseconds from 0 to 600000/],
