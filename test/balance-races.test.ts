@@ -113,7 +113,7 @@ async function storm(t: TestContext, troubles: readonly Trouble[], everyMs: numb
   t.diagnostic(
     `${JSON.stringify(count)}, ${kept + stolen(now)} stolen, ${now.swaps} swaps, ${now.offers} offers`,
   );
-  assert.ok(kept + stolen(now) >= STEALS / 2, 'something was stolen');
+  assert.ok(kept + stolen(now) >= STEALS / 10, 'something was stolen');
   return { count, now };
 }
 

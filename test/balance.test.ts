@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A worker that cannot serve: what waits for it, and what comes meanwhile, is served by its siblings.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { answeredBy, request, until } from './support/app';
+import { answeredBy, freePort, request, until } from './support/app';
 import { figures, HOST, start, stolen, type Tree } from './support/balance';
 
 /** Far longer than any test takes: who waited for the block to end has not been served by anybody else. */
@@ -58,6 +59,7 @@ async function askMany(port: number, count: number, atATime = 20): Promise<Asked
 
 test('a blocked worker: siblings serve what comes', async (t) => {
   const tree = await start(t);
+  const { swaps } = await figures(tree);
   const blocked = await block(tree);
   const { by, failed } = await askMany(tree.port, 400);
   assert.equal(failed, 0);
@@ -67,7 +69,8 @@ test('a blocked worker: siblings serve what comes', async (t) => {
   );
   const now = await figures(tree);
   assert.ok(stolen(now) > 0, JSON.stringify(now));
-  assert.equal(now.swaps, 1, 'it is steered around');
+  assert.ok(now.swaps > swaps, 'it is steered around');
+  await tree.app.said(/balancing: worker \d is blocked: new connections are steered around it/);
   t.diagnostic(`${stolen(now)} of 400 were stolen, ${now.offers} offers, ${now.looks} looks`);
 });
 
@@ -132,9 +135,11 @@ test('it comes back, and has its share again', async (t) => {
   const blocked = await block(tree, 1_500);
   const { failed } = await askMany(tree.port, 200);
   assert.equal(failed, 0);
-  await sleep(1_600);
-  const { by } = await askMany(tree.port, 200, 4);
-  assert.ok((by.get(blocked) ?? 0) > 60, `${[...by]}`);
+  await tree.app.said(/balancing: worker \d is back after \d+ ms/);
+  await until(
+    async () => ((await askMany(tree.port, 200, 4)).by.get(blocked) ?? 0) > 60,
+    'a third of the connections, or more',
+  );
 });
 
 for (const idle of [false, true]) {
@@ -152,12 +157,12 @@ for (const idle of [false, true]) {
     assert.ok(!by.has(victim), `${[...by]}`);
     process.kill(victim, 'SIGCONT');
     if (load) assert.equal((await load).failed, 0);
-    await until(async () => (await askMany(tree.port, 50, 4)).by.has(victim), 'its share', 3_000);
+    await until(async () => (await askMany(tree.port, 50, 4)).by.has(victim), 'its share');
   });
 }
 
 test("the origin's own event loop is blocked meanwhile", async (t) => {
-  const tree = await start(t, { env: { BLOCK_ORIGIN: '3000' } });
+  const tree = await start(t, { env: { BLOCK_ORIGIN: '10000' } });
   const blocked = await block(tree);
   process.kill(tree.app.pid, 'SIGUSR2');
   await sleep(50);
@@ -165,7 +170,7 @@ test("the origin's own event loop is blocked meanwhile", async (t) => {
   const { by, failed } = await askMany(tree.port, 200);
   assert.equal(failed, 0);
   assert.ok(!by.has(blocked));
-  assert.ok(performance.now() - began < 2_900, 'while it was blocked');
+  assert.ok(performance.now() - began < 9_500, 'while it was blocked');
 });
 
 test('a server with maxConnections accepts from its own queue alone', async (t) => {
@@ -175,6 +180,42 @@ test('a server with maxConnections accepts from its own queue alone', async (t) 
   await sleep(1_000);
   const now = await figures(tree);
   assert.equal(stolen(now), 0, JSON.stringify(now));
+});
+
+test('two ports: what waits on the second is served, too', async (t) => {
+  const second = await freePort(HOST);
+  const tree = await start(t, { env: { SECOND: String(second), FASTSOCKET_BALANCE: 'steal' } });
+  await tree.app.said(new RegExp(`worker 1 is ready on \\S+\\|${second}`));
+  await tree.app.said(new RegExp(`worker 2 is ready on \\S+\\|${second}`));
+  const blocked = await block(tree);
+  const asked = await Promise.all([askMany(tree.port, 100), askMany(second, 100)]);
+  for (const { by, failed } of asked) {
+    assert.equal(failed, 0);
+    assert.ok(!by.has(blocked));
+  }
+});
+
+/** Keeps a CPU to itself for so long, ahead of everybody, where that is allowed. */
+const hog = (cpu: number, ms: number) =>
+  spawnSync('chrt', [
+    ...['-f', '50', 'taskset', '-c', String(cpu), process.execPath, '-e'],
+    `for (const end = performance.now() + ${ms}; performance.now() < end;);`,
+  ]);
+
+test('a worker that had no CPU for a while has its share again at once', {
+  skip: hog(0, 1).status !== 0 && 'no real-time priority',
+}, async (t) => {
+  const tree = await start(t);
+  const [, second] = tree.workers as [number, number];
+  const cpu = Number(
+    /^Cpus_allowed_list:\s+(\d+)$/m.exec(readFileSync(`/proc/${second}/status`, 'utf8'))?.[1],
+  );
+  const load = askMany(tree.port, 400, 2);
+  hog(cpu, 60);
+  hog(cpu, 60);
+  assert.equal((await load).failed, 0);
+  const { by } = await askMany(tree.port, 100, 2);
+  assert.ok((by.get(second) ?? 0) > 10, `${[...by]}`);
 });
 
 test('a worker that is killed while others wait for it: nobody is lost', async (t) => {
@@ -197,17 +238,18 @@ test('nobody wakes while nothing comes', async (t) => {
   const tree = await start(t);
   await askMany(tree.port, 50);
   await sleep(300);
-  const switches = () =>
-    readdirSync(`/proc/${tree.app.pid}/task`)
-      .filter((task) => Number(task) !== tree.app.pid)
-      .map((task) => {
-        const status = readFileSync(`/proc/${tree.app.pid}/task/${task}/status`, 'utf8');
-        return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1]);
-      })
-      .reduce((sum, count) => sum + count, 0);
+  const tasks = `/proc/${tree.app.pid}/task`;
+  const thread = readdirSync(tasks).find(
+    (task) => readFileSync(`${tasks}/${task}/comm`, 'utf8') === 'fastsocket\n',
+  );
+  assert.ok(thread, 'the thread has a name');
+  const switches = () => {
+    const status = readFileSync(`${tasks}/${thread}/status`, 'utf8');
+    return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1]);
+  };
   const before = await figures(tree);
   const then = switches();
   await sleep(2_000);
-  assert.equal(switches() - then, 0, 'threads of the origin');
+  assert.equal(switches() - then, 0);
   assert.equal((await figures(tree)).looks, before.looks);
 });

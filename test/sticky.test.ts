@@ -121,8 +121,8 @@ test('IPv4 and IPv6 on one socket: an address of the one, a /64 of the other, is
 }, async (t) => {
   const { server, client, address } = link(t, '0');
   const six = 'fd00:77:ffff::1';
-  const networks = Array.from({ length: 30 }, (_, i) => `fd00:77:0:${(i + 1).toString(16)}`);
-  const four = Array.from({ length: 30 }, (_, i) => `10.77.0.${i + 10}`);
+  const networks = Array.from({ length: 60 }, (_, i) => `fd00:77:0:${(i + 1).toString(16)}`);
+  const four = Array.from({ length: 60 }, (_, i) => `10.77.0.${i + 10}`);
   const add = (lines: string[]) => lines.map((line) => `ip ${line}`).join('\n');
   server.run('sh', '-ec', add([`addr add ${six}/64 dev veth0 nodad`, 'route add fd00:77::/48 dev veth0']));
   client.run(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { BalancePiece, SteerSetting } from '../config/settings';
-import { debug } from '../log';
+import { debug, debugging } from '../log';
 import type { Addon } from '../native/addon';
 import type { WorkerFigures } from '../steering/balance';
 import type { ListenerGroup } from './listener-group';
@@ -23,6 +23,10 @@ const STEALS = 1;
 const EXCLUDES = 2;
 /** Of workers that live nothing is taken. */
 const FROM_THE_DEAD = 4;
+/** What is done about whom is told. */
+const TELLS = 8;
+/** The notice that balanceNotify has asked for. */
+const ACTIVE = 'active';
 /** balanceProgram: the lean program is attached, and the kernel has no room for the guarded one. */
 const TOO_LARGE = 1;
 
@@ -35,6 +39,8 @@ export class Balancer {
     private readonly addon: Addon,
     private readonly pieces: readonly BalancePiece[],
     private readonly mode: SteerSetting,
+    /** NUMA node of each worker's CPU, by index. */
+    private readonly nodes: readonly (number | undefined)[],
     /** The workers' figures, from time to time while connections come. */
     private readonly beat: (figures: WorkerFigures[], elapsedMs: number) => void,
   ) {}
@@ -48,16 +54,26 @@ export class Balancer {
     const bits =
       (this.pieces.includes('steal') ? STEALS : 0) |
       (this.pieces.includes('swap') ? EXCLUDES : 0) |
-      (this.mode === 'ip' ? FROM_THE_DEAD : 0);
+      (this.mode === 'ip' ? FROM_THE_DEAD : 0) |
+      (debugging() ? TELLS : 0);
     if (this.pieces.length === 0) {
       debug('balancing is off: FASTSOCKET_BALANCE=off');
       return false;
     }
     const notices = this.addon.balanceStart(BLOCKED_US, LOOK_US, EXCLUDED_US, bits);
     if (notices < 0) debug('balancing is off: errno %d', -notices);
-    else if (this.pieces.includes('shares') && this.mode === 'auto')
-      new Pulse(this.addon, notices, this.beat);
+    else this.listen(notices);
     return notices >= 0;
+  }
+
+  private listen(notices: number): void {
+    const shares = this.pieces.includes('shares') && this.mode === 'auto';
+    const pulse = shares ? new Pulse(this.addon, this.beat) : undefined;
+    if (!pulse && !debugging()) return;
+    this.addon.watch(notices, (text) => {
+      if (text === ACTIVE) pulse?.start();
+      else if (text !== null) debug('balancing: %s', text);
+    });
   }
 
   /** Idle workers take what waits for one that has ended. */
@@ -68,7 +84,7 @@ export class Balancer {
   /** What worker `index` is given; the caller closes it. */
   seat(index: number): number[] {
     if (!this.start()) return [];
-    const fds = this.addon.balanceSeat(index);
+    const fds = this.addon.balanceSeat(index, this.nodes[index] ?? 0);
     if (typeof fds !== 'number') return fds;
     debug('worker %d has no part in the balancing (errno %d)', index, -fds);
     return [];

@@ -69,19 +69,16 @@ export class Pulse {
 
   constructor(
     private readonly addon: Addon,
-    /** What balanceStart has returned. */
-    notices: number,
     private readonly beat: (figures: WorkerFigures[], elapsedMs: number) => void,
   ) {
-    addon.watch(notices, (text) => {
-      if (text !== null) this.start();
-    });
     addon.balanceNotify();
   }
 
-  private start(): void {
+  /** Something has come. */
+  start(): void {
+    if (this.timer) return;
     this.last = performance.now();
-    this.timer ??= setInterval(() => this.look(), PULSE_MS).unref();
+    this.timer = setInterval(() => this.look(), PULSE_MS).unref();
   }
 
   private look(): void {

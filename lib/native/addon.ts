@@ -111,12 +111,15 @@ export interface Addon {
   /**
    * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; bits: 1: idle
    * workers are offered blocked ones' queues, 2: blocked workers are steered around, 4: only queues without a worker are
-   * offered. Returns a socket whose messages are
+   * offered, 8: notices tell who is excluded and back. Returns a socket whose messages are
    * notices (balanceNotify), or a negative errno.
    */
   balanceStart(blockedUs: number, lookUs: number, excludedUs: number, bits: number): number;
-  /** What a new worker needs to take part (balanceJoin): page, offers and wake-up, which the caller closes. */
-  balanceSeat(index: number): [page: number, offers: number, wake: number] | number;
+  /**
+   * What a new worker needs to take part (balanceJoin): page, offers and wake-up, which the caller closes. Workers of one
+   * NUMA node help each other first.
+   */
+  balanceSeat(index: number, node: number): [page: number, offers: number, wake: number] | number;
   balanceVacate(index: number): number;
   /** The thread looks after these sockets, by index, until balanceForget; nobody closes them before. */
   balanceWatch(generation: number, sockets: number[]): number;
@@ -131,8 +134,13 @@ export interface Addon {
   balanceForget(generation: number): number;
   /** The next time that something comes after nothing has, there is a notice. */
   balanceNotify(): number;
-  /** Looks, rests, blocked, offers, swaps, CPU time in ns; then for each seat joined, turns, accepted, stolen, open, idle in ns, declined. */
+  /**
+   * Looks, rests, blocked, offers, swaps, CPU time in ns; then for each seat joined, turns,
+   * accepted, stolen, open, idle in ns, declined offers.
+   */
   balanceFigures(): number[] | number;
+  /** Connections that the kernel has dropped for want of room in this worker's queues. */
+  balanceDrops(index: number): number;
   /** In a worker, after seamAttach: takes its seat. The descriptors are the addon's, whatever is returned. */
   balanceJoin(index: number, page: number, offers: number, wake: number): number;
   /** In a worker: the listener may accept from its siblings' queues, unless the server has maxConnections. */

@@ -19,6 +19,8 @@ export interface Multiplied {
   workers: number;
   /** CPU of each worker, by index from 1; undefined where it is not pinned. */
   cores: (number | undefined)[];
+  /** NUMA node of each worker's CPU, likewise. */
+  nodes: (number | undefined)[];
   steer: Settings['steer'];
   balance: Settings['balance'];
   exitWaitMs: number;
@@ -67,6 +69,8 @@ export interface Layout {
   workers: number;
   /** By index from 1; undefined where a worker is not pinned. */
   cores: (number | undefined)[];
+  /** NUMA node of each of them, where it is known. */
+  nodes: (number | undefined)[];
   /** Why none of them is pinned. */
   unpinned: string | undefined;
   /** The arithmetic, one line. */
@@ -84,10 +88,12 @@ export function layOut(settings: Settings, mask: readonly number[]): Layout {
     originRssBytes: process.memoryUsage.rss(),
   });
   debug('%s (%s)', counted.why, limits.detail);
-  const order = coreOrder(readTopology(readText, counted.cpus), counted.cpus);
+  const topology = readTopology(readText, counted.cpus);
+  const order = coreOrder(topology, counted.cpus);
   const seats = assign(counted, order, otherApps(settings, counted));
   const cores = [undefined, ...seats.map(({ cpu }) => cpu)];
-  return { workers: counted.count, cores, unpinned: counted.unpinned, why: counted.why };
+  const nodes = cores.map((cpu) => (cpu === undefined ? undefined : topology.get(cpu)?.node));
+  return { workers: counted.count, cores, nodes, unpinned: counted.unpinned, why: counted.why };
 }
 
 /** Made once, at the first listen() that could be multiplied. */
@@ -97,12 +103,13 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   const { addon, reason } = loadAddon();
   if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
   const affinity = addon.getAffinity(0);
-  const { workers, cores, why } = layOut(settings, typeof affinity === 'number' ? [] : affinity);
+  const { workers, cores, nodes, why } = layOut(settings, typeof affinity === 'number' ? [] : affinity);
   if (workers < 2) return { reason: `one worker is no gain (${why})`, quiet: true };
   return {
     addon,
     workers,
     cores,
+    nodes,
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,

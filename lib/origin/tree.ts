@@ -53,7 +53,7 @@ export class Tree {
 
   constructor(private readonly options: TreeOptions) {
     const { plan, birth, clusterLoaded, signals } = options;
-    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, (figures, elapsedMs) =>
+    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, plan.nodes, (figures, elapsedMs) =>
       this.steering.balance(figures, elapsedMs, () => this.resteerAll()),
     );
     this.pool = new WorkerPool({
@@ -284,6 +284,7 @@ export class Tree {
   }
 
   private startFailed(index: number, error: Error): void {
+    this.balancer.vacate(index);
     for (const group of this.groups) group.holders.delete(index); // it has held nothing: what has left stays away
     if (this.lifecycle.state === 'canary')
       return this.lifecycle.fail(`the copy could not be started: ${error.message}`);

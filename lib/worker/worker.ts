@@ -243,6 +243,7 @@ export class Worker {
     this.listening.delete(key);
     this.own.vacated.delete(key);
     this.tell({ kind: 'gone', key, generation });
+    this.options.addon.balanceFlush(generation);
     const accepted = drain(this.options.addon, handle, handle.fd, inContext);
     debug('%s closes here, %d connections were still queued', key, accepted);
     this.ending.set(generation, handle.owner);

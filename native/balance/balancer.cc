@@ -16,6 +16,11 @@
 
 #include "../seam/old_glibc.h"
 
+// linux/socket.h since 4.12
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55
+#endif
+
 namespace fastsocket::balance {
 
 namespace {
@@ -100,7 +105,7 @@ Balancer* Balancer::start(const Options& options, int* error) {
   return balancer;
 }
 
-int Balancer::seat(int index, int fds[3]) {
+int Balancer::seat(int index, int node, int fds[3]) {
   if (index < 1 || index >= kMostSeats) return -EINVAL;
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) return -errno;
@@ -113,7 +118,8 @@ int Balancer::seat(int index, int fds[3]) {
   Fd before(channels_[index]);
   memset(static_cast<void*>(&page_->seats[index]), 0, sizeof(Seat));
   judge_.begin(index);
-  offered_[index] = 0;
+  offered_[index] = declined_[index] = declinedAt_[index] = 0;
+  nodes_[index] = node;
   channels_[index] = ours.release();
   if (index >= seats_) seats_ = index + 1;
   fds[0] = page.release();
@@ -156,8 +162,10 @@ int Balancer::watch(uint32_t generation, const Buffer<int>& sockets) {
   group->sockets = Buffer<int>(sockets.size());
   group->serving = Buffer<bool>(sockets.size());
   group->armed = Buffer<bool>(sockets.size());
+  group->queued = Buffer<bool>(sockets.size());
   group->excluded = Buffer<bool>(sockets.size());
-  if (!group->sockets.valid() || !group->serving.valid() || !group->armed.valid() || !group->excluded.valid())
+  if (!group->sockets.valid() || !group->serving.valid() || !group->armed.valid() || !group->queued.valid() ||
+      !group->excluded.valid())
     return -ENOMEM;
   for (size_t i = 0; i < sockets.size(); i++) group->sockets[i] = sockets[i];
   group->generation = generation;
@@ -199,6 +207,21 @@ int Balancer::program(uint32_t generation, Buffer<sock_filter> lean, Guarded gua
 void Balancer::notifyNext() {
   const Locked locked(&lock_);
   notify_ = true;
+}
+
+uint64_t Balancer::drops(int index) {
+  const Locked locked(&lock_);
+  uint64_t drops = 0;
+  for (const Group& group : groups_) {
+    if (static_cast<size_t>(index) >= group.sockets.size()) continue;
+    // include/uapi/linux/sock_diag.h: SK_MEMINFO_DROPS of a listener (net/ipv4/tcp_input.c, tcp_conn_request:
+    // tcp_listendrop)
+    uint32_t values[9] = {};
+    socklen_t length = sizeof values;
+    if (getsockopt(group.sockets[index], SOL_SOCKET, SO_MEMINFO, values, &length) == 0 && length == sizeof values)
+      drops += values[8];
+  }
+  return drops;
 }
 
 void Balancer::figures(Figures* figures, uint64_t* threadNs) {

@@ -26,6 +26,8 @@ struct Options {
   bool steals;
   // Only where there is no worker.
   bool deadOnly;
+  // The notices tell who is excluded and who is back.
+  bool tells;
 };
 
 class Balancer {
@@ -37,7 +39,7 @@ class Balancer {
   // Everything below is for the thread of the origin's JavaScript.
 
   // The descriptors that worker `index` is to get; the caller closes them. 0 or a negative errno.
-  int seat(int index, int fds[3]);
+  int seat(int index, int node, int fds[3]);
   void vacate(int index);
   // The thread watches the queues of these sockets from now on. 0 or a negative errno.
   int watch(uint32_t generation, const Buffer<int>& sockets);
@@ -52,6 +54,8 @@ class Balancer {
   // The whole page; `index` from 1 to seats() - 1.
   [[nodiscard]] const Told& told(int index) const { return page_->seats[index].told; }
   [[nodiscard]] int seats() const { return seats_; }
+  // Connections that the kernel has dropped because this worker's queues were full, since they were opened.
+  uint64_t drops(int index);
   // CPU time of the thread in ns goes to *threadNs.
   void figures(Figures* figures, uint64_t* threadNs);
 
@@ -62,11 +66,17 @@ class Balancer {
   void loop();
   void rest();
   void look(uint64_t now);
-  void see(Sight* sights);
+  void see(uint64_t now, Sight* sights);
   void ask(Sight* sights);
+  void askIn(const Group& group, Sight* sights);
   void offer(const Group& group, int victim, int helper);
-  void excludeBlocked();
-  void say(const char* text);
+  // Whoever sleeps beside an empty queue and is taken for blocked is asked whether it is there.
+  void nudge(const Sight* sights);
+  int sendTo(int seat, Offer offered, int fd);
+  void excludeBlocked(uint64_t now);
+  void tell(int seat, uint64_t now);
+  bool say(const char* text);
+  void notify();
   Group* find(uint32_t generation);
   void armAll();
   int arm(int slot, int index, int operation);
@@ -84,7 +94,17 @@ class Balancer {
   Group groups_[kMostGroups];
   int channels_[kMostSeats] = {};
   uint64_t offered_[kMostSeats] = {};
+  int nodes_[kMostSeats] = {};
+  // When they were excluded.
+  uint64_t excludedAt_[kMostSeats] = {};
   uint32_t exclusions_ = 0;
+  // Offers that were not made use of, and when that was last seen.
+  uint64_t declined_[kMostSeats] = {};
+  uint64_t declinedAt_[kMostSeats] = {};
+  // The group that is looked after first.
+  int first_ = 0;
+  // The judge's: it stands still while this thread does.
+  uint64_t clock_ = 1;
   // One more than the highest index.
   int seats_ = 1;
   bool notify_ = false;

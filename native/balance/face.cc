@@ -20,7 +20,8 @@ constexpr uint64_t kUs = 1'000;
 // many CPUs), twice.
 constexpr uint64_t kStarvedNs = 8'000'000;
 
-// T, the time between looks, the time to exclusion, all in us; bits: 1 steals, 2 excludes, 4 from the dead only.
+// T, the time between looks, the time to exclusion, all in us; bits: 1 steals, 2 excludes, 4 from the dead only, 8
+// tells.
 napi_value jsStart(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int blocked = args.integer(0);
@@ -32,6 +33,7 @@ napi_value jsStart(napi_env env, napi_callback_info info) {
   options.rules = {blocked * kUs, kStarvedNs, excluded * kUs, look * kUs, (bits & 2) != 0};
   options.steals = (bits & 1) != 0;
   options.deadOnly = (bits & 4) != 0;
+  options.tells = (bits & 8) != 0;
   int error = 0;
   const Balancer* balancer = Balancer::start(options, &error);
   return number(env, balancer == nullptr ? error : balancer->notices());
@@ -40,10 +42,11 @@ napi_value jsStart(napi_env env, napi_callback_info info) {
 napi_value jsSeat(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int index = args.integer(0);
+  const int node = args.integer(1);
   if (!args.ok()) return nullptr;
   Balancer* balancer = Balancer::get();
   int fds[3] = {-1, -1, -1};
-  const int error = balancer == nullptr ? -ESRCH : balancer->seat(index, fds);
+  const int error = balancer == nullptr ? -ESRCH : balancer->seat(index, node, fds);
   return error < 0 ? number(env, error) : numbers(env, fds, 3);
 }
 
@@ -157,6 +160,16 @@ napi_value jsFigures(napi_env env, napi_callback_info info) {
       if (!put(env, list, &at, value)) return nullptr;
   }
   return list;
+}
+
+napi_value jsDrops(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int index = args.integer(0);
+  if (!args.ok()) return nullptr;
+  Balancer* balancer = Balancer::get();
+  if (balancer == nullptr || index < 1 || index >= balancer->seats()) return number(env, -ESRCH);
+  napi_value value = nullptr;
+  return napi_create_double(env, static_cast<double>(balancer->drops(index)), &value) == napi_ok ? value : nullptr;
 }
 
 // A worker's part in it: its servers, by their listeners.
@@ -275,7 +288,8 @@ bool exportBalance(napi_env env, napi_value exports) {
       {"balanceStart", jsStart},   {"balanceSeat", jsSeat},     {"balanceVacate", jsVacate},
       {"balanceWatch", jsWatch},   {"balanceServe", jsServe},   {"balanceProgram", jsProgram},
       {"balanceForget", jsForget}, {"balanceNotify", jsNotify}, {"balanceFigures", jsFigures},
-      {"balanceJoin", jsJoin},     {"balanceHelp", jsHelp},     {"balanceFlush", jsFlush},
+      {"balanceDrops", jsDrops},   {"balanceJoin", jsJoin},     {"balanceHelp", jsHelp},
+      {"balanceFlush", jsFlush},
   };
   return defineAll(env, exports, kTable);
 }

@@ -54,19 +54,22 @@ int Group::exclude(const bool* wanted, int seats) {
     changed = changed || excluded[i] != out;
     excluded[i] = out;
   }
-  if (!changed) return 0;
+  if (!changed && !stale) return 0;
   const int error = attachNow();
+  stale = error < 0;
   return error < 0 ? error : 1;
 }
 
 int Group::attach(Buffer<sock_filter> newLean, Guarded newGuarded) {
-  // whether there is room for it (net/core/filter.c, __get_filter: net.core.optmem_max) is to be known now
-  const bool tooLarge = newGuarded.count() > 0 && put(sockets[0], newGuarded.program) == -ENOMEM;
+  // whether there is room for it (net/core/filter.c, __get_filter: net.core.optmem_max; the JIT's own limit) is to be
+  // known now
+  const bool tooLarge = newGuarded.count() > 0 && put(sockets[0], newGuarded.program) < 0;
   Buffer<sock_filter> before = static_cast<Buffer<sock_filter>&&>(lean);
   Guarded beforeGuarded = static_cast<Guarded&&>(guarded);
   lean = static_cast<Buffer<sock_filter>&&>(newLean);
   guarded = tooLarge ? Guarded() : static_cast<Guarded&&>(newGuarded);
   const int error = attachNow();
+  stale = false;
   if (error == 0) return tooLarge ? 1 : 0;
   lean = static_cast<Buffer<sock_filter>&&>(before);
   guarded = static_cast<Guarded&&>(beforeGuarded);

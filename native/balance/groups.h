@@ -39,8 +39,11 @@ struct Group {
   Buffer<bool> armed;
   Buffer<sock_filter> lean;
   Guarded guarded;
-  // The program in the kernel excludes these.
+  // Queues that were not empty at the last look.
+  Buffer<bool> queued;
+  // The program in the kernel excludes these, unless it is stale: the kernel has refused the last one.
   Buffer<bool> excluded;
+  bool stale = false;
 
   // Excludes these, by seat, and nobody else. 1 where that needed another program, 0 where it did not, or a negative
   // errno.

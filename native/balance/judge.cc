@@ -9,6 +9,9 @@ namespace {
 constexpr uint64_t kClosely = 1'000'000;
 constexpr uint64_t kCloselyFor = 50'000'000;
 constexpr uint64_t kShortest = 50'000;
+// A picture that stays the same for so long is looked at as seldom as this.
+constexpr uint64_t kSameFor = 1'000'000'000;
+constexpr uint64_t kSeldom = 20'000'000;
 
 bool sleeps(uint64_t turns) { return (turns & 1) != 0; }
 
@@ -54,6 +57,7 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
   for (int i = 1; i < seats; i++) {
     const Sight& sight = sights[i];
     if (sight.accepted != minds_[i].accepted || sight.queued) quiet_ = false;
+    if (sight.accepted != minds_[i].accepted || sight.turns != minds_[i].turns) changedAt_ = now;
     judge(minds_[i], sight, now);
     help = help || (sight.serves && !sight.queued && !minds_[i].blocked);
   }
@@ -66,25 +70,26 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
   }
 }
 
-int Judge::helperFor(int victim, const Sight* sights, int seats) {
+int Judge::helperFor(int victim, const Sight* sights, const bool* allowed, int seats) {
+  const auto rank = [&](const Sight& sight) {
+    return (sleeps(sight.turns) ? 0 : 2) + (sight.node == sights[victim].node ? 0 : 1);
+  };
   int best = 0;
   for (int n = 1; n < seats; n++) {
     // in turn, where there is nothing between them
     const int i = 1 + (lastHelper_ + n - 1) % (seats - 1);
     const Sight& sight = sights[i];
-    if (i == victim || !sight.serves || !sight.helps || sight.queued || minds_[i].blocked) continue;
-    if (best == 0) {
-      best = i;
-      continue;
-    }
-    const bool awake = sleeps(sight.turns) == sleeps(sights[best].turns);
-    if (awake ? sight.open < sights[best].open : sleeps(sight.turns)) best = i;
+    if (i == victim || !allowed[i] || !sight.serves || !sight.helps || sight.queued || minds_[i].blocked) continue;
+    const int more = best == 0 ? -1 : rank(sight) - rank(sights[best]);
+    if (more < 0 || (more == 0 && sight.open < sights[best].open)) best = i;
   }
   if (best != 0) lastHelper_ = best;
   return best;
 }
 
 uint64_t Judge::pause(uint64_t now, int seats) const {
+  // a queue that nobody can take
+  if (now - changedAt_ > kSameFor) return kSeldom;
   uint64_t pause = rules_.lookNs;
   for (int i = 1; i < seats; i++) {
     const Mind& mind = minds_[i];

@@ -36,6 +36,8 @@ struct Sight {
   bool helps;
   // Connections that it has open.
   uint64_t open;
+  // NUMA node of its CPU.
+  int node;
   // CPU time of its process in ns, 0 where it is not known.
   uint64_t cpuNs;
 };
@@ -50,8 +52,10 @@ class Judge {
   void look(uint64_t now, const Sight* sights, int seats);
   [[nodiscard]] bool isBlocked(int seat) const { return minds_[seat].blocked; }
   [[nodiscard]] bool isExcluded(int seat) const { return minds_[seat].excluded; }
-  // Who is to be asked to help `victim`, 0 where nobody can: who sleeps comes first, then who has fewest connections.
-  int helperFor(int victim, const Sight* sights, int seats);
+  // Who is to be asked to help `victim`, 0 where nobody can: who sleeps comes first, then who is of the same node, then
+  // who has fewest connections.
+  // Of those that are `allowed`, by seat.
+  int helperFor(int victim, const Sight* sights, const bool* allowed, int seats);
   // Nothing has moved since the last look, and no queue has anything in it.
   [[nodiscard]] bool isQuiet() const { return quiet_; }
   // How long until the next look, in ns.
@@ -76,6 +80,8 @@ class Judge {
   Rules rules_ = {};
   Mind minds_[kMostSeats] = {};
   bool quiet_ = false;
+  // When anything was last another than before.
+  uint64_t changedAt_ = 0;
   int lastHelper_ = 0;
 };
 

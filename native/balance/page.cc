@@ -32,12 +32,23 @@ Page* map(int fd, int* error) {
   return nullptr;
 }
 
+// Without a name for what is never to be executed, 6.3 and later complain in the kernel's log, or refuse
+// (Documentation/userspace-api/mfd_noexec.rst); earlier ones do not know it.
+int create() {
+  constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  constexpr unsigned kNoExecSeal = 8;
+  const auto fd = static_cast<int>(syscall(SYS_memfd_create, "fastsocket", kFlags | kNoExecSeal));
+  if (fd >= 0 || errno != EINVAL) return fd;
+  return static_cast<int>(syscall(SYS_memfd_create, "fastsocket", kFlags));
+}
+
 }  // namespace
 
 Page* makePage(int* fd) {
-  Fd file(static_cast<int>(syscall(SYS_memfd_create, "fastsocket", MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+  Fd file(create());
   Page* page = nullptr;
-  if (!file.valid() || ftruncate(file.get(), sizeof(Page)) < 0 ||
+  // room for all of it now: a page that cannot be had later would be a SIGBUS
+  if (!file.valid() || fallocate(file.get(), 0, 0, sizeof(Page)) < 0 ||
       fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
     *fd = -errno;
   else

@@ -2,8 +2,10 @@
 // What the thread does.
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,6 +22,10 @@ constexpr int kMostEvents = 64;
 constexpr int kMostPolled = 256;
 // Connections that one offer stands for: the helper stops when the queue is empty, or when it has one of its own.
 constexpr uint32_t kMostOffered = 64;
+// A sleep may last longer than was asked for.
+constexpr uint64_t kLate = 1'000'000;
+// Whoever could not make use of an offer is not asked for so long.
+constexpr uint64_t kDeclinedFor = 50'000'000;
 
 void sleepFor(uint64_t ns) {
   const timespec time = {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
@@ -39,24 +45,21 @@ uint64_t cpuTimeOf(uint32_t pid) {
 // Queues that are looked at together.
 class Polled {
  public:
-  explicit Polled(bool* queued) : queued_(queued) {}
-  void add(int fd, int seat) {
+  void add(int fd, bool* queued) {
     if (count_ == kMostPolled) look();
     polled_[count_] = {fd, POLLIN, 0};
-    seats_[count_++] = seat;
+    queued_[count_++] = queued;
   }
   // POLLIN of a listener: its queue is not empty (net/ipv4/tcp.c, tcp_poll; inet_csk_listen_poll).
   void look() {
-    if (count_ > 0 && poll(polled_, static_cast<nfds_t>(count_), 0) > 0)
-      for (int i = 0; i < count_; i++)
-        if ((polled_[i].revents & POLLIN) != 0) queued_[seats_[i]] = true;
+    const int ready = count_ == 0 ? 0 : poll(polled_, static_cast<nfds_t>(count_), 0);
+    for (int i = 0; i < count_; i++) *queued_[i] = ready > 0 && (polled_[i].revents & POLLIN) != 0;
     count_ = 0;
   }
 
  private:
-  bool* queued_;
   pollfd polled_[kMostPolled];
-  int seats_[kMostPolled];
+  bool* queued_[kMostPolled];
   int count_ = 0;
 };
 
@@ -65,6 +68,7 @@ class Polled {
 void* Balancer::run(void* data) {
   // it inherits the mask of the thread that has made it
   unpinThisThread();
+  (void)prctl(PR_SET_NAME, "fastsocket");
   static_cast<Balancer*>(data)->loop();
   return nullptr;
 }
@@ -75,16 +79,26 @@ void Balancer::loop() {
     bool quiet = false;
     // what has come is served by now, nearly always
     uint64_t pause = options_.rules.blockedNs;
+    uint64_t last = nowNs();
     while (!quiet) {
       sleepFor(pause);
       pthread_mutex_lock(&lock_);
       const uint64_t now = nowNs();
-      look(now);
+      // the whole machine may have stood still: that is nobody's blocking
+      const uint64_t most = pause + kLate;
+      clock_ += now - last < most ? now - last : most;
+      last = now;
+      look(clock_);
       quiet = judge_.isQuiet();
-      pause = judge_.pause(now, seats_);
+      if (!quiet) notify();
+      pause = judge_.pause(clock_, seats_);
       pthread_mutex_unlock(&lock_);
     }
   }
+}
+
+void Balancer::notify() {
+  if (notify_ && say("active")) notify_ = false;
 }
 
 // Nothing moves: until something comes to any queue, or a worker comes back. One-shot, so that arrivals wake nobody
@@ -108,10 +122,7 @@ void Balancer::rest() {
     const size_t index = of & 0xffff;
     if (group.generation == of >> 32 && index < group.armed.size()) group.armed[index] = false;
   }
-  if (count > 0 && notify_) {
-    notify_ = false;
-    say("active");
-  }
+  if (count > 0) notify();
   pthread_mutex_unlock(&lock_);
 }
 
@@ -124,8 +135,7 @@ void Balancer::armAll() {
 }
 
 // Counters first; then the queues, of those alone that stand still.
-void Balancer::see(Sight* sights) {
-  bool queued[kMostSeats] = {};
+void Balancer::see(uint64_t now, Sight* sights) {
   bool moved[kMostSeats] = {};
   for (int i = 1; i < seats_; i++) {
     const Told& told = page_->seats[i].told;
@@ -135,43 +145,55 @@ void Balancer::see(Sight* sights) {
     sights[i].accepted = accepted;
     sights[i].turns = balance::get(told.turns);
     sights[i].open = balance::get(told.open);
-    sights[i].helps = channels_[i] >= 0 && balance::get(told.thieves) > 0 && balance::get(told.offers) == offered_[i];
+    sights[i].node = nodes_[i];
+    const uint64_t declined = balance::get(told.declined);
+    if (declined != declined_[i]) declinedAt_[i] = now;
+    declined_[i] = declined;
+    const bool declines = declinedAt_[i] != 0 && now - declinedAt_[i] < kDeclinedFor;
+    sights[i].helps =
+        channels_[i] >= 0 && !declines && balance::get(told.thieves) > 0 && balance::get(told.offers) == offered_[i];
   }
-  Polled polled(queued);
-  for (const Group& group : groups_) {
+  Polled polled;
+  for (Group& group : groups_) {
     for (size_t i = 1; i < group.sockets.size() && i < static_cast<size_t>(seats_); i++) {
       const bool joined = channels_[i] >= 0 && balance::get(page_->seats[i].told.joined) != 0;
       if (group.serving[i] && joined) sights[i].serves = true;
-      if (!moved[i]) polled.add(group.sockets[i], static_cast<int>(i));
+      group.queued[i] = false;
+      if (!moved[i]) polled.add(group.sockets[i], &group.queued[i]);
     }
   }
   polled.look();
+  for (const Group& group : groups_)
+    for (size_t i = 1; i < group.queued.size() && i < static_cast<size_t>(seats_); i++)
+      if (group.queued[i]) sights[i].queued = true;
   for (int i = 1; i < seats_; i++) {
-    sights[i].queued = queued[i];
     // of those alone that might be blocked now or at the next look
-    if (sights[i].serves && (queued[i] || (sights[i].turns & 1) == 0))
+    if (sights[i].serves && (sights[i].queued || (sights[i].turns & 1) == 0))
       sights[i].cpuNs = cpuTimeOf(balance::get(page_->seats[i].told.pid));
   }
 }
 
 void Balancer::look(uint64_t now) {
   figures_.looks++;
-  see(sights_);
+  see(now, sights_);
   bool before[kMostSeats];
   for (int i = 1; i < seats_; i++) before[i] = judge_.isBlocked(i);
   judge_.look(now, sights_, seats_);
   for (int i = 1; i < seats_; i++)
     if (!before[i] && judge_.isBlocked(i)) figures_.blocked++;
-  excludeBlocked();
+  excludeBlocked(now);
+  nudge(sights_);
   if (options_.steals) ask(sights_);
 }
 
-void Balancer::excludeBlocked() {
+void Balancer::excludeBlocked(uint64_t now) {
   for (int i = 1; i < seats_; i++) {
     const bool out = judge_.isExcluded(i);
     Asked& asked = page_->seats[i].asked;
-    if (out != wanted_[i]) balance::put(asked.excluded, out ? ++exclusions_ : 0);
+    if (out == wanted_[i]) continue;
     wanted_[i] = out;
+    balance::put(asked.excluded, out ? ++exclusions_ : 0);
+    if (options_.tells) tell(i, now);
   }
   for (Group& group : groups_) {
     if (group.generation == 0) continue;
@@ -179,43 +201,72 @@ void Balancer::excludeBlocked() {
   }
 }
 
-// A queue whose worker is blocked, or has none.
+void Balancer::tell(int seat, uint64_t now) {
+  char text[100];
+  if (wanted_[seat]) {
+    excludedAt_[seat] = now;
+    snprintf(text, sizeof text, "worker %d is blocked: new connections are steered around it", seat);
+  } else {
+    const auto ms = static_cast<unsigned long>((now - excludedAt_[seat]) / 1'000'000);
+    snprintf(text, sizeof text, "worker %d is back after %lu ms", seat, ms);
+  }
+  (void)say(text);
+}
+
+// Each group is the first to ask in its turn.
 void Balancer::ask(Sight* sights) {
-  for (const Group& group : groups_) {
-    for (size_t i = 1; i < group.sockets.size() && i < static_cast<size_t>(seats_); i++) {
-      const auto victim = static_cast<int>(i);
-      if (!sights[i].queued || (group.serving[i] && (options_.deadOnly || !judge_.isBlocked(victim)))) continue;
-      const int helper = judge_.helperFor(victim, sights, seats_);
-      if (helper == 0 || static_cast<size_t>(helper) >= group.serving.size() || !group.serving[helper]) continue;
-      offer(group, victim, helper);
-      sights_[helper].helps = false;
-    }
+  first_ = (first_ + 1) % kMostGroups;
+  for (int n = 0; n < kMostGroups; n++) askIn(groups_[(first_ + n) % kMostGroups], sights);
+}
+
+// Queues whose worker is blocked, or has none.
+void Balancer::askIn(const Group& group, Sight* sights) {
+  for (size_t i = 1; i < group.sockets.size() && i < static_cast<size_t>(seats_); i++) {
+    const auto victim = static_cast<int>(i);
+    if (!group.queued[i] || (group.serving[i] && (options_.deadOnly || !judge_.isBlocked(victim)))) continue;
+    const int helper = judge_.helperFor(victim, sights, group.serving.data(), static_cast<int>(group.serving.size()));
+    if (helper == 0) continue;
+    offer(group, victim, helper);
+    sights[helper].helps = false;
   }
 }
 
-void Balancer::offer(const Group& group, int victim, int helper) {
-  Offer offered = {group.generation, kMostOffered};
+int Balancer::sendTo(int seat, Offer offered, int fd) {
   iovec words = {&offered, sizeof offered};
   alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
   msghdr message = {};
   message.msg_iov = &words;
   message.msg_iovlen = 1;
-  message.msg_control = space;
-  message.msg_controllen = sizeof space;
-  cmsghdr* control = CMSG_FIRSTHDR(&message);
-  control->cmsg_level = SOL_SOCKET;
-  control->cmsg_type = SCM_RIGHTS;
-  control->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(control), &group.sockets[victim], sizeof(int));
+  if (fd >= 0) {
+    message.msg_control = space;
+    message.msg_controllen = sizeof space;
+    cmsghdr* control = CMSG_FIRSTHDR(&message);
+    control->cmsg_level = SOL_SOCKET;
+    control->cmsg_type = SCM_RIGHTS;
+    control->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(control), &fd, sizeof fd);
+  }
   // it has ended, or has no room: somebody else is asked next time
-  if (sendmsg(channels_[helper], &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return;
-  offered_[helper]++;
-  figures_.offers++;
+  if (sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return -errno;
+  offered_[seat]++;
+  return 0;
 }
 
-void Balancer::say(const char* text) {
-  // nobody listens, or enough has been said already
-  (void)send(notices_[1], text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+void Balancer::offer(const Group& group, int victim, int helper) {
+  if (sendTo(helper, {group.generation, kMostOffered}, group.sockets[victim]) == 0) figures_.offers++;
 }
+
+// It slept, a connection came, it was not given a CPU in time, and a sibling has served it: epoll_wait finds nothing
+// and sleeps on (fs/eventpoll.c, ep_poll), and while nothing is steered to it nothing would ever wake it.
+void Balancer::nudge(const Sight* sights) {
+  for (int i = 1; i < seats_; i++) {
+    const Sight& sight = sights[i];
+    if (!judge_.isBlocked(i) || (sight.turns & 1) == 0 || sight.queued || channels_[i] < 0) continue;
+    if (balance::get(page_->seats[i].told.offers) == offered_[i]) (void)sendTo(i, {0, 0}, -1);
+  }
+}
+
+// False where nobody listens, or enough has been said already.
+bool Balancer::say(const char* text) { return send(notices_[1], text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0; }
 
 }  // namespace fastsocket::balance

@@ -43,6 +43,7 @@ void closing(Loop* loop, int fd) {
   if (loop != nullptr && fd >= 0) {
     if (fd == loop->ring.fd) dropRing(*loop);
     if (fd == loop->epoll) loop->epoll = -1;
+    lostNumber(*loop, fd);
   }
   Handle* handle = Handles::at(fd);
   if (handle == nullptr) return;

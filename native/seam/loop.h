@@ -105,6 +105,7 @@ struct Loot {
   uint32_t group;
   // At most so many more connections.
   uint32_t left;
+  bool used;
 };
 constexpr int kMostLoot = 8;
 
@@ -171,6 +172,10 @@ struct Loop {
   int wake = 0;
   // The last exclusion that was answered.
   uint32_t answered = 0;
+  // What is told of this process: another one may have had the seat, and still be there.
+  uint64_t turns = 0;
+  uint64_t offered = 0;
+  uint64_t declined = 0;
   Loot loot[kMostLoot] = {};
   int lootCount = 0;
   // Accepted connections that are open.
@@ -237,13 +242,17 @@ void remember(Loop& loop, Listener& listener, int fd, bool stolen);
 
 // Takes part in the balancing with this seat. 0 or a negative errno; the descriptors are the loop's then.
 int join(Loop& loop, balance::Seat* seat, int offers, int wake);
-void part(Loop& loop);
+// Takes part no longer. `gone`: a descriptor that is not ours any more.
+void part(Loop& loop, int gone = -1);
+// Somebody closes this number, or has: where it was one of ours it is not.
+void lostNumber(Loop& loop, int fd);
 // The listener may accept from its siblings' queues of this group; 0: it may not.
 void mayStealFrom(Loop& loop, int fd, uint32_t group);
 // Told at each turn: before the loop waits, and after it.
 void tellBefore(Loop& loop, int timeout);
 void tellAfter(Loop& loop, int timeout);
-// Takes the event of the offers out of the list, and what is offered in. Returns how many events are left.
+// Takes the event of the offers out of the list, and what is offered in. Returns how many events are left. Who was
+// asked whether it is there has answered.
 int takeOffers(Loop& loop, epoll_event* events, int count);
 // Adds an event for each listener that may steal now.
 int offerLoot(Loop& loop, epoll_event* events, int count, int most);

@@ -36,37 +36,38 @@ bool receive(Loop& loop) {
     part(loop);
     return false;
   }
-  Told& told = loop.seat->told;
-  put(told.offers, told.offers + 1);
+  loop.offered++;
   int fd = -1;
   const cmsghdr* control = CMSG_FIRSTHDR(&message);
-  // without one there was no descriptor left for it (unix(7), MSG_CTRUNC)
   if (control != nullptr && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS &&
       control->cmsg_len == CMSG_LEN(sizeof fd))
     memcpy(&fd, CMSG_DATA(control), sizeof fd);
   if (fd < 0) {
-    put(told.declined, told.declined + 1);
+    // it was asked whether it is there, or there was no descriptor left for it (unix(7), MSG_CTRUNC)
+    if (offer.generation != 0) loop.declined++;
     return true;
   }
   // the number is ours now, whoever had it before
   forget(&loop, fd);
   if (length == sizeof offer && offer.generation != 0 && offer.most > 0)
-    addLoot(loop, {fd, offer.generation, offer.most});
+    addLoot(loop, {fd, offer.generation, offer.most, false});
   else
     g_libc.syscall(SYS_close, fd, 0, 0, 0, 0, 0);
   return true;
 }
 
-}  // namespace
-
-void tellBefore(Loop& loop, int timeout) {
-  if (loop.seat == nullptr) return;
+void tell(Loop& loop) {
   Told& told = loop.seat->told;
+  uint32_t thieves = 0;
+  for (int i = 0; i < loop.listenerCount; i++)
+    if (loop.listeners[i].group != 0) thieves++;
+  put(told.thieves, thieves);
   put(told.accepted, loop.counters.accepted);
   put(told.stolen, loop.counters.stolen);
   put(told.open, loop.open);
-  if (timeout != 0 && loop.idleNs != nullptr) put(told.idleNs, loop.idleNs(loop.of));
-  put(told.turns, told.turns + (timeout != 0 ? 1 : 2));
+  put(told.offers, loop.offered);
+  put(told.declined, loop.declined);
+  put(told.turns, loop.turns);
   put(told.joined, uint32_t{1});
   const uint32_t excluded = balance::get(loop.seat->asked.excluded);
   if (excluded == loop.answered) return;
@@ -76,9 +77,20 @@ void tellBefore(Loop& loop, int timeout) {
   if (excluded != 0) g_libc.syscall(SYS_write, loop.wake, reinterpret_cast<long>(&one), sizeof one, 0, 0, 0);
 }
 
+}  // namespace
+
+void tellBefore(Loop& loop, int timeout) {
+  // without a seat, too: it is odd while it sleeps, whenever the seat comes
+  loop.turns += timeout != 0 ? 1 : 2;
+  if (loop.seat == nullptr) return;
+  if (timeout != 0 && loop.idleNs != nullptr) put(loop.seat->told.idleNs, loop.idleNs(loop.of));
+  tell(loop);
+}
+
 void tellAfter(Loop& loop, int timeout) {
-  if (loop.seat == nullptr || timeout == 0) return;
-  put(loop.seat->told.turns, loop.seat->told.turns + 1);
+  if (timeout == 0) return;
+  loop.turns++;
+  if (loop.seat != nullptr) put(loop.seat->told.turns, loop.turns);
 }
 
 void flushOffers(Loop& loop, uint32_t group) {
@@ -93,6 +105,11 @@ int takeOffers(Loop& loop, epoll_event* events, int count) {
     for (int k = i + 1; k < count; k++) events[k - 1] = events[k];
     count--;
     for (int n = 0; n < kMostOffers && receive(loop); n++) continue;
+    if (loop.seat != nullptr) {
+      // it has been awake, though its loop may go on sleeping
+      loop.turns += 2;
+      tell(loop);
+    }
     break;
   }
   return count;

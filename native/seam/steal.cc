@@ -41,21 +41,12 @@ int lootFor(const Loop& loop, uint32_t group) {
   return -1;
 }
 
-void countThieves(Loop& loop) {
-  if (loop.seat == nullptr) return;
-  uint32_t thieves = 0;
-  for (int i = 0; i < loop.listenerCount; i++)
-    if (loop.listeners[i].group != 0) thieves++;
-  balance::put(loop.seat->told.thieves, thieves);
-}
-
 }  // namespace
 
 void mayStealFrom(Loop& loop, int fd, uint32_t group) {
   Listener* listener = loop.listenerOf(fd);
   if (listener == nullptr || listener->group == group) return;
   listener->group = group;
-  countThieves(loop);
 }
 
 void addLoot(Loop& loop, const Loot& loot) {
@@ -72,6 +63,7 @@ void dropLootOf(Loop& loop, uint32_t group) {
 int offerLoot(Loop& loop, epoll_event* events, int count, int most) {
   for (int i = 0; i < loop.lootCount;) {
     Listener* thief = thiefFor(loop, loop.loot[i].group);
+    if (thief == nullptr && !loop.loot[i].used) loop.declined++;
     // who has a queue of its own is not the one to help; another sibling will be asked
     if (thief == nullptr || thief->fired || count == most) {
       dropLoot(loop, i);
@@ -94,7 +86,9 @@ int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, 
   // the app has closed or opened a listener in this turn
   if (index < 0) return again();
   Loot& loot = loop.loot[index];
+  loot.used = true;
   const int fd = g_libc.accept4(loot.fd, address, length, flags);
+  if (fd < 0 && errno != EAGAIN) loop.declined++;
   // whatever it was that failed here, the queue is the sibling's: nobody is shed, and nothing is reported
   if (fd < 0 || --loot.left == 0) dropLoot(loop, index);
   if (fd < 0) {
@@ -116,20 +110,29 @@ int join(Loop& loop, balance::Seat* seat, int offers, int wake) {
   balance::put(seat->told.pid, static_cast<uint32_t>(getpid()));
   loop.offers = offers;
   loop.wake = wake;
-  countThieves(loop);
   return 0;
 }
 
-void part(Loop& loop) {
+void part(Loop& loop, int gone) {
   while (loop.lootCount > 0) dropLoot(loop, loop.lootCount - 1);
   if (loop.seat == nullptr) return;
   for (int i = 0; i < loop.listenerCount; i++) loop.listeners[i].group = 0;
-  countThieves(loop);
-  balance::put(loop.seat->told.joined, uint32_t{0});
+  // a successor may have the seat already
+  if (balance::get(loop.seat->told.pid) == static_cast<uint32_t>(getpid()))
+    balance::put(loop.seat->told.joined, uint32_t{0});
   loop.seat = nullptr;
   (void)g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_DEL, loop.offers, nullptr);
-  g_libc.syscall(SYS_close, loop.offers, 0, 0, 0, 0, 0);
-  g_libc.syscall(SYS_close, loop.wake, 0, 0, 0, 0, 0);
+  if (loop.offers != gone) g_libc.syscall(SYS_close, loop.offers, 0, 0, 0, 0, 0);
+  if (loop.wake != gone) g_libc.syscall(SYS_close, loop.wake, 0, 0, 0, 0, 0);
+}
+
+void lostNumber(Loop& loop, int fd) {
+  for (int i = loop.lootCount - 1; i >= 0; i--) {
+    if (loop.loot[i].fd != fd) continue;
+    loop.lootCount--;
+    for (int k = i; k < loop.lootCount; k++) loop.loot[k] = loop.loot[k + 1];
+  }
+  if (loop.seat != nullptr && (fd == loop.offers || fd == loop.wake)) part(loop, fd);
 }
 
 }  // namespace fastsocket::seam

@@ -32,6 +32,8 @@ void endTurn(Loop& loop) {
   for (int i = 0; i < loop.listenerCount; i++) {
     Listener& listener = loop.listeners[i];
     if (listener.fired) adapt(listener, loop.limits.batch);
+    // libuv has not come for it
+    if (listener.steals) dropLootOf(loop, listener.group);
     // what is accepted waits here while one request takes its time; what is queued could be another's
     if (slow) listener.batch = 1;
     listener.fired = listener.dry = listener.crowded = listener.shortage = listener.steals = false;

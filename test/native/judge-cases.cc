@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -29,7 +30,7 @@ constexpr Rules kRules = {2 * kMs, 8 * kMs, 16 * kMs, 2 * kMs, true};
 struct World {
   explicit World(int workers) : sights(static_cast<size_t>(workers) + 1), judge(new Judge) {
     judge->setRules(kRules);
-    for (int i = 1; i <= workers; i++) sights[i] = {true, false, 0, 1, true, 0, 0};
+    for (int i = 1; i <= workers; i++) sights[i] = {true, false, 0, 1, true, 0, 0, 0};
     look();
   }
   ~World() { delete judge; }
@@ -44,12 +45,18 @@ struct World {
     now += ns;
     look();
   }
-  int helperFor(int victim) { return judge->helperFor(victim, sights.data(), seats()); }
+  int helperFor(int victim) {
+    const std::unique_ptr<bool[]> allowed(new bool[sights.size()]);
+    for (size_t i = 0; i < sights.size(); i++) allowed[i] = static_cast<int>(i) != barred;
+    return judge->helperFor(victim, sights.data(), allowed.get(), seats());
+  }
   // It turns, and sleeps.
   void turn(int i) { sights[i].turns += 2; }
   void wakeUp(int i) { sights[i].turns |= 1, sights[i].turns++; }
 
   std::vector<Sight> sights;
+  // It serves another group.
+  int barred = -1;
   Judge* judge;
   uint64_t now = 1'000 * kMs;
 };
@@ -165,7 +172,7 @@ void whoHelps() {
   world.after(2 * kMs);
   world.after(2 * kMs);
   CHECK(world.judge->isBlocked(1));
-  // asleep before awake, and then who has fewest
+  // asleep before awake, of the same node before others, and then who has fewest
   for (int i = 2; i <= 5; i++) world.wakeUp(i);
   world.turn(4);
   world.sights[4].turns |= 1;
@@ -174,6 +181,11 @@ void whoHelps() {
   world.sights[2].open = world.sights[3].open = 7;
   world.sights[5].open = 6;
   CHECK(world.helperFor(1) == 5);
+  world.barred = 5;
+  CHECK(world.helperFor(1) % 4 >= 2);
+  world.barred = -1;
+  world.sights[5].node = 1;
+  CHECK(world.helperFor(1) % 4 >= 2);
   world.sights[5].serves = false;
   world.sights[2].queued = true;
   CHECK(world.helperFor(1) == 3);
@@ -186,6 +198,33 @@ void inTurn() {
   int asked[5] = {};
   for (int i = 0; i < 300; i++) asked[world.helperFor(1)]++;
   CHECK(asked[0] == 0 && asked[1] == 0 && asked[2] == 100 && asked[3] == 100 && asked[4] == 100);
+}
+
+// A queue that nobody can take: it is looked at, and seldom.
+void stuck() {
+  World world(2);
+  world.sights[1].queued = true;
+  for (int i = 0; i < 1'000; i++) world.after(2 * kMs);
+  CHECK(world.judge->isBlocked(1) && !world.judge->isQuiet());
+  CHECK(world.judge->pause(world.now, world.seats()) == 20 * kMs);
+  world.sights[2].accepted++;
+  world.after(20 * kMs);
+  CHECK(world.judge->pause(world.now, world.seats()) <= 2 * kMs);
+}
+
+// A sibling has served its queue while it had no CPU: it is blocked until it is seen to turn.
+void asleepBesideAnEmptyQueue() {
+  World world(2);
+  world.sights[1].queued = true;
+  world.after(kMs);
+  world.after(8 * kMs);
+  CHECK(world.judge->isBlocked(1));
+  world.sights[1].queued = false;
+  world.after(kMs);
+  CHECK(world.judge->isBlocked(1));
+  world.sights[1].turns += 2;
+  world.after(kMs);
+  CHECK(!world.judge->isBlocked(1) && !world.judge->isExcluded(1));
 }
 
 void quiet() {
@@ -211,7 +250,7 @@ void successor() {
   world.after(30 * kMs);
   CHECK(world.judge->isExcluded(1));
   world.judge->begin(1);
-  world.sights[1] = {true, true, 0, 0, true, 0, 0};
+  world.sights[1] = {true, true, 0, 0, true, 0, 0, 0};
   world.after(kMs);
   CHECK(!world.judge->isBlocked(1) && !world.judge->isExcluded(1));
 }
@@ -222,7 +261,7 @@ void anything() {
   std::vector<uint64_t> stands(static_cast<size_t>(workers) + 1);
   for (int step = 0; step < 400; step++) {
     const uint64_t pause = world.judge->pause(world.now, world.seats());
-    CHECK(pause >= 50'000 && pause <= kRules.lookNs);
+    CHECK(pause >= 50'000 && (pause <= kRules.lookNs || pause == 20 * kMs));
     world.now += pause;
     for (int i = 1; i <= workers; i++) {
       Sight& sight = world.sights[i];
@@ -280,6 +319,8 @@ int main(int argc, char** argv) {
   model::allAreBusy();
   model::whoHelps();
   model::inTurn();
+  model::stuck();
+  model::asleepBesideAnEmptyQueue();
   model::quiet();
   model::successor();
   for (unsigned i = 0; i < rounds; i++) {

@@ -15,6 +15,7 @@
 #include "../../native/seam/loop.h"
 #include "model/check.h"
 #include "model/kernel.h"
+#include "model/quiet.h"
 #include "model/uv.h"
 
 namespace model {
@@ -26,52 +27,14 @@ std::mt19937 g_dice;
 namespace {
 
 using namespace fastsocket::seam;
-using OwnLoop = std::unique_ptr<Loop, void (*)(void*)>;
-
-OwnLoop attach(uint8_t id = 0) {
-  OwnLoop loop(static_cast<Loop*>(calloc(1, sizeof(Loop))), free);
-  loop->epoll = g_kernel.epoll;
-  loop->id = id;
-  loop->ring.fd = -1;
-  loop->pieces = 15;
-  loop->limits = {4, 2'000'000};
-  setCurrentLoop(loop.get());
-  return loop;
-}
-
-// A kernel without chance: the same throws, until none of them is a mishap.
-OwnLoop begin() {
-  g_kernel = {};
-  for (int fd = 0; fd < 1'000; fd++) Handles::forget(fd);
-  g_kernel.mostAccepted = [](int) { return 4; };
-  g_kernel.isKnown = [](int) { return true; };
-  g_kernel.shortageIsHidden = [](int) { return true; };
-  g_kernel.shortageIsDoubted = [](int) { return false; };
-  g_kernel.turnedOff = [](int) {};
-  g_kernel.turnNs = UINT64_MAX;
-  g_kernel.epoll = g_kernel.add(Type::kEpoll);
-  g_kernel.epolls[g_kernel.epoll];
-  return attach();
-}
-
 void turn() {
   epoll_event events[1024];
   for (int i = 0; i < 5; i++) g_calls.epoll_pwait(g_kernel.epoll, events, 1024, 0, nullptr);
 }
 
-int listener() {
-  const int fd = g_calls.socket(AF_INET, SOCK_STREAM, 0);
-  CHECK(g_calls.bind(fd, nullptr, 0) == 0 && g_calls.listen(fd, 511) == 0);
-  epoll_event event = {};
-  event.events = EPOLLIN;
-  event.data.fd = fd;
-  CHECK(g_calls.epoll_ctl(g_kernel.epoll, EPOLL_CTL_ADD, fd, &event) == 0);
-  return fd;
-}
-
 // A listener that found no descriptor left.
 int disarmed(Loop& loop) {
-  const int fd = listener();
+  const int fd = listenQuietly();
   turn();
   loop.slept = true;
   for (int i = 0; i < 100; i++) g_kernel.at(fd)->queue.push_back({true, false});
@@ -89,7 +52,7 @@ int disarmed(Loop& loop) {
 
 // An addon closes it, and the number is a connection's that libuv wants to write to.
 void stolenAndArmed() {
-  const OwnLoop loop = begin();
+  const OwnLoop loop = beginQuietly(4);
   const int fd = disarmed(*loop);
   g_kernel.close(fd);
   CHECK(g_calls.socket(AF_INET, SOCK_STREAM, 0) == fd);
@@ -105,45 +68,45 @@ void stolenAndArmed() {
 
 // The number is a listener's again: there is one of it.
 void stolenAndListening() {
-  const OwnLoop loop = begin();
+  const OwnLoop loop = beginQuietly(4);
   const int fd = disarmed(*loop);
   g_kernel.close(fd);
-  CHECK(listener() == fd);
+  CHECK(listenQuietly() == fd);
   CHECK(loop->listenerCount == 1 && loop->disarmedCount == 0);
 }
 
 // As many as the seam knows, all closed by an addon and their numbers used by others: there is room for new ones.
 void strangers() {
-  const OwnLoop loop = begin();
+  const OwnLoop loop = beginQuietly(4);
   std::vector<int> fds;
-  for (int i = 0; i < kMostListeners; i++) fds.push_back(listener());
+  for (int i = 0; i < kMostListeners; i++) fds.push_back(listenQuietly());
   CHECK(loop->listenerCount == kMostListeners);
-  const int one = listener();
+  const int one = listenQuietly();
   CHECK(loop->listenerOf(one) == nullptr && loop->listenerOf(fds[63]) == &loop->listeners[63]);
   for (const int fd : fds) g_kernel.close(fd);
   for (size_t i = 0; i < fds.size(); i++) g_calls.socket(AF_INET, SOCK_STREAM, 0);
-  const int last = listener();
+  const int last = listenQuietly();
   CHECK(loop->listenerOf(last) != nullptr && loop->listenerCount == 1);
 }
 
 // Two threads: neither takes the other's listener for its own, at the same index, of the same number, or with the same
 // id (the 257th thread).
 void otherThreads() {
-  const OwnLoop loop = begin();
-  const int fd = listener();
+  const OwnLoop loop = beginQuietly(4);
+  const int fd = listenQuietly();
   g_kernel.close(fd);
-  const OwnLoop second = attach(1);
-  CHECK(listener() == fd);
+  const OwnLoop second = attachQuietly(1);
+  CHECK(listenQuietly() == fd);
   CHECK(second->listenerOf(fd) != nullptr && loop->listenerOf(fd) == nullptr);
-  const OwnLoop third = attach(0);
-  const int other = listener();
+  const OwnLoop third = attachQuietly(0);
+  const int other = listenQuietly();
   CHECK(third->listenerOf(other) != nullptr && loop->listenerOf(other) == nullptr);
 }
 
 // A listener that is closed for accepting by shutdown(2) says EPOLLHUP alone, and stands for no batch.
 void hungUp() {
-  const OwnLoop loop = begin();
-  const int fd = listener();
+  const OwnLoop loop = beginQuietly(4);
+  const int fd = listenQuietly();
   turn();
   loop->listenerOf(fd)->batch = 4;
   g_libc.epoll_pwait = [](int, epoll_event* events, int, int, const sigset_t*) {
@@ -219,7 +182,7 @@ const char* realRings() {
   RealRing own(256);
   if (own.fd < 0) return strerror(errno);
   g_kernel.epoll = epoll_create1(EPOLL_CLOEXEC);
-  const OwnLoop loop = attach();
+  const OwnLoop loop = attachQuietly();
   loop->seen = loop->sleeps = true;
   int pipes[4];
   CHECK(pipe2(pipes, O_NONBLOCK) == 0 && pipe2(pipes + 2, O_NONBLOCK) == 0);

@@ -14,6 +14,7 @@
 #include "model/calls.h"
 #include "model/check.h"
 #include "model/kernel.h"
+#include "model/quiet.h"
 
 namespace model {
 
@@ -25,46 +26,18 @@ namespace {
 
 using namespace fastsocket::seam;
 using fastsocket::balance::Seat;
-using OwnLoop = std::unique_ptr<Loop, void (*)(void*)>;
 
 constexpr uint32_t kGroup = 7;
 Seat g_seat;
 bool g_takesAll;
 
 OwnLoop begin() {
-  g_kernel = {};
-  for (int fd = 0; fd < 1'000; fd++) Handles::forget(fd);
-  g_kernel.mostAccepted = [](int) { return 100; };
-  g_kernel.isKnown = [](int) { return true; };
-  g_kernel.shortageIsHidden = [](int) { return true; };
-  g_kernel.shortageIsDoubted = [](int) { return false; };
-  g_kernel.turnedOff = [](int) {};
-  g_kernel.turnNs = UINT64_MAX;
-  g_kernel.faultless = true;
-  g_kernel.epoll = g_kernel.add(Type::kEpoll);
-  g_kernel.epolls[g_kernel.epoll];
-  OwnLoop loop(static_cast<Loop*>(calloc(1, sizeof(Loop))), free);
-  loop->epoll = g_kernel.epoll;
-  loop->ring.fd = -1;
-  loop->pieces = 15;
-  loop->limits = {4, 2'000'000};
-  setCurrentLoop(loop.get());
+  OwnLoop loop = beginQuietly(100);
   g_seat = {};
   g_takesAll = true;
   CHECK(join(*loop, &g_seat, g_kernel.add(Type::kOther), g_kernel.add(Type::kOther)) == 0);
   loop->takesAll = [](void*, int) { return g_takesAll; };
   return loop;
-}
-
-int listener(bool own = true) {
-  const int fd = g_calls.socket(AF_INET, SOCK_STREAM, 0);
-  if (own) CHECK(g_calls.bind(fd, nullptr, 0) == 0);
-  CHECK(g_calls.listen(fd, 511) == 0);
-  epoll_event event = {};
-  event.events = EPOLLIN;
-  event.data.fd = fd;
-  CHECK(g_calls.epoll_ctl(g_kernel.epoll, EPOLL_CTL_ADD, fd, &event) == 0);
-  return fd;
 }
 
 // Our duplicate of a sibling's listener.
@@ -95,12 +68,12 @@ bool isOpen(int fd) { return g_kernel.at(fd) != nullptr && g_kernel.at(fd)->type
 // One a turn, until the queue is empty; then it is closed.
 void oneEachTurn() {
   const OwnLoop loop = begin();
-  const int own = listener();
+  const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
-  CHECK(g_seat.told.thieves == 1);
   const int theirs = sibling(3);
   turn();
-  addLoot(*loop, {theirs, kGroup, 64});
+  CHECK(g_seat.told.thieves == 1);
+  addLoot(*loop, {theirs, kGroup, 64, false});
   for (uint64_t i = 1; i <= 3; i++) {
     CHECK(turn() == std::vector<int>{own});
     const int child = accept(own);
@@ -116,10 +89,10 @@ void oneEachTurn() {
 
 void noMoreThanOffered() {
   const OwnLoop loop = begin();
-  const int own = listener();
+  const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(5);
-  addLoot(*loop, {theirs, kGroup, 2});
+  addLoot(*loop, {theirs, kGroup, 2, false});
   for (int i = 0; i < 2; i++) CHECK(turn() == std::vector<int>{own} && accept(own) >= 0);
   CHECK(!isOpen(theirs) && turn().empty() && loop->counters.stolen == 2);
 }
@@ -127,10 +100,10 @@ void noMoreThanOffered() {
 // Somebody has come to the own queue meanwhile.
 void ownQueueFirst() {
   const OwnLoop loop = begin();
-  const int own = listener();
+  const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(5);
-  addLoot(*loop, {theirs, kGroup, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
   g_kernel.at(own)->queue.push_back({true, false});
   CHECK(turn() == std::vector<int>{own});
   CHECK(accept(own) >= 0 && loop->counters.stolen == 0 && !isOpen(theirs));
@@ -138,23 +111,23 @@ void ownQueueFirst() {
 
 void notWithoutListener() {
   const OwnLoop loop = begin();
-  const int own = listener();
+  const int own = listenQuietly();
   // of no group, of another one, closed, with a limit of its own
   int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
   CHECK(turn().empty() && !isOpen(theirs));
   mayStealFrom(*loop, own, kGroup + 1);
   theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
   CHECK(turn().empty() && !isOpen(theirs));
   mayStealFrom(*loop, own, kGroup);
   g_takesAll = false;
   theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
   CHECK(turn().empty() && !isOpen(theirs));
   g_takesAll = true;
   theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
   CHECK(turn() == std::vector<int>{own});
   CHECK(g_calls.syscall(SYS_close, own, 0, 0, 0, 0, 0) == 0);
   CHECK(turn().empty() && !isOpen(theirs) && loop->counters.stolen == 0);
@@ -163,20 +136,20 @@ void notWithoutListener() {
 // libuv no longer watches the listener: it would take the event for that of somebody who has gone.
 void notWhilePaused() {
   const OwnLoop loop = begin();
-  const int own = listener();
+  const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   CHECK(g_calls.epoll_ctl(g_kernel.epoll, EPOLL_CTL_DEL, own, nullptr) == 0);
   const int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
   CHECK(turn().empty() && !isOpen(theirs));
 }
 
 void noDescriptors() {
   const OwnLoop loop = begin();
-  const int own = listener();
+  const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
   g_kernel.limit = g_kernel.files.size();
   CHECK(turn() == std::vector<int>{own} && accept(own) == -1 && errno == EAGAIN);
   CHECK(!isOpen(theirs) && loop->disarmedCount == 0 && loop->counters.outOfFds == 0);
@@ -185,11 +158,11 @@ void noDescriptors() {
 // What a sibling's listener had of TCP_NODELAY says nothing of ours.
 void noDelay() {
   const OwnLoop loop = begin();
-  const int own = listener();
+  const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   turn();
   const int theirs = sibling(3, true);
-  addLoot(*loop, {theirs, kGroup, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
   turn();
   const int first = accept(own);
   const int on = 1;
@@ -204,24 +177,24 @@ void noDelay() {
 
 void groupCloses() {
   const OwnLoop loop = begin();
-  const int own = listener();
-  const int other = listener();
+  const int own = listenQuietly();
+  const int other = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   mayStealFrom(*loop, other, kGroup + 1);
   const int theirs = sibling(1);
   const int others = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64});
-  addLoot(*loop, {others, kGroup + 1, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {others, kGroup + 1, 64, false});
   dropLootOf(*loop, kGroup);
   CHECK(!isOpen(theirs) && isOpen(others) && turn() == std::vector<int>{other});
 }
 
 void tooMuch() {
   const OwnLoop loop = begin();
-  const int own = listener();
+  const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   for (int i = 0; i < 3 * kMostLoot; i++) {
-    addLoot(*loop, {sibling(1), kGroup, 64});
+    addLoot(*loop, {sibling(1), kGroup, 64, false});
     CHECK(loop->lootCount < kMostLoot);
   }
   int open = 0;
@@ -231,19 +204,55 @@ void tooMuch() {
 
 void theEnd() {
   const OwnLoop loop = begin();
-  const int own = listener();
+  const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64});
+  addLoot(*loop, {theirs, kGroup, 64, false});
   leave(*loop);
-  CHECK(!isOpen(theirs) && loop->seat == nullptr && g_seat.told.joined == 0 && g_seat.told.thieves == 0);
+  CHECK(!isOpen(theirs) && loop->seat == nullptr && g_seat.told.joined == 0);
   CHECK(turn().empty());
+}
+
+// Somebody closes numbers that are not his: nothing is written to or read from whoever has them next.
+void numbersThatAreClosed() {
+  for (int which = 0; which < 3; which++) {
+    const OwnLoop loop = begin();
+    mayStealFrom(*loop, listenQuietly(), kGroup);
+    const int theirs = sibling(1);
+    addLoot(*loop, {theirs, kGroup, 64, false});
+    const int number = which == 0 ? loop->offers : which == 1 ? loop->wake : theirs;
+    const int others = which == 0 ? loop->wake : loop->offers;
+    CHECK(g_calls.syscall(SYS_close, number, 0, 0, 0, 0, 0) == 0);
+    CHECK(loop->lootCount == 0 && (loop->seat == nullptr) == (which < 2));
+    if (which < 2) CHECK(g_kernel.at(others) == nullptr && g_seat.told.joined == 0);
+  }
+}
+
+// The process before has the seat still: what it says then counts for nobody.
+void successor() {
+  const OwnLoop loop = begin();
+  turn();
+  CHECK(g_seat.told.joined == 1);
+  g_seat.told.pid++;
+  leave(*loop);
+  CHECK(g_seat.told.joined == 1);
+}
+
+// libuv has stopped the listener, and nobody has seen it.
+void eventThatNobodyTakes() {
+  const OwnLoop loop = begin();
+  const int own = listenQuietly();
+  mayStealFrom(*loop, own, kGroup);
+  const int theirs = sibling(1);
+  addLoot(*loop, {theirs, kGroup, 64, false});
+  CHECK(turn() == std::vector<int>{own});
+  CHECK(turn().empty() && !isOpen(theirs));
 }
 
 // What is told: odd while it sleeps.
 void turns() {
   const OwnLoop loop = begin();
-  listener();
+  listenQuietly();
   g_kernel.waiting = [](int timeout) { CHECK((g_seat.told.turns & 1) == (timeout != 0 ? 1U : 0U)); };
   for (int i = 0; i < 100; i++) {
     const uint64_t before = g_seat.told.turns;
@@ -269,6 +278,9 @@ int main() {
   model::groupCloses();
   model::tooMuch();
   model::theEnd();
+  model::numbersThatAreClosed();
+  model::successor();
+  model::eventThatNobodyTakes();
   model::turns();
   printf("all\n");
   return 0;

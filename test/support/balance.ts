@@ -31,7 +31,13 @@ export interface Figures {
   offers: number;
   swaps: number;
   threadNs: number;
-  seats: { joined: number; accepted: number; stolen: number; open: number; declined: number }[];
+  seats: {
+    joined: number;
+    accepted: number;
+    stolen: number;
+    open: number;
+    declined: number;
+  }[];
 }
 
 /** What the origin knows (Addon.balanceFigures). */
