@@ -3,16 +3,7 @@ import type { Instruction, Program } from '../lib/steering/bpf';
 import { type Guarded, NOBODY } from '../lib/steering/guarded';
 import type { SteeringTable } from '../lib/steering/program';
 
-/** Mulberry32: 32 random bits a call, the same sequence for the same seed. */
-export function dice(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
-  };
-}
+export { dice } from '../bench/simulation/random';
 
 /** A whole number from 0 to n - 1. */
 export const pick = (random: () => number, n: number): number => random() % n;

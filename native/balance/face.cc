@@ -16,8 +16,8 @@ using balance::Balancer;
 using balance::Guarded;
 
 constexpr uint64_t kUs = 1'000;
-// The longest time that the scheduler gives to one of several (kernel/sched/fair.c, sysctl_sched_base_slice: 3 ms on
-// many CPUs), twice.
+// More than two of the longest times that the scheduler gives to one of several (kernel/sched/fair.c,
+// sysctl_sched_base_slice: 3 ms on many CPUs).
 constexpr uint64_t kStarvedNs = 8'000'000;
 
 // T, the time between looks, the time to exclusion, all in us; bits: 1 steals, 2 excludes, 4 from the dead only, 8
