@@ -65,8 +65,9 @@ class Balancer {
   static void* run(void* data);
   void loop();
   void rest();
-  void look(uint64_t now);
-  void see(uint64_t now, Sight* sights);
+  // `now` by the judge's clock, and by everybody's.
+  void look(uint64_t now, uint64_t real);
+  void see(uint64_t now, uint64_t real, Sight* sights);
   void ask(Sight* sights);
   void askIn(const Group& group, Sight* sights);
   void offer(const Group& group, int victim, int helper);

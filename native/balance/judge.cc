@@ -20,14 +20,24 @@ bool computes(uint64_t cpu, uint64_t ns) { return cpu * 2 >= ns; }
 
 }  // namespace
 
+// It has been in it for long; and has been seen in it for half as long: what it computes is known of that time alone.
+uint64_t Judge::longAt(const Mind& mind) const {
+  const uint64_t known = mind.seenAt + rules_.blockedNs / 2;
+  const uint64_t isLong = mind.turnedAt + rules_.blockedNs;
+  return known > isLong ? known : isLong;
+}
+
 void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
   const bool moved = sight.accepted != mind.accepted;
   const bool turned = sight.turns != mind.turns;
   mind.accepted = sight.accepted;
   mind.turns = sight.turns;
   if (turned || moved || mind.turnedAt == 0) {
-    mind.turnedAt = now;
-    mind.turnedCpu = sight.cpuNs;
+    // since the last look, whatever it says; and where the machine has stood still in between, that is nobody's turn
+    const uint64_t most = mind.turnedAt == 0 || !turned ? 0 : now - lookedAt_;
+    mind.turnedAt = now - (sight.turnNs < most ? sight.turnNs : most);
+    mind.seenAt = now;
+    mind.seenCpu = sight.cpuNs;
   }
   if (moved || turned || !sight.serves) mind.blocked = false;
   if (!sight.serves || !sight.queued || moved) {
@@ -39,11 +49,10 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
     mind.stillCpu = sight.cpuNs;
   }
   const bool known = sight.cpuNs != 0;
-  const uint64_t turning = now - mind.turnedAt;
   const uint64_t still = now - mind.stillSince;
   // one callback for all that time
-  const bool inOneTurn = !sleeps(sight.turns) && turning >= rules_.blockedNs && known && mind.turnedCpu != 0 &&
-                         computes(sight.cpuNs - mind.turnedCpu, turning);
+  const bool inOneTurn = !sleeps(sight.turns) && now >= longAt(mind) && known && mind.seenCpu != 0 &&
+                         computes(sight.cpuNs - mind.seenCpu, now - mind.seenAt);
   const bool busy =
       still >= rules_.blockedNs && (!known || mind.stillCpu == 0 || computes(sight.cpuNs - mind.stillCpu, still));
   if (mind.blocked || (!inOneTurn && !busy && still < rules_.starvedNs)) return;
@@ -52,22 +61,23 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
 }
 
 void Judge::look(uint64_t now, const Sight* sights, int seats) {
-  bool help = false;
+  helpers_ = false;
   quiet_ = true;
   for (int i = 1; i < seats; i++) {
     const Sight& sight = sights[i];
     if (sight.accepted != minds_[i].accepted || sight.queued) quiet_ = false;
     if (sight.accepted != minds_[i].accepted || sight.turns != minds_[i].turns) changedAt_ = now;
     judge(minds_[i], sight, now);
-    help = help || (sight.serves && !sight.queued && !minds_[i].blocked);
+    helpers_ = helpers_ || (sight.serves && !sight.queued && !minds_[i].blocked);
   }
   for (int i = 1; i < seats; i++) {
     Mind& mind = minds_[i];
     if (!mind.blocked) mind.excluded = false;
     // where all are busy the share of each stays as it is: a machine that has too much to do is not to dance
-    else if (help && rules_.excludes && now - mind.blockedAt + rules_.blockedNs >= rules_.excludedNs)
+    else if (helpers_ && rules_.excludes && now - mind.blockedAt + rules_.blockedNs >= rules_.excludedNs)
       mind.excluded = true;
   }
+  lookedAt_ = now;
 }
 
 int Judge::helperFor(int victim, const Sight* sights, const bool* allowed, int seats) {
@@ -96,10 +106,11 @@ uint64_t Judge::pause(uint64_t now, int seats) const {
     if (mind.blocked) {
       if (now - mind.blockedAt < kCloselyFor && pause > kClosely) pause = kClosely;
     } else if (mind.stillSince != 0) {
-      const uint64_t first = mind.stillSince + rules_.blockedNs;
-      const uint64_t due = first > now ? first : mind.stillSince + rules_.starvedNs;
-      const uint64_t left = due > now ? due - now : 0;
-      if (left < pause) pause = left;
+      // where nobody could help there is no hurry
+      const uint64_t turn = helpers_ && !sleeps(mind.turns) ? longAt(mind) : 0;
+      const uint64_t ends[] = {turn, mind.stillSince + rules_.blockedNs, mind.stillSince + rules_.starvedNs};
+      for (const uint64_t due : ends)
+        if (due > now && due - now < pause) pause = due - now;
     }
   }
   return pause < kShortest ? kShortest : pause;

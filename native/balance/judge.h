@@ -32,6 +32,8 @@ struct Sight {
   uint64_t accepted;
   // Told::turns.
   uint64_t turns;
+  // How long ago that began, by its own account: a worker runs the app's code.
+  uint64_t turnNs;
   // It may accept from siblings' queues, and has nothing on offer that it has not looked at.
   bool helps;
   // Connections that it has open.
@@ -65,9 +67,10 @@ class Judge {
   struct Mind {
     uint64_t accepted;
     uint64_t turns;
-    // When the loop was last seen to have turned, and the CPU time then.
+    // When its turn began; when it was first seen, and the CPU time then.
     uint64_t turnedAt;
-    uint64_t turnedCpu;
+    uint64_t seenAt;
+    uint64_t seenCpu;
     // Since when its queue has stood still, 0: it has not; and the CPU time then.
     uint64_t stillSince;
     uint64_t stillCpu;
@@ -76,10 +79,15 @@ class Judge {
     bool excluded;
   };
   void judge(Mind& mind, const Sight& sight, uint64_t now);
+  // Of a turn that is not over.
+  [[nodiscard]] uint64_t longAt(const Mind& mind) const;
 
   Rules rules_ = {};
   Mind minds_[kMostSeats] = {};
   bool quiet_ = false;
+  // Somebody who is not blocked has an empty queue.
+  bool helpers_ = false;
+  uint64_t lookedAt_ = 0;
   // When anything was last another than before.
   uint64_t changedAt_ = 0;
   int lastHelper_ = 0;

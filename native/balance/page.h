@@ -15,6 +15,8 @@ constexpr size_t kLine = 128;
 struct alignas(kLine) Told {
   // How often the loop has come to epoll_pwait; odd: it sleeps there.
   uint64_t turns;
+  // When it last came back from there, by CLOCK_MONOTONIC in ns: every process has the same one.
+  uint64_t wokeNs;
   // Connections: accepted from whatever queue, and of these, from a sibling's.
   uint64_t accepted;
   uint64_t stolen;
@@ -53,7 +55,7 @@ struct alignas(kLine) Head {
 
 constexpr uint32_t kMagic = 0x66736270;
 // Raised when anything above changes: a worker that was started from another version of the package does not join.
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 // MAX_WORKERS of lib/config/settings.ts, and nobody.
 constexpr int kMostSeats = 1025;

@@ -88,7 +88,7 @@ void Balancer::loop() {
       const uint64_t most = pause + kLate;
       clock_ += now - last < most ? now - last : most;
       last = now;
-      look(clock_);
+      look(clock_, now);
       quiet = judge_.isQuiet();
       if (!quiet) notify();
       pause = judge_.pause(clock_, seats_);
@@ -135,7 +135,7 @@ void Balancer::armAll() {
 }
 
 // Counters first; then the queues, of those alone that stand still.
-void Balancer::see(uint64_t now, Sight* sights) {
+void Balancer::see(uint64_t now, uint64_t real, Sight* sights) {
   bool moved[kMostSeats] = {};
   for (int i = 1; i < seats_; i++) {
     const Told& told = page_->seats[i].told;
@@ -144,6 +144,8 @@ void Balancer::see(uint64_t now, Sight* sights) {
     sights[i] = {};
     sights[i].accepted = accepted;
     sights[i].turns = balance::get(told.turns);
+    const uint64_t wokeNs = balance::get(told.wokeNs);
+    sights[i].turnNs = real > wokeNs ? real - wokeNs : 0;
     sights[i].open = balance::get(told.open);
     sights[i].node = nodes_[i];
     const uint64_t declined = balance::get(told.declined);
@@ -173,9 +175,9 @@ void Balancer::see(uint64_t now, Sight* sights) {
   }
 }
 
-void Balancer::look(uint64_t now) {
+void Balancer::look(uint64_t now, uint64_t real) {
   figures_.looks++;
-  see(now, sights_);
+  see(now, real, sights_);
   bool before[kMostSeats];
   for (int i = 1; i < seats_; i++) before[i] = judge_.isBlocked(i);
   judge_.look(now, sights_, seats_);

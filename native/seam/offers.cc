@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "../clock.h"
 #include "connects.h"
 #include "libc.h"
 #include "loop.h"
@@ -83,6 +84,8 @@ void tellBefore(Loop& loop, int timeout) {
   // without a seat, too: it is odd while it sleeps, whenever the seat comes
   loop.turns += timeout != 0 ? 1 : 2;
   if (loop.seat == nullptr) return;
+  // it does not sleep: a turn ends here, and the next begins
+  if (timeout == 0) put(loop.seat->told.wokeNs, nowNs());
   if (timeout != 0 && loop.idleNs != nullptr) put(loop.seat->told.idleNs, loop.idleNs(loop.of));
   tell(loop);
 }
@@ -90,7 +93,9 @@ void tellBefore(Loop& loop, int timeout) {
 void tellAfter(Loop& loop, int timeout) {
   if (timeout == 0) return;
   loop.turns++;
-  if (loop.seat != nullptr) put(loop.seat->told.turns, loop.turns);
+  if (loop.seat == nullptr) return;
+  put(loop.seat->told.wokeNs, nowNs());
+  put(loop.seat->told.turns, loop.turns);
 }
 
 void flushOffers(Loop& loop, uint32_t group) {

@@ -30,7 +30,7 @@ constexpr Rules kRules = {2 * kMs, 8 * kMs, 16 * kMs, 2 * kMs, true};
 struct World {
   explicit World(int workers) : sights(static_cast<size_t>(workers) + 1), judge(new Judge) {
     judge->setRules(kRules);
-    for (int i = 1; i <= workers; i++) sights[i] = {true, false, 0, 1, true, 0, 0, 0};
+    for (int i = 1; i <= workers; i++) sights[i] = {true, false, 0, 1, 0, true, 0, 0, 0};
     look();
   }
   ~World() { delete judge; }
@@ -93,6 +93,56 @@ void oneLongTurn() {
   world.sights[1].accepted++;
   world.after(kMs);
   CHECK(!world.judge->isBlocked(1) && !world.judge->isExcluded(1));
+}
+
+// A worker says when its turn began: it is not asked to be seen twice, T apart.
+void turnsSayWhenTheyBegan() {
+  World world(2);
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(2 * kMs);
+  world.wakeUp(1);
+  world.sights[1].turnNs = 3 * kMs / 2;
+  world.sights[1].queued = true;
+  world.sights[1].cpuNs += kMs;
+  world.after(2 * kMs);
+  CHECK(!world.judge->isBlocked(1));
+  CHECK(world.judge->pause(world.now, world.seats()) == kMs);
+  world.sights[1].cpuNs += kMs;
+  world.after(kMs);
+  CHECK(world.judge->isBlocked(1));
+}
+
+// What it says is not believed where it cannot be: its turn has begun since the last look.
+void turnsThatAreSaidToBeOld() {
+  World world(2);
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(kMs);
+  world.wakeUp(1);
+  world.sights[1].turnNs = ~uint64_t{0};
+  world.sights[1].queued = true;
+  world.after(kMs / 2);
+  CHECK(world.judge->pause(world.now, world.seats()) == 3 * kMs / 2);
+  world.sights[1].cpuNs += 3 * kMs / 2;
+  world.after(3 * kMs / 2 - 1);
+  CHECK(!world.judge->isBlocked(1));
+  world.after(1);
+  CHECK(world.judge->isBlocked(1));
+}
+
+// Nobody could help: there is no hurry.
+void noHurryWhereAllAreBusy() {
+  World world(2);
+  for (int i = 1; i <= 2; i++) {
+    world.wakeUp(i);
+    world.sights[i].queued = true;
+    world.sights[i].turnNs = 2 * kMs;
+  }
+  world.after(2 * kMs);
+  CHECK(world.judge->pause(world.now, world.seats()) == 2 * kMs);
+  world.sights[2].queued = false;
+  world.sights[1].turns += 2;
+  world.after(2 * kMs);
+  CHECK(world.judge->pause(world.now, world.seats()) == kMs);
 }
 
 // Others have its CPU.
@@ -250,7 +300,7 @@ void successor() {
   world.after(30 * kMs);
   CHECK(world.judge->isExcluded(1));
   world.judge->begin(1);
-  world.sights[1] = {true, true, 0, 0, true, 0, 0, 0};
+  world.sights[1] = {true, true, 0, 0, 0, true, 0, 0, 0};
   world.after(kMs);
   CHECK(!world.judge->isBlocked(1) && !world.judge->isExcluded(1));
 }
@@ -270,6 +320,7 @@ void anything() {
       if (upTo(4) == 0) sight.queued = !sight.queued;
       if (upTo(3) == 0) sight.accepted += 1U + static_cast<unsigned>(upTo(3));
       if (upTo(3) == 0) sight.turns += 1U + static_cast<unsigned>(upTo(3));
+      sight.turnNs = static_cast<uint64_t>(upTo(4'000'000));
       sight.open = static_cast<uint64_t>(upTo(5));
       sight.cpuNs += upTo(2) == 0 ? static_cast<uint64_t>(upTo(2'000'000)) : 0;
       const bool still = sight.serves && sight.queued && sight.accepted == before.accepted;
@@ -312,6 +363,9 @@ int main(int argc, char** argv) {
   const auto rounds = static_cast<unsigned>(atoi(argv[2]));
   model::emptyQueueIsNotBlocked();
   model::oneLongTurn();
+  model::turnsSayWhenTheyBegan();
+  model::turnsThatAreSaidToBeOld();
+  model::noHurryWhereAllAreBusy();
   model::starved();
   model::stoppedInItsSleep();
   model::whoAcceptsIsNotBlocked();
