@@ -191,7 +191,9 @@ test('reusePort is there since 22.12 and 23.1', () => {
     ...['round robin', 'SCHED_NONE', 'reusePort', 'fastsocket'],
     ...['BALANCE=off', 'BALANCE=steal', 'BALANCE=swap'],
   ]);
-  const bases = ['v20.20.2', 'v24.0.0'].map((version) => costVariants('node', version, 2, false)[0]?.name);
+  const bases = ['v20.20.2', 'v24.0.0'].map(
+    (version) => costVariants('node', version, 2, { ablation: false, pinned: false })[0]?.name,
+  );
   assert.deepEqual(bases, ['SCHED_NONE', 'reusePort']);
 });
 

@@ -63,15 +63,15 @@ export async function costOf(
   place: Place,
   node: string,
   version: string,
-  workers: number,
+  { workers, pinned }: { workers: number; pinned: boolean },
   options: Options,
 ): Promise<CostComparison> {
   const { ablation, clients, seconds, pairs, limits } = options;
-  const title = `Node ${version}, ${workers} workers, ${clients} clients in a closed loop`;
+  const title = `Node ${version}, ${workers} workers, each ${pinned ? 'pinned to a CPU' : 'on any CPU'}, ${clients} clients in a closed loop`;
   const load = { client: finClient(), connections: clients, seconds };
   const { variants: all, remarks } = await inTurn(
     title,
-    costVariants(node, version, workers, ablation),
+    costVariants(node, version, workers, { ablation, pinned }),
     pairs,
     (variant): Promise<Taken<CostTries>> =>
       untilClean(options, () =>

@@ -82,11 +82,13 @@ async function tails(place: Place, results: Results, node: string, index: number
 
 async function costs(place: Place, results: Results, node: string, options: Options) {
   const version = versionOf(node);
-  for (const workers of options.workers) {
-    const { text, ...cost } = await costOf(place, node, version, workers, options);
-    results.add({ node: version, workers, ...cost, summary: summary({ ...cost }) });
-    console.log(text);
-  }
+  // who has no CPU of his own is not pinned
+  for (const workers of options.workers)
+    for (const pinned of workers <= availableParallelism() ? [false, true] : [false]) {
+      const { text, ...cost } = await costOf(place, node, version, { workers, pinned }, options);
+      results.add({ node: version, workers, pinned, ...cost, summary: summary({ ...cost }) });
+      console.log(text);
+    }
 }
 
 run('bench:tail', USAGE, async (argv) => {

@@ -38,11 +38,11 @@ export function noReusePort(version: string): string | undefined {
   return has ? undefined : `Node ${version} has no listen({ reusePort: true }) (22.12, 23.1)`;
 }
 
-const sharedSocket = (node: string, workers: number): Variant =>
-  clustered('SCHED_NONE', node, workers, { NODE_CLUSTER_SCHED_POLICY: 'none' });
+const sharedSocket = (node: string, workers: number, env: Record<string, string> = {}): Variant =>
+  clustered('SCHED_NONE', node, workers, { NODE_CLUSTER_SCHED_POLICY: 'none', ...env });
 
-const reusePort = (node: string, workers: number): Variant =>
-  clustered('reusePort', node, workers, { NODE_CLUSTER_SCHED_POLICY: 'none', REUSE: '1' });
+const reusePort = (node: string, workers: number, env: Record<string, string> = {}): Variant =>
+  clustered('reusePort', node, workers, { NODE_CLUSTER_SCHED_POLICY: 'none', REUSE: '1', ...env });
 
 const BALANCES = ['off', 'steal', 'swap'] as const;
 
@@ -62,12 +62,19 @@ export function tailVariants(node: string, version: string, workers: number, abl
 }
 
 /**
- * The first is what the others are compared with. What batches save would hide what it costs to look for blocked workers.
+ * The first is what the others are compared with. What batches save would hide what it costs to look for blocked workers;
+ * and where the load has no CPU of its own, what it costs that workers keep to theirs: all of them do, or none.
  */
-export function costVariants(node: string, version: string, workers: number, ablation: boolean): Variant[] {
-  const env = { FASTSOCKET_SEAM: UNBATCHED };
+export function costVariants(
+  node: string,
+  version: string,
+  workers: number,
+  { ablation, pinned }: { ablation: boolean; pinned: boolean },
+): Variant[] {
+  const env = { FASTSOCKET_SEAM: UNBATCHED, FASTSOCKET_PIN: pinned ? 'auto' : 'off' };
+  const base = pinned ? { PIN: '1' } : {};
   return [
-    noReusePort(version) ? sharedSocket(node, workers) : reusePort(node, workers),
+    noReusePort(version) ? sharedSocket(node, workers, base) : reusePort(node, workers, base),
     hooked('fastsocket without batch', node, workers, env),
     ...(ablation ? balanced(node, workers, env) : []),
   ];
