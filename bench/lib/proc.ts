@@ -107,12 +107,16 @@ function readText(path: string): string {
 /**
  * CPU time, user and system, of all threads of a process and of its children that live, in nanoseconds: finer than
  * /proc/PID/stat, which counts ticks (Documentation/scheduler/sched-stats.rst).
+ * @param name of those threads alone that are called so
  */
-export function cpuNs(pid: number): number {
+export function cpuNs(pid: number, name?: string): number {
   let sum = 0;
   for (const process of withChildren(pid))
-    for (const thread of readdirSync(`/proc/${process}/task`))
-      sum += Number(readText(`/proc/${process}/task/${thread}/schedstat`).split(' ')[0]);
+    for (const thread of readdirSync(`/proc/${process}/task`)) {
+      const folder = `/proc/${process}/task/${thread}`;
+      if (name === undefined || readText(`${folder}/comm`).trim() === name)
+        sum += Number(readText(`${folder}/schedstat`).split(' ')[0]);
+    }
   return sum;
 }
 

@@ -73,9 +73,12 @@ export class Server {
     return this.said;
   }
 
-  /** User and system time of all its threads and children since it started, in nanoseconds. */
-  cpuNs(): number {
-    return cpuNs(this.pid);
+  /**
+   * User and system time of all its threads and children since it started, in nanoseconds.
+   * @param thread of those alone that are called so
+   */
+  cpuNs(thread?: string): number {
+    return cpuNs(this.pid, thread);
   }
 
   /** As its own network namespace sees them. */

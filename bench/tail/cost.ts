@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a connection costs where nobody is blocked: as many as the servers can take, in a closed loop.
+import { fixed } from '../lib/columns';
 import { inTurn, type Measured, type Taken, withServer } from '../lib/compare';
 import { finClient } from '../lib/load/clients';
 import { drive, type Load, type Measure } from '../lib/load/run';
 import type { Place } from '../lib/place';
 import type { Server } from '../lib/server';
+import { median } from '../lib/stats';
 import {
   type Column,
   cpuColumn,
@@ -12,6 +14,7 @@ import {
   failedColumn,
   perSecondColumn,
   ratioColumn,
+  series,
   table,
 } from '../lib/table';
 import { rule, type Tries, untilClean } from './clean';
@@ -19,21 +22,35 @@ import { account } from './measure';
 import type { Options } from './options';
 import { costVariants } from './variants';
 
-type CostTries = Tries<Measure>;
+interface CostMeasure extends Measure {
+  /** Share of one core that the hook's own thread has used, 0 to 1. */
+  thread: number;
+}
+
+type CostTries = Tries<CostMeasure>;
 
 const WARM_S = 1;
 
-async function measure(place: Place, server: Server, load: Load): Promise<Measure> {
+const threadColumn: Column<CostMeasure> = {
+  head: ['thread, of', 'one core'],
+  cell: (measured) => {
+    const share = median(series(measured, ({ thread }) => thread));
+    return fixed(share === undefined ? undefined : share * 100, 2, ' %');
+  },
+};
+
+async function measure(place: Place, server: Server, load: Load): Promise<CostMeasure> {
   await drive(place, server, { ...load, seconds: Math.min(WARM_S, load.seconds) });
   const close = account(server);
   const { answered, failed, failure, seconds, cpuUs } = await drive(place, server, load);
-  const { usedUs, foreign, tookMs } = close(cpuUs ?? 0);
+  const { usedUs, threadUs, foreign, tookMs } = close(cpuUs ?? 0);
   return {
     cpuUs: usedUs / answered,
     perSecond: answered / seconds,
     ...{ answered, failed, foreign },
     ...(failure === undefined ? {} : { failure }),
     busy: usedUs / 1_000 / tookMs,
+    thread: threadUs / 1_000 / tookMs,
     closedFirst: server.sockets().closedFirst,
   };
 }
@@ -53,8 +70,8 @@ function complete(variants: readonly Measured<CostTries>[]): Measured<CostTries>
 }
 
 export interface CostComparison {
-  variants: Measured<Measure>[];
-  discarded: { name: string; why: string; measure: Measure }[];
+  variants: Measured<CostMeasure>[];
+  discarded: { name: string; why: string; measure: CostMeasure }[];
   remarks: string[];
   text: string;
 }
@@ -98,8 +115,9 @@ export async function costOf(
   const text = table(title, { variants, remarks: notes }, [
     cpuColumn('connection'),
     ratioColumn(against, count, cpuUs),
+    threadColumn,
     perSecondColumn('connections'),
     failedColumn,
-  ] as Column<Measure>[]);
+  ] as Column<CostMeasure>[]);
   return { variants, discarded, remarks, text };
 }

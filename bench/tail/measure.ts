@@ -15,6 +15,8 @@ import { calm, type Plan, wordsFor } from './plan';
 /** Within so long all processes serve, or never will. */
 const START_MS = 10_000;
 const TOUCH_S = 0.2;
+/** Its name (native/balance/thread.cc). */
+const THREAD = 'fastsocket';
 /** Enough of them that each of many workers gets some. */
 const TOUCH_RATE = 1_000;
 /** A second of as much as the server can do, so that its code is compiled, and then of what is to come. */
@@ -103,6 +105,8 @@ function ownUs(): number {
 export interface Account {
   /** CPU time of all the server's processes. */
   usedUs: number;
+  /** CPU time of the hook's own thread. */
+  threadUs: number;
   /** Cores that have neither been idle nor ours. */
   foreign: number;
   tookMs: number;
@@ -112,12 +116,13 @@ export interface Account {
 export function account(server: Server): (clientUs: number) => Account {
   const began = performance.now();
   const busyMs = busySince();
-  const [cpuNs, own] = [server.cpuNs(), ownUs()];
+  const [cpuNs, threadNs, own] = [server.cpuNs(), server.cpuNs(THREAD), ownUs()];
   return (clientUs) => {
     const usedUs = (server.cpuNs() - cpuNs) / 1_000;
+    const threadUs = (server.cpuNs(THREAD) - threadNs) / 1_000;
     const oursMs = (usedUs + clientUs + ownUs() - own) / 1_000;
     const tookMs = performance.now() - began;
-    return { usedUs, foreign: Math.max(0, (busyMs() - oursMs) / tookMs), tookMs };
+    return { usedUs, threadUs, foreign: Math.max(0, (busyMs() - oursMs) / tookMs), tookMs };
   };
 }
 
