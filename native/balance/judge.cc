@@ -5,7 +5,7 @@ namespace fastsocket::balance {
 
 namespace {
 
-// While somebody is blocked its queue is looked at this often, for so long; afterwards as ever.
+// While somebody is blocked, and others could help, its queue is looked at this often, for so long; afterwards as ever.
 constexpr uint64_t kClosely = 1'000'000;
 constexpr uint64_t kCloselyFor = 50'000'000;
 constexpr uint64_t kShortest = 50'000;
@@ -104,7 +104,7 @@ uint64_t Judge::pause(uint64_t now, int seats) const {
   for (int i = 1; i < seats; i++) {
     const Mind& mind = minds_[i];
     if (mind.blocked) {
-      if (now - mind.blockedAt < kCloselyFor && pause > kClosely) pause = kClosely;
+      if (helpers_ && now - mind.blockedAt < kCloselyFor && pause > kClosely) pause = kClosely;
     } else if (mind.stillSince != 0) {
       // where nobody could help there is no hurry
       const uint64_t turn = helpers_ && !sleeps(mind.turns) ? longAt(mind) : 0;
