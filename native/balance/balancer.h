@@ -67,6 +67,7 @@ class Balancer {
   void rest();
   void look(uint64_t now);
   void see(uint64_t now, Sight* sights);
+  void seeMoved(const bool* moved, Sight* sights);
   void ask(Sight* sights);
   void askIn(const Group& group, Sight* sights);
   void offer(const Group& group, int victim, int helper);

@@ -53,19 +53,23 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
 
 void Judge::look(uint64_t now, const Sight* sights, int seats) {
   bool help = false;
+  bool lives = false;
   quiet_ = true;
   for (int i = 1; i < seats; i++) {
     const Sight& sight = sights[i];
     if (sight.accepted != minds_[i].accepted || sight.queued) quiet_ = false;
     if (sight.accepted != minds_[i].accepted || sight.turns != minds_[i].turns) changedAt_ = now;
     judge(minds_[i], sight, now);
-    help = help || (sight.serves && !sight.queued && !minds_[i].blocked);
+    const bool goesOn = sight.serves && !minds_[i].blocked;
+    lives = lives || goesOn;
+    help = help || (goesOn && !sight.queued && !sight.behind);
   }
   for (int i = 1; i < seats; i++) {
     Mind& mind = minds_[i];
+    const uint64_t time = now - mind.blockedAt + rules_.blockedNs;
     if (!mind.blocked) mind.excluded = false;
     // where all are busy the share of each stays as it is: a machine that has too much to do is not to dance
-    else if (help && rules_.excludes && now - mind.blockedAt + rules_.blockedNs >= rules_.excludedNs)
+    else if (rules_.excludes && ((help && time >= rules_.excludedNs) || (lives && time >= rules_.goneNs)))
       mind.excluded = true;
   }
 }
