@@ -11,7 +11,7 @@ const HANDLER_MS = 10;
 const WORKERS = 2;
 /** Of what two CPUs that have nothing else to do could. */
 const LOAD = 1.2;
-const SECONDS = 5;
+const SECONDS = 10;
 
 test('handlers of 10 ms at 120 % of what the workers can do', async (t) => {
   const tree = await start(t, {}, WORKERS);
@@ -40,14 +40,16 @@ test('handlers of 10 ms at 120 % of what the workers can do', async (t) => {
       }),
     );
   }
-  await Promise.all(open);
+  // now, and not when all that waits has been served: a worker that has served its own helps the other, which is no dance
   const now = await figures(tree);
-  t.diagnostic(`${[...by.values()]} answered, ${now.swaps - before.swaps} swaps, ${now.looks} looks`);
+  const swaps = now.swaps - before.swaps;
+  await Promise.all(open);
+  t.diagnostic(`${[...by.values()]} answered, ${swaps} swaps`);
   assert.deepEqual(
     [...by.keys()].sort(),
     [...tree.workers].sort(),
     'by the workers alone, and nobody is lost',
   );
-  // without the rules hundreds; how many depends on who has had no CPU beside the clients
-  assert.ok(now.swaps - before.swaps <= 60, `${now.swaps - before.swaps} swaps`);
+  // without the rules hundreds
+  assert.ok(swaps <= 20, `${swaps} swaps`);
 });

@@ -142,25 +142,6 @@ test('it comes back, and has its share again', async (t) => {
   );
 });
 
-for (const idle of [false, true]) {
-  test(`a worker that is stopped while it is ${idle ? 'idle' : 'busy'}, and goes on`, async (t) => {
-    const tree = await start(t);
-    const [victim] = tree.workers as [number];
-    const load = idle ? undefined : askMany(tree.port, 2_000, 8);
-    await sleep(100);
-    process.kill(victim, 'SIGSTOP');
-    t.after(() => process.kill(victim, 'SIGCONT'));
-    await sleep(idle ? 100 : 300);
-    // what it had accepted before it was stopped waits for it: keep that apart
-    const { by, failed } = await askMany(tree.port, 300);
-    assert.equal(failed, 0);
-    assert.ok(!by.has(victim), `${[...by]}`);
-    process.kill(victim, 'SIGCONT');
-    if (load) assert.equal((await load).failed, 0);
-    await until(async () => (await askMany(tree.port, 50, 4)).by.has(victim), 'its share');
-  });
-}
-
 test("the origin's own event loop is blocked meanwhile", async (t) => {
   const tree = await start(t, { env: { BLOCK_ORIGIN: '10000' } });
   const blocked = await block(tree);

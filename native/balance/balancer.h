@@ -68,6 +68,7 @@ class Balancer {
   // `now` by the judge's clock, and by everybody's.
   void look(uint64_t now, uint64_t real);
   void see(uint64_t now, uint64_t real, Sight* sights);
+  void seeMoved(const bool* moved, Sight* sights);
   void ask(Sight* sights);
   void askIn(const Group& group, Sight* sights);
   void offer(const Group& group, int victim, int helper);

@@ -62,19 +62,23 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
 
 void Judge::look(uint64_t now, const Sight* sights, int seats) {
   helpers_ = false;
+  bool lives = false;
   quiet_ = true;
   for (int i = 1; i < seats; i++) {
     const Sight& sight = sights[i];
     if (sight.accepted != minds_[i].accepted || sight.queued) quiet_ = false;
     if (sight.accepted != minds_[i].accepted || sight.turns != minds_[i].turns) changedAt_ = now;
     judge(minds_[i], sight, now);
-    helpers_ = helpers_ || (sight.serves && !sight.queued && !minds_[i].blocked);
+    const bool goesOn = sight.serves && !minds_[i].blocked;
+    lives = lives || goesOn;
+    helpers_ = helpers_ || (goesOn && !sight.queued && !sight.behind);
   }
   for (int i = 1; i < seats; i++) {
     Mind& mind = minds_[i];
+    const uint64_t time = now - mind.blockedAt + rules_.blockedNs;
     if (!mind.blocked) mind.excluded = false;
     // where all are busy the share of each stays as it is: a machine that has too much to do is not to dance
-    else if (helpers_ && rules_.excludes && now - mind.blockedAt + rules_.blockedNs >= rules_.excludedNs)
+    else if (rules_.excludes && ((helpers_ && time >= rules_.excludedNs) || (lives && time >= rules_.goneNs)))
       mind.excluded = true;
   }
   lookedAt_ = now;

@@ -21,6 +21,8 @@ struct Rules {
   // Time between two looks while connections come.
   uint64_t lookNs;
   bool excludes;
+  // And for so long: also where the others have enough to do themselves. No handler takes so long all the time.
+  uint64_t goneNs = 250'000'000;
 };
 
 // One worker, at one look.
@@ -42,6 +44,8 @@ struct Sight {
   int node;
   // CPU time of its process in ns, 0 where it is not known.
   uint64_t cpuNs;
+  // It has just accepted, and a queue of its own has connections in it all the same.
+  bool behind = false;
 };
 
 class Judge {

@@ -134,7 +134,21 @@ void Balancer::armAll() {
   }
 }
 
-// Counters first; then the queues, of those alone that stand still.
+// Who accepts all the time can have more waiting than it serves.
+void Balancer::seeMoved(const bool* moved, Sight* sights) {
+  bool queued[kMostSeats] = {};
+  Polled polled;
+  for (const Group& group : groups_) {
+    if (group.generation == 0) continue;
+    for (size_t i = 1; i < group.sockets.size() && i < static_cast<size_t>(seats_); i++)
+      if (moved[i]) polled.add(group.sockets[i], &queued[i]);
+    // before the next group's queue of the same worker
+    polled.look();
+    for (int i = 1; i < seats_; i++) sights[i].behind = sights[i].behind || queued[i];
+  }
+}
+
+// Counters first; then the queues, of those alone that stand still; of the others where somebody is blocked.
 void Balancer::see(uint64_t now, uint64_t real, Sight* sights) {
   bool moved[kMostSeats] = {};
   for (int i = 1; i < seats_; i++) {
@@ -168,6 +182,9 @@ void Balancer::see(uint64_t now, uint64_t real, Sight* sights) {
   for (const Group& group : groups_)
     for (size_t i = 1; i < group.queued.size() && i < static_cast<size_t>(seats_); i++)
       if (group.queued[i]) sights[i].queued = true;
+  bool blocked = false;
+  for (int i = 1; i < seats_; i++) blocked = blocked || judge_.isBlocked(i);
+  if (blocked) seeMoved(moved, sights);
   for (int i = 1; i < seats_; i++) {
     // of those alone that might be blocked now or at the next look
     if (sights[i].serves && (sights[i].queued || (sights[i].turns & 1) == 0))

@@ -145,6 +145,38 @@ void noHurryWhereAllAreBusy() {
   CHECK(world.judge->pause(world.now, world.seats()) == kMs);
 }
 
+// Whoever has just accepted is of no help while it has more to accept, and then it is.
+void siblingHasItsOwn() {
+  World world(2);
+  world.wakeUp(1);
+  world.sights[1].queued = true;
+  world.after(kMs);
+  for (int i = 0; i < 20; i++) {
+    world.sights[1].cpuNs += 2 * kMs;
+    world.sights[2].accepted++;
+    world.sights[2].behind = true;
+    world.after(2 * kMs);
+    CHECK(!world.judge->isExcluded(1));
+  }
+  CHECK(world.judge->isBlocked(1) && world.helperFor(1) == 2);
+  world.sights[2].behind = false;
+  world.after(2 * kMs);
+  CHECK(world.judge->isExcluded(1));
+}
+
+// It is stopped, and not just busy like the others.
+void gone() {
+  World world(2);
+  world.sights[1].queued = true;
+  for (int ms = 0; ms < 300; ms += 2) {
+    world.sights[2].accepted++;
+    world.sights[2].behind = true;
+    world.after(2 * kMs);
+    if (ms < 230) CHECK(!world.judge->isExcluded(1));
+  }
+  CHECK(world.judge->isExcluded(1));
+}
+
 // Others have its CPU.
 void starved() {
   World world(2);
@@ -309,6 +341,7 @@ void anything() {
   const int workers = 1 + upTo(12);
   World world(workers);
   std::vector<uint64_t> stands(static_cast<size_t>(workers) + 1);
+  std::vector<uint64_t> since(static_cast<size_t>(workers) + 1);
   for (int step = 0; step < 400; step++) {
     const uint64_t pause = world.judge->pause(world.now, world.seats());
     CHECK(pause >= 50'000 && (pause <= kRules.lookNs || pause == 20 * kMs));
@@ -323,6 +356,7 @@ void anything() {
       sight.turnNs = static_cast<uint64_t>(upTo(4'000'000));
       sight.open = static_cast<uint64_t>(upTo(5));
       sight.cpuNs += upTo(2) == 0 ? static_cast<uint64_t>(upTo(2'000'000)) : 0;
+      sight.behind = sight.accepted != before.accepted && upTo(2) == 0;
       const bool still = sight.serves && sight.queued && sight.accepted == before.accepted;
       stands[i] = still ? (stands[i] == 0 ? world.now : stands[i]) : 0;
     }
@@ -334,17 +368,23 @@ void anything() {
     }
     world.look();
     bool helps = false;
+    bool lives = false;
     bool more = false;
+    bool gone = true;
     for (int i = 1; i <= workers; i++) {
       const Sight& sight = world.sights[i];
       if (world.judge->isBlocked(i)) CHECK(sight.serves && (sight.queued || blocked[i]));
       if (world.judge->isExcluded(i)) CHECK(world.judge->isBlocked(i));
       // after the first look that found it so, at the latest
       if (stands[i] != 0 && world.now - stands[i] >= kRules.starvedNs) CHECK(world.judge->isBlocked(i));
-      helps = helps || (sight.serves && !sight.queued && !world.judge->isBlocked(i));
-      more = more || (world.judge->isExcluded(i) && !out[i]);
+      helps = helps || (sight.serves && !sight.queued && !sight.behind && !world.judge->isBlocked(i));
+      lives = lives || (sight.serves && !world.judge->isBlocked(i));
+      since[i] = world.judge->isBlocked(i) ? (since[i] == 0 ? world.now : since[i]) : 0;
+      if (!world.judge->isExcluded(i) || out[i]) continue;
+      more = true;
+      gone = gone && world.now - since[i] + kRules.blockedNs >= kRules.goneNs;
     }
-    CHECK(!more || helps);
+    CHECK(!more || helps || (lives && gone));
     const int victim = 1 + upTo(workers - 1);
     const int helper = world.helperFor(victim);
     if (helper != 0) {
@@ -366,6 +406,8 @@ int main(int argc, char** argv) {
   model::turnsSayWhenTheyBegan();
   model::turnsThatAreSaidToBeOld();
   model::noHurryWhereAllAreBusy();
+  model::siblingHasItsOwn();
+  model::gone();
   model::starved();
   model::stoppedInItsSleep();
   model::whoAcceptsIsNotBlocked();
