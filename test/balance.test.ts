@@ -182,6 +182,20 @@ test('a server with maxConnections accepts from its own queue alone', async (t) 
   assert.equal(stolen(now), 0, JSON.stringify(now));
 });
 
+for (const max of ['getter', 'inherited']) {
+  test(`nothing of the app's runs in a turn of the seam's: maxConnections is a getter (${max})`, async (t) => {
+    const tree = await start(t, { env: { MAX: max, FASTSOCKET_BALANCE: 'steal' } });
+    await block(tree);
+    const asked = Array.from({ length: 60 }, () => request(tree.port, '/stats', HOST).catch(() => ''));
+    await sleep(1_000);
+    const now = await figures(tree);
+    assert.equal(stolen(now), 0, JSON.stringify(now));
+    assert.ok(now.offers > 0, JSON.stringify(now));
+    const answer = (await Promise.any(asked.map(async (each) => (await each) || Promise.reject()))) as string;
+    assert.match(answer, /"asked":0,/);
+  });
+}
+
 test('two ports: what waits on the second is served, too', async (t) => {
   const second = await freePort(HOST);
   const tree = await start(t, { env: { SECOND: String(second), FASTSOCKET_BALANCE: 'steal' } });

@@ -18,6 +18,7 @@ import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
 import { InheritedSockets } from './inherited';
 import { LateListens } from './late-listens';
+import { takesAll } from './limits';
 import { OwnPorts } from './own-ports';
 import { pinEventLoop } from './pinning';
 import { takeSeat } from './seat';
@@ -188,7 +189,7 @@ export class Worker {
     this.listening.set(key, listening);
     interceptClose(handle, (close) => this.closing(listening, close));
     spareUnheard(handle.owner);
-    if (handle.owner) this.options.addon.balanceHelp(handle.fd, generation, handle.owner);
+    if (handle.owner) this.options.addon.balanceHelp(handle.fd, generation, handle.owner, takesAll);
     if (!loopback) this.sampler.attach(handle);
     // ready is: the accept loop has run, not: listen() has returned
     setImmediate(() => {

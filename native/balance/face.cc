@@ -176,6 +176,8 @@ napi_value jsDrops(napi_env env, napi_callback_info info) {
 struct Part {
   napi_env env;
   uv_loop_t* loop;
+  // Function of a server: whether it takes whatever comes.
+  napi_ref takesAll;
   struct {
     int fd;
     // Weak.
@@ -185,19 +187,22 @@ struct Part {
 
 uint64_t idleNs(void* of) { return uv_metrics_idle_time(static_cast<Part*>(of)->loop); }
 
-bool hasLimit(napi_env env, napi_ref reference) {
+// JavaScript in the middle of polling: lib/worker/limits.ts runs nothing of the app's, which a look at the server's
+// property from here might.
+bool says(napi_env env, napi_ref question, napi_ref about) {
+  napi_value ask = nullptr;
   napi_value server = nullptr;
-  napi_value limit = nullptr;
-  napi_valuetype type = napi_undefined;
-  if (napi_get_reference_value(env, reference, &server) != napi_ok || server == nullptr ||
-      napi_get_named_property(env, server, "maxConnections", &limit) != napi_ok ||
-      napi_typeof(env, limit, &type) != napi_ok) {
-    napi_value error = nullptr;
-    napi_get_and_clear_last_exception(env, &error);
-    return true;
-  }
-  // lib/net.js, onconnection: undefined and null mean none
-  return type != napi_undefined && type != napi_null;
+  napi_value receiver = nullptr;
+  napi_value answer = nullptr;
+  bool yes = false;
+  if (napi_get_reference_value(env, about, &server) == napi_ok && server != nullptr &&
+      napi_get_reference_value(env, question, &ask) == napi_ok && napi_get_undefined(env, &receiver) == napi_ok &&
+      napi_call_function(env, receiver, ask, 1, &server, &answer) == napi_ok &&
+      napi_get_value_bool(env, answer, &yes) == napi_ok)
+    return yes;
+  napi_value error = nullptr;
+  napi_get_and_clear_last_exception(env, &error);
+  return false;
 }
 
 bool takesAll(void* of, int listener) {
@@ -206,9 +211,9 @@ bool takesAll(void* of, int listener) {
     if (one.server == nullptr || one.fd != listener) continue;
     napi_handle_scope scope = nullptr;
     if (napi_open_handle_scope(part->env, &scope) != napi_ok) return false;
-    const bool limited = hasLimit(part->env, one.server);
+    const bool all = says(part->env, part->takesAll, one.server);
     napi_close_handle_scope(part->env, scope);
-    return !limited;
+    return all;
   }
   return false;
 }
@@ -254,10 +259,13 @@ napi_value jsHelp(napi_env env, napi_callback_info info) {
   const int fd = args.integer(0);
   const int generation = args.integer(1);
   napi_value server = args.object(2);
+  napi_value question = args.function(3);
   if (!args.ok()) return nullptr;
   seam::Loop* loop = seam::currentLoop();
   if (loop == nullptr || loop->seat == nullptr) return number(env, -ESRCH);
   auto* part = static_cast<Part*>(loop->of);
+  if (part->takesAll == nullptr && napi_create_reference(env, question, 1, &part->takesAll) != napi_ok)
+    return number(env, -ENOMEM);
   for (auto& one : part->servers) {
     if (one.server != nullptr && one.fd != fd && loop->listenerOf(one.fd) != nullptr) continue;
     if (one.server != nullptr) napi_delete_reference(env, one.server);
