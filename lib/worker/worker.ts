@@ -60,6 +60,7 @@ export class Worker {
   private readonly sampler: ArrivalSampler;
   private readonly bound = new WeakMap<TcpHandle, { key: string; generation: number; loopback: boolean }>();
   private readonly refused = new WeakSet<TcpHandle>();
+  private readonly sampled = new WeakSet<TcpHandle>();
   private readonly probes = new WeakSet<TcpHandle>();
   private readonly listening = new Map<string, Listening>();
   private readonly late: LateListens;
@@ -190,12 +191,19 @@ export class Worker {
     interceptClose(handle, (close) => this.closing(listening, close));
     spareUnheard(handle.owner);
     if (handle.owner) this.options.addon.balanceHelp(handle.fd, generation, handle.owner, takesAll);
-    if (!loopback) this.sampler.attach(handle);
+    if (!loopback) this.sample(handle);
     // ready is: the accept loop has run, not: listen() has returned
     setImmediate(() => {
       if (this.listening.get(key) === listening) this.tell({ kind: 'ready', key, generation });
     });
     return 0;
+  }
+
+  /** Once: what a worker gets back after a reload is the same handle. */
+  private sample(handle: TcpHandle): void {
+    if (this.sampled.has(handle)) return;
+    this.sampled.add(handle);
+    this.sampler.attach(handle);
   }
 
   private listenAlone(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
