@@ -70,6 +70,11 @@ test('a blocked worker: siblings serve what comes', async (t) => {
   const now = await figures(tree);
   assert.ok(stolen(now) > 0, JSON.stringify(now));
   assert.ok(now.swaps > swaps, 'it is steered around');
+  assert.deepEqual(
+    now.seats.map((seat) => seat.taken),
+    now.seats.map((seat) => seat.stolen).reverse(),
+    'each says whom it was taken from',
+  );
   await tree.app.said(/balancing: worker \d is blocked: new connections are steered around it/);
   t.diagnostic(`${stolen(now)} of 400 were stolen, ${now.offers} offers, ${now.looks} looks`);
 });

@@ -135,8 +135,9 @@ export interface Addon {
   /** The next time that something comes after nothing has, there is a notice. */
   balanceNotify(): number;
   /**
-   * Looks, rests, blocked, offers, swaps, CPU time in ns; then for each seat joined, turns,
-   * accepted, stolen, open, idle in ns, declined offers.
+   * Looks, rests, blocked, offers, swaps, CPU time in ns; then for each seat joined, turns, accepted, stolen (taken from a
+   * sibling's queue), open, idle in ns, declined offers, taken (from its queues, by siblings), local and remote (see
+   * balanceArrived).
    */
   balanceFigures(): number[] | number;
   /** Connections that the kernel has dropped for want of room in this worker's queues. */

@@ -82,7 +82,12 @@ export class Worker {
     this.sampler = new ArrivalSampler(
       addon,
       () => this.core,
-      (report) => this.tell({ kind: 'arrivals', ...report }),
+      (report) => {
+        // where it runs anywhere, no arrival is local
+        if (this.core !== undefined)
+          addon.balanceArrived(Math.round(report.local), Math.round(report.remote));
+        this.tell({ kind: 'arrivals', ...report });
+      },
     );
     this.late = new LateListens(this.inherited, (keys) => this.tell({ kind: 'ask', keys }));
     this.own = new OwnPorts(addon, (key) => this.tell({ kind: 'released', key }));

@@ -136,7 +136,7 @@ bool put(napi_env env, napi_value list, uint32_t* at, uint64_t value) {
          napi_set_element(env, list, (*at)++, number) == napi_ok;
 }
 
-// Seven numbers for each seat, from 1 on; before them looks, rests, blocked, offers, swaps, the thread's CPU time.
+// Ten numbers for each seat, from 1 on; before them looks, rests, blocked, offers, swaps, the thread's CPU time.
 napi_value jsFigures(napi_env env, napi_callback_info info) {
   Args args(env, info);
   if (!args.ok()) return nullptr;
@@ -152,10 +152,13 @@ napi_value jsFigures(napi_env env, napi_callback_info info) {
   for (const uint64_t value : whole)
     if (!put(env, list, &at, value)) return nullptr;
   for (int i = 1; i < balancer->seats(); i++) {
-    const balance::Told& told = balancer->told(i);
-    const uint64_t row[] = {balance::get(told.joined),  balance::get(told.turns), balance::get(told.accepted),
-                            balance::get(told.stolen),  balance::get(told.open),  balance::get(told.idleNs),
-                            balance::get(told.declined)};
+    const balance::Seat& seat = balancer->seatOf(i);
+    const balance::Told& told = seat.told;
+    const uint64_t row[] = {balance::get(told.joined),   balance::get(told.turns),
+                            balance::get(told.accepted), balance::get(told.stolen),
+                            balance::get(told.open),     balance::get(told.idleNs),
+                            balance::get(told.declined), balance::get(seat.taken.connections),
+                            balance::get(told.local),    balance::get(told.remote)};
     for (const uint64_t value : row)
       if (!put(env, list, &at, value)) return nullptr;
   }
@@ -240,7 +243,7 @@ napi_value jsJoin(napi_env env, napi_callback_info info) {
   if (part == nullptr) return number(env, -ENOMEM);
   part->env = env;
   part->loop = own;
-  error = seam::join(*loop, &mapped->seats[index], offers.get(), wake.get());
+  error = seam::join(*loop, *mapped, index, offers.get(), wake.get());
   if (error < 0) {
     free(part);
     return number(env, error);
@@ -250,6 +253,21 @@ napi_value jsJoin(napi_env env, napi_callback_info info) {
   loop->of = part;
   loop->idleNs = idleNs;
   loop->takesAll = takesAll;
+  return number(env, 0);
+}
+
+// So many more of its connections have come to the worker's own CPU, and to others.
+napi_value jsArrived(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int local = args.integer(0);
+  const int remote = args.integer(1);
+  if (!args.ok()) return nullptr;
+  seam::Loop* loop = seam::currentLoop();
+  if (loop == nullptr || loop->seat == nullptr) return number(env, -ESRCH);
+  if (local < 0 || remote < 0) return number(env, -EINVAL);
+  // the page has it at the loop's next turn
+  loop->local += static_cast<uint64_t>(local);
+  loop->remote += static_cast<uint64_t>(remote);
   return number(env, 0);
 }
 
@@ -293,11 +311,11 @@ napi_value jsFlush(napi_env env, napi_callback_info info) {
 
 bool exportBalance(napi_env env, napi_value exports) {
   static const Export kTable[] = {
-      {"balanceStart", jsStart},   {"balanceSeat", jsSeat},     {"balanceVacate", jsVacate},
-      {"balanceWatch", jsWatch},   {"balanceServe", jsServe},   {"balanceProgram", jsProgram},
-      {"balanceForget", jsForget}, {"balanceNotify", jsNotify}, {"balanceFigures", jsFigures},
-      {"balanceDrops", jsDrops},   {"balanceJoin", jsJoin},     {"balanceHelp", jsHelp},
-      {"balanceFlush", jsFlush},
+      {"balanceStart", jsStart},   {"balanceSeat", jsSeat},       {"balanceVacate", jsVacate},
+      {"balanceWatch", jsWatch},   {"balanceServe", jsServe},     {"balanceProgram", jsProgram},
+      {"balanceForget", jsForget}, {"balanceNotify", jsNotify},   {"balanceFigures", jsFigures},
+      {"balanceDrops", jsDrops},   {"balanceJoin", jsJoin},       {"balanceHelp", jsHelp},
+      {"balanceFlush", jsFlush},   {"balanceArrived", jsArrived},
   };
   return defineAll(env, exports, kTable);
 }
