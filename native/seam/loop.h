@@ -183,8 +183,12 @@ struct Loop {
   uint64_t remote = 0;
   Loot loot[kMostLoot] = {};
   int lootCount = 0;
-  // Accepted connections that are open.
+  // Accepted connections that are open; see open.cc.
   uint64_t open = 0;
+  // The highest number that one of them may have, when they were counted last, and which number is looked at next.
+  int highest = 0;
+  uint64_t recountedAt = 0;
+  int askNext = 0;
   // uv_metrics_idle_time of this loop.
   uint64_t (*idleNs)(void* of) = nullptr;
   // Whether the server of this listener takes whatever comes (net.Server.maxConnections counts in each process).

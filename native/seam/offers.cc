@@ -64,6 +64,7 @@ void tell(Loop& loop) {
   put(told.thieves, thieves);
   put(told.accepted, loop.counters.accepted);
   put(told.stolen, loop.counters.stolen);
+  settleOpen(loop);
   put(told.open, loop.open);
   put(told.local, loop.local);
   put(told.remote, loop.remote);
