@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What we do to this environment's event loop: its epoll set and its thread pool.
+#include "seam/loop.h"
+
 #include <errno.h>
 #include <sys/epoll.h>
 #include <uv.h>
@@ -18,6 +20,10 @@ int pollControl(napi_env env, int operation, int fd) {
   epoll_event event = {};
   event.events = EPOLLIN;
   event.data.fd = fd;
+  // the seam is to know, as if libuv had called: a listener that it takes for unwatched helps nobody
+  seam::Loop* known = seam::currentLoop();
+  if (known != nullptr && known->epoll == uv_backend_fd(loop))
+    return orErrno(seam::control(*known, operation, fd, &event));
   return orErrno(epoll_ctl(uv_backend_fd(loop), operation, fd, &event));
 }
 

@@ -70,6 +70,11 @@ test('a blocked worker: siblings serve what comes', async (t) => {
   const now = await figures(tree);
   assert.ok(stolen(now) > 0, JSON.stringify(now));
   assert.ok(now.swaps > swaps, 'it is steered around');
+  assert.deepEqual(
+    now.seats.map((seat) => seat.taken),
+    now.seats.map((seat) => seat.stolen).reverse(),
+    'each says whom it was taken from',
+  );
   await tree.app.said(/balancing: worker \d is blocked: new connections are steered around it/);
   t.diagnostic(`${stolen(now)} of 400 were stolen, ${now.offers} offers, ${now.looks} looks`);
 });
@@ -162,6 +167,20 @@ test('a server with maxConnections accepts from its own queue alone', async (t) 
   const now = await figures(tree);
   assert.equal(stolen(now), 0, JSON.stringify(now));
 });
+
+for (const max of ['getter', 'inherited']) {
+  test(`nothing of the app's runs in a turn of the seam's: maxConnections is a getter (${max})`, async (t) => {
+    const tree = await start(t, { env: { MAX: max, FASTSOCKET_BALANCE: 'steal' } });
+    await block(tree);
+    const asked = Array.from({ length: 60 }, () => request(tree.port, '/stats', HOST).catch(() => ''));
+    await sleep(1_000);
+    const now = await figures(tree);
+    assert.equal(stolen(now), 0, JSON.stringify(now));
+    assert.ok(now.offers > 0, JSON.stringify(now));
+    const answer = (await Promise.any(asked.map(async (each) => (await each) || Promise.reject()))) as string;
+    assert.match(answer, /"asked":0,/);
+  });
+}
 
 test('two ports: what waits on the second is served, too', async (t) => {
   const second = await freePort(HOST);

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections are served on the CPU where their packets arrive, if they arrive on several, and evenly if they do not.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { type TestContext, test } from 'node:test';
-import { promisify } from 'node:util';
 import { addonPath } from './support/addon';
 import { type App, fixture, freePort, startApp, until } from './support/app';
 import { type Figures, figures, stolen } from './support/balance';
-import { type Link, link, whyNoNamespaces } from './support/netns';
+import { link, whyNoNamespaces } from './support/netns';
+import { across, type Place, PORT, type Visits, visit } from './support/visits';
 
 const oneCpu = availableParallelism() < 2 && 'needs two CPUs';
 const skip = whyNoNamespaces() ?? oneCpu;
-const PORT = 8080;
 const COUNT = 2_000;
 /**
  * `auto` steers evenly until it has seen 200 arrivals (MIN_SAMPLES in lib/steering/policy.ts), and workers report theirs
@@ -20,52 +18,10 @@ const COUNT = 2_000;
  */
 const WARM_UP = 600;
 const BY_CPU = /steering: \S+: by CPU,/;
-/** Connections at a time: as many as it takes to keep the machine busy, and few enough that it has time left. */
-const MANY = 16;
+/** Connections at a time, few enough that the machine has time left. */
 const FEW = 2;
 /** What a worker that others leave no CPU has had stolen from it is no figure of the steering; it is measured again. */
 const TRIES = 5;
-
-interface Visits {
-  local: number;
-  /** What the others were told. */
-  remote: string[];
-  byPid: Map<string, number>;
-  /** CPUs on which they have arrived. */
-  arrivedOn: Set<string>;
-}
-
-interface Place {
-  host: string;
-  port: number;
-  /** Words before the command of the clients. */
-  prefix: string[];
-}
-
-const across = ({ address, client }: Link): Place => ({ host: address, port: PORT, prefix: client.prefix });
-
-/** What `count` short connections were told. */
-async function visit({ host, port, prefix }: Place, count: number, width = MANY): Promise<Visits> {
-  const [command, ...words] = [...prefix, process.execPath, fixture('visitor.js')];
-  const { stdout } = await promisify(execFile)(command as string, words, {
-    env: { ...process.env, HOST: host, PORT: String(port), COUNT: String(count), WIDTH: String(width) },
-    maxBuffer: 1 << 24,
-  });
-  const lines = stdout
-    .trim()
-    .split('\n')
-    .map((line) => line.split(' '));
-  assert.equal(
-    lines.filter(([pid]) => /^\d+$/.test(pid ?? '')).length,
-    count,
-    `all are answered: ${lines[0]}`,
-  );
-  const byPid = new Map<string, number>();
-  for (const [pid = ''] of lines) byPid.set(pid, (byPid.get(pid) ?? 0) + 1);
-  const remote = lines.filter(([, cpu, core]) => cpu !== core).map((words) => words.join(' '));
-  const arrivedOn = new Set(lines.map(([, cpu = '']) => cpu));
-  return { local: count - remote.length, remote, byPid, arrivedOn };
-}
 
 /** Without balancing, for tests that are not about that: a worker that the machine gives no CPU is helped by its sibling. */
 const unbalanced = (steer: string) => ({ FASTSOCKET_STEER: steer, FASTSOCKET_BALANCE: 'off' });

@@ -135,16 +135,25 @@ export interface Addon {
   /** The next time that something comes after nothing has, there is a notice. */
   balanceNotify(): number;
   /**
-   * Looks, rests, blocked, offers, swaps, CPU time in ns; then for each seat joined, turns,
-   * accepted, stolen, open, idle in ns, declined offers.
+   * Looks, rests, blocked, offers, swaps, CPU time in ns; then for each seat joined, turns, accepted, stolen (taken from a
+   * sibling's queue), open, idle in ns, declined offers, taken (from its queues, by siblings), local and remote (see
+   * balanceArrived).
    */
   balanceFigures(): number[] | number;
   /** Connections that the kernel has dropped for want of room in this worker's queues. */
   balanceDrops(index: number): number;
   /** In a worker, after seamAttach: takes its seat. The descriptors are the addon's, whatever is returned. */
   balanceJoin(index: number, page: number, offers: number, wake: number): number;
-  /** In a worker: the listener may accept from its siblings' queues, unless the server has maxConnections. */
-  balanceHelp(fd: number, generation: number, server: object): number;
+  /**
+   * In a worker: the listener may accept from its siblings' queues, whenever `takesAll` says of its server that it takes
+   * whatever comes. That is called in the middle of polling: it must not run anything of the app's. The first one is kept.
+   */
+  balanceHelp(fd: number, generation: number, server: object, takesAll: (server: object) => boolean): number;
+  /**
+   * In a worker: so many more of the connections that were looked at have arrived on the CPU that it is pinned to, and on
+   * others. -ESRCH: it has no part in the balancing.
+   */
+  balanceArrived(local: number, remote: number): number;
   /** In a worker: no socket of this group is kept for that, or on its way, any more. */
   balanceFlush(generation: number): number;
 
@@ -215,7 +224,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 5;
+const VERSION = 6;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
-import { Balancer } from '../group/balancer';
 import type { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
-import { Steering } from '../group/steering';
 import type { ServerInside } from '../hook/tcp';
 import { debug } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
 import { RELOADS } from '../signals/relayed';
 import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
-import { LEAVE_MS, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
+import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
@@ -23,8 +21,8 @@ import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
 import type { Multiplied } from './plan';
-import { becomeSingle } from './single';
-import { UnservedQueues } from './unserved-queues';
+import { Retreat } from './retreat';
+import { Served } from './served';
 
 export interface TreeOptions {
   plan: Multiplied;
@@ -39,23 +37,19 @@ export interface TreeOptions {
 
 /** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
 export class Tree {
-  /** Why the app stays, or went back to, one process. */
-  off: string | undefined;
   private readonly groups = new Groups();
   private readonly pool: WorkerPool;
   private readonly lifecycle: Lifecycle;
-  private readonly steering: Steering;
-  private readonly balancer: Balancer;
+  private readonly served: Served;
+  private readonly retreat: Retreat;
   private readonly counts = new ConnectionCount();
-  private readonly unserved: UnservedQueues;
   private readonly asks: Asks;
   private readonly renewal: Renewal<Worker>;
 
   constructor(private readonly options: TreeOptions) {
     const { plan, birth, clusterLoaded, signals } = options;
-    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, plan.nodes, (figures, elapsedMs) =>
-      this.steering.balance(figures, elapsedMs, () => this.resteerAll()),
-    );
+    const changed = () => signals.refreshGuard();
+    this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full');
     this.pool = new WorkerPool({
       addon: plan.addon,
       birth,
@@ -71,31 +65,28 @@ export class Tree {
         failed: (index, error) => this.startFailed(index, error),
         sockets: (index) => {
           const { fds, handover } = this.groups.handover(index);
-          const own = this.balancer.seat(index);
+          const own = this.served.balancer.seat(index);
           const seat = own.length > 0;
           return { fds, own, handover: { ...handover, seat, refused: options.attempts.history } };
         },
-        changed: () => signals.refreshGuard(),
+        changed,
       },
     });
+    const { groups, pool, served } = this;
+    this.retreat = new Retreat({ state: options.state, groups, pool, served, changed });
     this.lifecycle = new Lifecycle({
       originStartMs: plan.originStartMs,
       clusterLoaded,
       hooks: {
         groups: () => this.groups,
         start: (index) => this.startWorker(index),
-        giveUp: (reason) => this.giveUp(reason),
-        withdraw: (reason) => this.withdraw(reason),
+        giveUp: (reason) => this.retreat.giveUp(reason),
+        withdraw: (reason) => this.retreat.withdraw(reason),
         multiply: () => this.multiply(),
-        endCanary: () => this.endCopies(),
+        endCanary: () => this.retreat.endCopies(),
         appForks,
       },
     });
-    this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why), this.balancer);
-    this.unserved = new UnservedQueues(
-      () => this.groups,
-      (group) => this.balancer.steals(group) && this.serving(group).length > 0,
-    );
     this.asks = new Asks({
       attempts: options.attempts,
       group: (key) => this.groups.get(key),
@@ -121,13 +112,18 @@ export class Tree {
     });
   }
 
+  /** Why the app stays, or went back to, one process. */
+  get off(): string | undefined {
+    return this.retreat.reason;
+  }
+
   /**
    * A group has begun to listen in the origin.
    * @param revived its sockets are those of a group that is closing, and steered to workers that are
    */
   addGroup(group: ListenerGroup, revived = false): void {
     this.groups.add(group);
-    this.balancer.watch(group);
+    this.served.balancer.watch(group);
     debug(
       'listener group %s: %d sockets, %s',
       group.key,
@@ -136,7 +132,7 @@ export class Tree {
     );
     this.asks.late.opened(group.key);
     for (const worker of this.pool.live) this.give(worker, group);
-    if (revived) this.resteer(group);
+    if (revived) this.served.resteer(group);
     if (this.lifecycle.state === 'full') {
       for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
     }
@@ -156,7 +152,7 @@ export class Tree {
   /** close() on the origin's server, for whatever reason: the whole group closes. */
   closeGroup(group: ListenerGroup, closeHandle: () => void): void {
     const { groups, pool } = this;
-    this.balancer.forget(group);
+    this.served.balancer.forget(group);
     this.options.attempts.closed(group.key);
     const changed = () => this.options.signals.refreshGuard();
     closeGroup(group, { groups, pool, closeHandle, changed });
@@ -225,7 +221,7 @@ export class Tree {
         return this.workerReady(worker, message.key, message.generation);
       case 'gone': {
         const group = this.groups.gone(worker.index, message.key, message.generation);
-        if (group) this.resteer(group);
+        if (group) this.served.resteer(group);
         return;
       }
       case 'closed':
@@ -244,7 +240,7 @@ export class Tree {
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
       case 'arrivals':
-        return this.steering.arrived(message.cpus, () => this.resteerAll());
+        return this.served.arrived(message.cpus);
       case 'connections':
         return this.counts.answered(message.id, worker.index, message.count);
     }
@@ -256,7 +252,7 @@ export class Tree {
     group.ready.add(worker.index);
     worker.servedAt ??= performance.now();
     debug('worker %d is ready on %s', worker.index, key);
-    if (this.lifecycle.state === 'full') this.resteer(group);
+    if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();
   }
 
@@ -268,23 +264,23 @@ export class Tree {
     this.asks.late.workerLeft(worker);
     // a canary that was ended may have a successor under its index already
     const replaced = this.pool.get(index) !== undefined;
-    if (!replaced) this.balancer.vacate(index);
+    if (!replaced) this.served.balancer.vacate(index);
     this.groups.ended(index, replaced);
     const { toldAt } = worker;
     if (this.lifecycle.state === 'canary') {
       if (replaced) return;
       return judgeCanary(this.lifecycle, this.options.signals, { code, signal, told: toldAt !== undefined });
     }
-    this.resteerAll();
+    this.served.resteerAll();
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     // a worker that ends after SIGTERM ends as the app wants it; if the origin is still there much later, it does not
     const delay = this.pool.restart(index, graceMs(worker, this.options.plan.exitWaitMs));
     debug('worker %d is started again in %d ms', index, delay);
-    this.unserved.look();
+    this.served.lookAfterQueues();
   }
 
   private startFailed(index: number, error: Error): void {
-    this.balancer.vacate(index);
+    this.served.balancer.vacate(index);
     for (const group of this.groups) group.holders.delete(index); // it has held nothing: what has left stays away
     if (this.lifecycle.state === 'canary')
       return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
@@ -293,63 +289,11 @@ export class Tree {
     this.pool.restart(index, 0);
   }
 
-  /** Workers of which the group is served now; while the canary proves itself the origin serves. */
-  private serving(group: ListenerGroup): number[] {
-    return this.lifecycle.state === 'full' ? [...group.ready] : [];
-  }
-
-  private resteer(group: ListenerGroup): void {
-    if (group.closing) return;
-    const serving = this.serving(group);
-    this.balancer.serve(group, serving);
-    this.steering.apply(group, serving);
-    group.settle(serving);
-    this.unserved.look();
-  }
-
-  private resteerAll(): void {
-    for (const group of this.groups) this.resteer(group);
-  }
-
   private multiply(): void {
     const { plan, state } = this.options;
     state.active = true;
     debug('the copy serves; %d workers in all', plan.workers);
-    this.resteerAll();
+    this.served.resteerAll();
     for (let index = 2; index <= plan.workers; index++) this.startWorker(index);
-  }
-
-  /** A fork that comes later still wins: the origin serves again, the workers drain and go. */
-  private withdraw(reason: string): void {
-    this.endMultiplying(reason);
-    this.resteerAll();
-    this.tellAll({ kind: 'leave' });
-  }
-
-  private endMultiplying(reason: string): void {
-    this.off = reason;
-    becomeSingle(this.options.state, reason);
-    this.pool.stopRestarts();
-  }
-
-  /** Without a program the kernel may have given a copy connections already: it closes, and is ended soon after. */
-  private endCopies(): void {
-    const { live } = this.pool;
-    const end = () => live.forEach((worker) => this.pool.kill(worker));
-    if (!live.some(({ index }) => this.groups.exposes(index))) return end();
-    for (const worker of live) this.pool.send(worker, { kind: 'leave' });
-    setTimeout(end, LEAVE_MS).unref();
-  }
-
-  private giveUp(reason: string): void {
-    this.endMultiplying(reason);
-    this.endCopies();
-    for (const group of this.groups) {
-      this.balancer.serve(group, []);
-      this.steering.apply(group, []);
-      this.balancer.forget(group);
-      group.becomeSingle();
-    }
-    this.options.signals.refreshGuard();
   }
 }

@@ -3,11 +3,10 @@
 import type { Settings } from '../config/settings';
 import { shareConnects, startSteering } from '../connect/start';
 import { ArrivalSampler } from '../group/arrivals';
-import { drain } from '../group/drain';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
-import { captureContext, type InContext } from '../hook/context';
+import { captureContext } from '../hook/context';
 import { spareUnheard } from '../hook/http-close';
-import { closeUnnoticed, hookGetServer, interceptClose, type ServerQuery } from '../hook/node';
+import { hookGetServer, interceptClose, type ServerQuery } from '../hook/node';
 import { pretendBound } from '../hook/pretend';
 import { hookTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
@@ -18,6 +17,8 @@ import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
 import { InheritedSockets } from './inherited';
 import { LateListens } from './late-listens';
+import { takesAll } from './limits';
+import { Listeners } from './listeners';
 import { OwnPorts } from './own-ports';
 import { pinEventLoop } from './pinning';
 import { takeSeat } from './seat';
@@ -45,22 +46,15 @@ type SendFunction =
   | ((message: unknown, handle: undefined, options: undefined, callback: () => void) => boolean)
   | undefined;
 
-interface Listening {
-  key: string;
-  generation: number;
-  handle: TcpHandle;
-  backlog: number;
-  inContext: InContext;
-}
-
 /** A copy of the app: its fixed ports are sockets that the origin has made. */
 export class Worker {
   private readonly inherited: InheritedSockets;
   private readonly sampler: ArrivalSampler;
   private readonly bound = new WeakMap<TcpHandle, { key: string; generation: number; loopback: boolean }>();
   private readonly refused = new WeakSet<TcpHandle>();
+  private readonly sampled = new WeakSet<TcpHandle>();
   private readonly probes = new WeakSet<TcpHandle>();
-  private readonly listening = new Map<string, Listening>();
+  private readonly listeners: Listeners;
   private readonly late: LateListens;
   private readonly own: OwnPorts;
   /** The backlogs that the app has named. */
@@ -71,8 +65,6 @@ export class Worker {
   private readonly send = process.send;
   private core: number | undefined;
   private pinTried = false;
-  /** The process ends when its servers have closed. */
-  private going = false;
 
   constructor(private readonly options: WorkerOptions) {
     const { addon, control } = options;
@@ -80,10 +72,17 @@ export class Worker {
     this.sampler = new ArrivalSampler(
       addon,
       () => this.core,
-      (report) => this.tell({ kind: 'arrivals', ...report }),
+      (report) => {
+        // where it runs anywhere, no arrival is local
+        if (this.core !== undefined)
+          addon.balanceArrived(Math.round(report.local), Math.round(report.remote));
+        this.tell({ kind: 'arrivals', ...report });
+      },
     );
     this.late = new LateListens(this.inherited, (keys) => this.tell({ kind: 'ask', keys }));
     this.own = new OwnPorts(addon, (key) => this.tell({ kind: 'released', key }));
+    const { inherited, own } = this;
+    this.listeners = new Listeners({ addon, inherited, own, tell: (message) => this.tell(message) });
   }
 
   install(): void {
@@ -116,7 +115,7 @@ export class Worker {
       setImmediate(() => setImmediate(() => this.obey(body)));
     });
     // cluster.worker.disconnect(): Node's own handles know nothing of these servers
-    process.once('disconnect', () => this.closeAll());
+    process.once('disconnect', () => this.listeners.closeAll());
   }
 
   private tell(body: ToOrigin): void {
@@ -127,7 +126,7 @@ export class Worker {
   private takeListen(server: ServerInside, query: ServerQuery, alone: () => void): boolean {
     this.named.set(server, query.backlog);
     // the second server of a process on one address gets EADDRINUSE at once, as in plain Node
-    if (keysOf(query).some((key) => this.listening.has(key) || this.own.has(key))) return false;
+    if (keysOf(query).some((key) => this.listeners.has(key) || this.own.has(key))) return false;
     return this.late.take(server, query, alone);
   }
 
@@ -136,7 +135,7 @@ export class Worker {
     this.inherited.read();
     const fallback = ipv4Fallback(bind);
     if (!this.inherited.has(key) && fallback !== undefined && this.inherited.has(fallback)) return NO_IPV6;
-    if (this.listening.has(key)) return this.refuse(handle, IN_USE);
+    if (this.listeners.has(key)) return this.refuse(handle, IN_USE);
     const found = this.inherited.find(key);
     if (found.kind === 'own') {
       if (found.granted) this.granted.set(handle, key);
@@ -183,18 +182,18 @@ export class Worker {
     const error = native(backlog);
     if (error < 0) return error;
     const { key, generation, loopback } = bound;
-    const listening = { key, generation, handle, backlog, inContext: captureContext() };
-    if (this.closedOnce.has(generation)) this.reopened.add(generation);
-    this.listening.set(key, listening);
-    interceptClose(handle, (close) => this.closing(listening, close));
+    this.listeners.add({ key, generation, handle, backlog, inContext: captureContext() });
     spareUnheard(handle.owner);
-    if (handle.owner) this.options.addon.balanceHelp(handle.fd, generation, handle.owner);
-    if (!loopback) this.sampler.attach(handle);
-    // ready is: the accept loop has run, not: listen() has returned
-    setImmediate(() => {
-      if (this.listening.get(key) === listening) this.tell({ kind: 'ready', key, generation });
-    });
+    if (handle.owner) this.options.addon.balanceHelp(handle.fd, generation, handle.owner, takesAll);
+    if (!loopback) this.sample(handle);
     return 0;
+  }
+
+  /** Once: what a worker gets back after a reload is the same handle. */
+  private sample(handle: TcpHandle): void {
+    if (this.sampled.has(handle)) return;
+    this.sampled.add(handle);
+    this.sampler.attach(handle);
   }
 
   private listenAlone(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
@@ -238,100 +237,32 @@ export class Worker {
     pinned(core);
   }
 
-  /** The app closes its server, or the origin the group: steering goes first, then what is queued is served, then the socket. */
-  private closing({ key, generation, handle, inContext }: Listening, close: () => void): void {
-    this.listening.delete(key);
-    this.own.vacated.delete(key);
-    this.tell({ kind: 'gone', key, generation });
-    this.options.addon.balanceFlush(generation);
-    const accepted = drain(this.options.addon, handle, handle.fd, inContext);
-    debug('%s closes here, %d connections were still queued', key, accepted);
-    this.ending.set(generation, handle.owner);
-    this.closedOnce.add(generation);
-    handle.owner?.once('close', () => {
-      this.ending.delete(generation);
-      this.goIfDone();
-      if (this.leaving.delete(generation)) this.tell({ kind: 'closed', key, generation });
-    });
-    close();
-    if (this.inherited.serverClosed(key, generation)) this.tell({ kind: 'dropped', key, generation });
-  }
-
-  /** Groups, by generation, whose server here the app has closed, and of these the ones on which it listened again. */
-  private readonly closedOnce = new Set<number>();
-  private readonly reopened = new Set<number>();
-  /** Servers here that are closing, by the generation of their group: connections of it may live on. */
-  private readonly ending = new Map<number, ServerInside | undefined>();
-  /** Of these, the ones that the origin waits for. */
-  private readonly leaving = new Set<number>();
-
   private obey(message: ToWorker): void {
     switch (message.kind) {
       case 'signal':
         return this.deliver(message.signal);
       case 'close':
-        return this.closeGroup(message.key, message.generation);
+        return this.listeners.closeGroup(message.key, message.generation);
       case 'count': {
-        const open = this.listening.get(message.key);
-        const server =
-          open?.generation === message.generation ? open.handle.owner : this.ending.get(message.generation);
-        return this.tell({ kind: 'connections', id: message.id, count: server?._connections ?? 0 });
+        const count = this.listeners.connections(message.key, message.generation);
+        return this.tell({ kind: 'connections', id: message.id, count });
       }
       case 'look':
         return this.look();
       case 'release':
         return this.own.release(message.key);
       case 'leave':
-        return this.leave();
+        return this.listeners.leave();
       case 'exit':
         return process.exit(message.code) as never;
     }
-  }
-
-  private closeGroup(key: string, generation: number): void {
-    this.options.addon.balanceFlush(generation);
-    this.inherited.read();
-    this.inherited.drop(key, generation);
-    const listening = this.listening.get(key);
-    const open = listening?.generation === generation;
-    if (!open && !this.ending.has(generation)) return this.tell({ kind: 'closed', key, generation });
-    if (open && this.reopened.has(generation)) return this.park(listening);
-    this.leaving.add(generation);
-    if (open) closeUnnoticed(listening.handle.owner);
-    else this.tell({ kind: 'dropped', key, generation });
-  }
-
-  /**
-   * A reload: this process has closed and listens again, the origin is still closing and will listen again, too. The
-   * server goes on believing that it listens, and does as soon as the origin has a socket for it.
-   */
-  private park(listening: Listening): void {
-    const { key, generation } = listening;
-    this.listening.delete(key);
-    this.own.park(key, listening);
-    this.tell({ kind: 'gone', key, generation });
-    this.tell({ kind: 'closed', key, generation });
   }
 
   /** After a reload (SIGHUP, SIGUSR2) the origin must not take this worker for one that is about to end. */
   private deliver(signal: number): void {
     deliverSignal(this.options.addon, signal);
     setImmediate(() => {
-      if (this.listening.size > 0) this.tell({ kind: 'stays', signal });
+      if (this.listeners.size > 0) this.tell({ kind: 'stays', signal });
     });
-  }
-
-  private leave(): void {
-    this.closeAll();
-    this.going = true;
-    this.goIfDone();
-  }
-
-  private goIfDone(): void {
-    if (this.going && this.ending.size === 0) process.exit(0);
-  }
-
-  private closeAll(): void {
-    for (const { handle } of [...this.listening.values()]) closeUnnoticed(handle.owner);
   }
 }

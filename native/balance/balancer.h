@@ -52,7 +52,7 @@ class Balancer {
   // Readable: one message for each notice.
   [[nodiscard]] int notices() const { return notices_[0]; }
   // The whole page; `index` from 1 to seats() - 1.
-  [[nodiscard]] const Told& told(int index) const { return page_->seats[index].told; }
+  [[nodiscard]] const Seat& seatOf(int index) const { return page_->seats[index]; }
   [[nodiscard]] int seats() const { return seats_; }
   // Connections that the kernel has dropped because this worker's queues were full, since they were opened.
   uint64_t drops(int index);

@@ -136,7 +136,7 @@ bool put(napi_env env, napi_value list, uint32_t* at, uint64_t value) {
          napi_set_element(env, list, (*at)++, number) == napi_ok;
 }
 
-// Seven numbers for each seat, from 1 on; before them looks, rests, blocked, offers, swaps, the thread's CPU time.
+// Ten numbers for each seat, from 1 on; before them looks, rests, blocked, offers, swaps, the thread's CPU time.
 napi_value jsFigures(napi_env env, napi_callback_info info) {
   Args args(env, info);
   if (!args.ok()) return nullptr;
@@ -152,10 +152,13 @@ napi_value jsFigures(napi_env env, napi_callback_info info) {
   for (const uint64_t value : whole)
     if (!put(env, list, &at, value)) return nullptr;
   for (int i = 1; i < balancer->seats(); i++) {
-    const balance::Told& told = balancer->told(i);
-    const uint64_t row[] = {balance::get(told.joined),  balance::get(told.turns), balance::get(told.accepted),
-                            balance::get(told.stolen),  balance::get(told.open),  balance::get(told.idleNs),
-                            balance::get(told.declined)};
+    const balance::Seat& seat = balancer->seatOf(i);
+    const balance::Told& told = seat.told;
+    const uint64_t row[] = {balance::get(told.joined),   balance::get(told.turns),
+                            balance::get(told.accepted), balance::get(told.stolen),
+                            balance::get(told.open),     balance::get(told.idleNs),
+                            balance::get(told.declined), balance::get(seat.taken.connections),
+                            balance::get(told.local),    balance::get(told.remote)};
     for (const uint64_t value : row)
       if (!put(env, list, &at, value)) return nullptr;
   }
@@ -176,6 +179,8 @@ napi_value jsDrops(napi_env env, napi_callback_info info) {
 struct Part {
   napi_env env;
   uv_loop_t* loop;
+  // Function of a server: whether it takes whatever comes.
+  napi_ref takesAll;
   struct {
     int fd;
     // Weak.
@@ -185,19 +190,22 @@ struct Part {
 
 uint64_t idleNs(void* of) { return uv_metrics_idle_time(static_cast<Part*>(of)->loop); }
 
-bool hasLimit(napi_env env, napi_ref reference) {
+// JavaScript in the middle of polling: lib/worker/limits.ts runs nothing of the app's, which a look at the server's
+// property from here might.
+bool says(napi_env env, napi_ref question, napi_ref about) {
+  napi_value ask = nullptr;
   napi_value server = nullptr;
-  napi_value limit = nullptr;
-  napi_valuetype type = napi_undefined;
-  if (napi_get_reference_value(env, reference, &server) != napi_ok || server == nullptr ||
-      napi_get_named_property(env, server, "maxConnections", &limit) != napi_ok ||
-      napi_typeof(env, limit, &type) != napi_ok) {
-    napi_value error = nullptr;
-    napi_get_and_clear_last_exception(env, &error);
-    return true;
-  }
-  // lib/net.js, onconnection: undefined and null mean none
-  return type != napi_undefined && type != napi_null;
+  napi_value receiver = nullptr;
+  napi_value answer = nullptr;
+  bool yes = false;
+  if (napi_get_reference_value(env, about, &server) == napi_ok && server != nullptr &&
+      napi_get_reference_value(env, question, &ask) == napi_ok && napi_get_undefined(env, &receiver) == napi_ok &&
+      napi_call_function(env, receiver, ask, 1, &server, &answer) == napi_ok &&
+      napi_get_value_bool(env, answer, &yes) == napi_ok)
+    return yes;
+  napi_value error = nullptr;
+  napi_get_and_clear_last_exception(env, &error);
+  return false;
 }
 
 bool takesAll(void* of, int listener) {
@@ -206,9 +214,9 @@ bool takesAll(void* of, int listener) {
     if (one.server == nullptr || one.fd != listener) continue;
     napi_handle_scope scope = nullptr;
     if (napi_open_handle_scope(part->env, &scope) != napi_ok) return false;
-    const bool limited = hasLimit(part->env, one.server);
+    const bool all = says(part->env, part->takesAll, one.server);
     napi_close_handle_scope(part->env, scope);
-    return !limited;
+    return all;
   }
   return false;
 }
@@ -235,7 +243,7 @@ napi_value jsJoin(napi_env env, napi_callback_info info) {
   if (part == nullptr) return number(env, -ENOMEM);
   part->env = env;
   part->loop = own;
-  error = seam::join(*loop, &mapped->seats[index], offers.get(), wake.get());
+  error = seam::join(*loop, *mapped, index, offers.get(), wake.get());
   if (error < 0) {
     free(part);
     return number(env, error);
@@ -248,16 +256,34 @@ napi_value jsJoin(napi_env env, napi_callback_info info) {
   return number(env, 0);
 }
 
+// So many more of its connections have come to the worker's own CPU, and to others.
+napi_value jsArrived(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int local = args.integer(0);
+  const int remote = args.integer(1);
+  if (!args.ok()) return nullptr;
+  seam::Loop* loop = seam::currentLoop();
+  if (loop == nullptr || loop->seat == nullptr) return number(env, -ESRCH);
+  if (local < 0 || remote < 0) return number(env, -EINVAL);
+  // the page has it at the loop's next turn
+  loop->local += static_cast<uint64_t>(local);
+  loop->remote += static_cast<uint64_t>(remote);
+  return number(env, 0);
+}
+
 // The listener may accept from its siblings' queues, for this server.
 napi_value jsHelp(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int fd = args.integer(0);
   const int generation = args.integer(1);
   napi_value server = args.object(2);
+  napi_value question = args.function(3);
   if (!args.ok()) return nullptr;
   seam::Loop* loop = seam::currentLoop();
   if (loop == nullptr || loop->seat == nullptr) return number(env, -ESRCH);
   auto* part = static_cast<Part*>(loop->of);
+  if (part->takesAll == nullptr && napi_create_reference(env, question, 1, &part->takesAll) != napi_ok)
+    return number(env, -ENOMEM);
   for (auto& one : part->servers) {
     if (one.server != nullptr && one.fd != fd && loop->listenerOf(one.fd) != nullptr) continue;
     if (one.server != nullptr) napi_delete_reference(env, one.server);
@@ -285,11 +311,11 @@ napi_value jsFlush(napi_env env, napi_callback_info info) {
 
 bool exportBalance(napi_env env, napi_value exports) {
   static const Export kTable[] = {
-      {"balanceStart", jsStart},   {"balanceSeat", jsSeat},     {"balanceVacate", jsVacate},
-      {"balanceWatch", jsWatch},   {"balanceServe", jsServe},   {"balanceProgram", jsProgram},
-      {"balanceForget", jsForget}, {"balanceNotify", jsNotify}, {"balanceFigures", jsFigures},
-      {"balanceDrops", jsDrops},   {"balanceJoin", jsJoin},     {"balanceHelp", jsHelp},
-      {"balanceFlush", jsFlush},
+      {"balanceStart", jsStart},   {"balanceSeat", jsSeat},       {"balanceVacate", jsVacate},
+      {"balanceWatch", jsWatch},   {"balanceServe", jsServe},     {"balanceProgram", jsProgram},
+      {"balanceForget", jsForget}, {"balanceNotify", jsNotify},   {"balanceFigures", jsFigures},
+      {"balanceDrops", jsDrops},   {"balanceJoin", jsJoin},       {"balanceHelp", jsHelp},
+      {"balanceFlush", jsFlush},   {"balanceArrived", jsArrived},
   };
   return defineAll(env, exports, kTable);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the workers tell of themselves in memory that all of them and the origin share: counters, written without locks
-// by one process each. Nothing in it is a length or an address, and no reader trusts it: a worker runs the app's code.
+// What the workers tell of themselves in memory that all of them and the origin share: counters without locks, written
+// by one process each (Taken: added to by several). Nothing in it is a length or an address, and no reader trusts it: a
+// worker runs the app's code.
 #pragma once
 
 #include <stddef.h>
@@ -24,6 +25,10 @@ struct alignas(kLine) Told {
   uint64_t open;
   // uv_metrics_idle_time when it last went to sleep, in ns.
   uint64_t idleNs;
+  // Of the accepted connections whose packets it has looked at (lib/group/arrivals.ts): arrived on the CPU that it is
+  // pinned to, and on others. 0 where it is not pinned.
+  uint64_t local;
+  uint64_t remote;
   // Offers of a sibling's queue: received, and of these, not made use of.
   uint64_t offers;
   uint64_t declined;
@@ -42,11 +47,20 @@ struct alignas(kLine) Asked {
   uint32_t excluded;
 };
 
+// Added to by its siblings. A thief could count for itself whom it has taken from, but then each had a counter for
+// each. An atomic addition for a stolen connection, beside the accept4 that brought it, in a line that the seat's own
+// worker neither reads nor writes.
+struct alignas(kLine) Taken {
+  // Connections that siblings have accepted from its queues.
+  uint64_t connections;
+};
+
 struct Seat {
   Told told;
   Asked asked;
+  Taken taken;
 };
-static_assert(sizeof(Seat) == 2 * kLine, "nobody else's counters in these lines");
+static_assert(sizeof(Seat) == 3 * kLine, "nobody else's counters in these lines");
 
 struct alignas(kLine) Head {
   uint32_t magic;
@@ -76,6 +90,9 @@ T get(const T& counter) {
   return __atomic_load_n(&counter, __ATOMIC_RELAXED);
 }
 
+// One more, whoever else adds.
+inline void addOne(uint64_t& counter) { __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED); }
+
 // New shared memory of this size, which nobody can make smaller (memfd_create(2), F_SEAL_SHRINK: a reader would get
 // SIGBUS), mapped for good. *fd: its descriptor, or a negative errno where it returns nullptr.
 Page* makePage(int* fd);
@@ -88,6 +105,8 @@ struct Offer {
   uint32_t generation;
   // At most so many connections.
   uint32_t most;
+  // Whose queue it is, by index.
+  uint32_t victim;
 };
 
 }  // namespace fastsocket::balance

@@ -272,7 +272,8 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
 }
 
 void Balancer::offer(const Group& group, int victim, int helper) {
-  if (sendTo(helper, {group.generation, kMostOffered}, group.sockets[victim]) == 0) figures_.offers++;
+  if (sendTo(helper, {group.generation, kMostOffered, static_cast<uint32_t>(victim)}, group.sockets[victim]) == 0)
+    figures_.offers++;
 }
 
 // It slept, a connection came, it was not given a CPU in time, and a sibling has served it: epoll_wait finds nothing
@@ -281,7 +282,7 @@ void Balancer::nudge(const Sight* sights) {
   for (int i = 1; i < seats_; i++) {
     const Sight& sight = sights[i];
     if (!judge_.isBlocked(i) || (sight.turns & 1) == 0 || sight.queued || channels_[i] < 0) continue;
-    if (balance::get(page_->seats[i].told.offers) == offered_[i]) (void)sendTo(i, {0, 0}, -1);
+    if (balance::get(page_->seats[i].told.offers) == offered_[i]) (void)sendTo(i, {0, 0, 0}, -1);
   }
 }
 

@@ -41,8 +41,7 @@ void remember(Loop& loop, Listener& listener, int fd, bool stolen) {
   Handle* handle = Handles::at(fd);
   if (handle == nullptr) return;
   forget(&loop, fd);
-  handle->kind = Kind::kAccepted;
-  loop.open++;
+  opened(loop, *handle, fd);
   if (loop.seat != nullptr) balance::put(loop.seat->told.accepted, loop.counters.accepted);
   if (stolen)
     inheritElsewhere(loop, listener, fd, *handle);

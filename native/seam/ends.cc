@@ -148,7 +148,7 @@ void forget(Loop* loop, int fd) {
   if (loop != nullptr) lostNumber(*loop, fd);
   const Handle* handle = Handles::known(fd);
   if (loop != nullptr && handle != nullptr && handle->kind == Kind::kConnected) lost(*loop, *handle);
-  if (loop != nullptr && handle != nullptr && handle->kind == Kind::kAccepted && loop->open > 0) loop->open--;
+  if (handle != nullptr) closed(loop, *handle);
   Handles::forget(fd);
 }
 

@@ -56,7 +56,7 @@ constexpr uint32_t kEpochMask = 3;
 
 struct Handle {
   Kind kind;
-  // kListener, kConnected: its loop.
+  // kListener, kAccepted, kConnected: its loop.
   uint8_t loop;
   uint16_t flags;
   union {

@@ -54,7 +54,7 @@ void closing(Loop* loop, int fd) {
     // there is room again
     if (loop->disarmedCount > 0) loop->rearmAt = 0;
   }
-  if (loop != nullptr && handle->kind == Kind::kAccepted && loop->open > 0) loop->open--;
+  closed(loop, *handle);
   // closed by a thread of the pool: the loop whose connection it was finds out when the number comes back
   if (loop == nullptr && handle->kind == Kind::kConnected) return;
   Handles::forget(fd);

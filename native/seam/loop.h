@@ -106,6 +106,8 @@ struct Loot {
   // At most so many more connections.
   uint32_t left;
   bool used;
+  // Index of that sibling.
+  uint32_t victim;
 };
 constexpr int kMostLoot = 8;
 
@@ -165,8 +167,9 @@ struct Loop {
   int heldCount = 0;
   FirstReads firstReads = {};
 
-  // In the shared page; nullptr: nobody balances.
+  // In the shared page, and all seats there by index; nullptr: nobody balances.
   balance::Seat* seat = nullptr;
+  balance::Seat* seats = nullptr;
   // With a seat: where siblings' queues are offered, and who is told that the loop turns again.
   int offers = 0;
   int wake = 0;
@@ -176,10 +179,16 @@ struct Loop {
   uint64_t turns = 0;
   uint64_t offered = 0;
   uint64_t declined = 0;
+  uint64_t local = 0;
+  uint64_t remote = 0;
   Loot loot[kMostLoot] = {};
   int lootCount = 0;
-  // Accepted connections that are open.
+  // Accepted connections that are open; see open.cc.
   uint64_t open = 0;
+  // The highest number that one of them may have, when they were counted last, and which number is looked at next.
+  int highest = 0;
+  uint64_t recountedAt = 0;
+  int askNext = 0;
   // uv_metrics_idle_time of this loop.
   uint64_t (*idleNs)(void* of) = nullptr;
   // Whether the server of this listener takes whatever comes (net.Server.maxConnections counts in each process).
@@ -240,8 +249,16 @@ void dropRing(Loop& loop);
 // A connection has been accepted: what it has inherited, and what is to be seen to at the end of the turn.
 void remember(Loop& loop, Listener& listener, int fd, bool stolen);
 
-// Takes part in the balancing with this seat. 0 or a negative errno; the descriptors are the loop's then.
-int join(Loop& loop, balance::Seat* seat, int offers, int wake);
+// `fd` is an accepted connection from now on.
+void opened(Loop& loop, Handle& handle, int fd);
+// Before a handle is forgotten, in whatever thread (`loop` is its own, or nullptr): an accepted connection is not open
+// any more.
+void closed(Loop* loop, const Handle& handle);
+// What other threads have closed, and from time to time what nobody has seen.
+void settleOpen(Loop& loop);
+
+// Takes part in the balancing with seat `index`. 0 or a negative errno; the descriptors are the loop's then.
+int join(Loop& loop, balance::Page& page, int index, int offers, int wake);
 // Takes part no longer. `gone`: a descriptor that is not ours any more.
 void part(Loop& loop, int gone = -1);
 // Somebody closes this number, or has: where it was one of ours it is not.

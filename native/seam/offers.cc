@@ -50,8 +50,8 @@ bool receive(Loop& loop) {
   }
   // the number is ours now, whoever had it before
   forget(&loop, fd);
-  if (length == sizeof offer && offer.generation != 0 && offer.most > 0)
-    addLoot(loop, {fd, offer.generation, offer.most, false});
+  if (length == sizeof offer && offer.generation != 0 && offer.most > 0 && offer.victim < balance::kMostSeats)
+    addLoot(loop, {fd, offer.generation, offer.most, false, offer.victim});
   else
     g_libc.syscall(SYS_close, fd, 0, 0, 0, 0, 0);
   return true;
@@ -65,7 +65,10 @@ void tell(Loop& loop) {
   put(told.thieves, thieves);
   put(told.accepted, loop.counters.accepted);
   put(told.stolen, loop.counters.stolen);
+  settleOpen(loop);
   put(told.open, loop.open);
+  put(told.local, loop.local);
+  put(told.remote, loop.remote);
   put(told.offers, loop.offered);
   put(told.declined, loop.declined);
   put(told.turns, loop.turns);

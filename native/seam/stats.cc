@@ -43,8 +43,9 @@ double connectState(const Connects* connects) {
 napi_value jsStats(napi_env env, napi_callback_info info) {
   Args args(env, info);
   if (!args.ok()) return nullptr;
-  const Loop* loop = seam::currentLoop();
+  Loop* loop = seam::currentLoop();
   if (loop == nullptr) return number(env, -ESRCH);
+  seam::settleOpen(*loop);
   napi_value object = nullptr;
   if (napi_create_object(env, &object) != napi_ok) return nullptr;
   int batch = 0;

@@ -87,6 +87,7 @@ int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, 
   if (index < 0) return again();
   Loot& loot = loop.loot[index];
   loot.used = true;
+  const uint32_t victim = loot.victim;
   const int fd = g_libc.accept4(loot.fd, address, length, flags);
   if (fd < 0 && errno != EAGAIN) loop.declined++;
   // whatever it was that failed here, the queue is the sibling's: nobody is shed, and nothing is reported
@@ -97,17 +98,19 @@ int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, 
   }
   loop.counters.accepted++;
   loop.counters.stolen++;
+  if (loop.seats != nullptr) balance::addOne(loop.seats[victim].taken.connections);
   remember(loop, listener, fd, true);
   return fd;
 }
 
-int join(Loop& loop, balance::Seat* seat, int offers, int wake) {
+int join(Loop& loop, balance::Page& page, int index, int offers, int wake) {
   epoll_event event = {};
   event.events = EPOLLIN;
   event.data.fd = offers;
   if (g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_ADD, offers, &event) < 0) return -errno;
-  loop.seat = seat;
-  balance::put(seat->told.pid, static_cast<uint32_t>(getpid()));
+  loop.seats = page.seats;
+  loop.seat = &page.seats[index];
+  balance::put(loop.seat->told.pid, static_cast<uint32_t>(getpid()));
   loop.offers = offers;
   loop.wake = wake;
   return 0;
@@ -120,7 +123,7 @@ void part(Loop& loop, int gone) {
   // a successor may have the seat already
   if (balance::get(loop.seat->told.pid) == static_cast<uint32_t>(getpid()))
     balance::put(loop.seat->told.joined, uint32_t{0});
-  loop.seat = nullptr;
+  loop.seat = loop.seats = nullptr;
   (void)g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_DEL, loop.offers, nullptr);
   if (loop.offers != gone) g_libc.syscall(SYS_close, loop.offers, 0, 0, 0, 0, 0);
   if (loop.wake != gone) g_libc.syscall(SYS_close, loop.wake, 0, 0, 0, 0, 0);

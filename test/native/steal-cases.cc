@@ -25,17 +25,21 @@ std::mt19937 g_dice;
 namespace {
 
 using namespace fastsocket::seam;
+using fastsocket::balance::Page;
 using fastsocket::balance::Seat;
 
 constexpr uint32_t kGroup = 7;
-Seat g_seat;
+Page g_page;
+constexpr int kIndex = 2;
+constexpr uint32_t kVictim = 5;
+Seat& g_seat = g_page.seats[kIndex];
 bool g_takesAll;
 
 OwnLoop begin() {
   OwnLoop loop = beginQuietly(100);
-  g_seat = {};
+  g_page = {};
   g_takesAll = true;
-  CHECK(join(*loop, &g_seat, g_kernel.add(Type::kOther), g_kernel.add(Type::kOther)) == 0);
+  CHECK(join(*loop, g_page, kIndex, g_kernel.add(Type::kOther), g_kernel.add(Type::kOther)) == 0);
   loop->takesAll = [](void*, int) { return g_takesAll; };
   return loop;
 }
@@ -73,11 +77,12 @@ void oneEachTurn() {
   const int theirs = sibling(3);
   turn();
   CHECK(g_seat.told.thieves == 1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   for (uint64_t i = 1; i <= 3; i++) {
     CHECK(turn() == std::vector<int>{own});
     const int child = accept(own);
     CHECK(child >= 0 && Handles::at(child)->kind == Kind::kAccepted);
+    CHECK(g_page.seats[kVictim].taken.connections == i);
     CHECK(loop->counters.stolen == i && loop->counters.accepted == i && g_seat.told.accepted == i && loop->open == i);
     // that was all for this turn
     CHECK(accept(own) == -1 && errno == EAGAIN && isOpen(theirs));
@@ -92,7 +97,7 @@ void noMoreThanOffered() {
   const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(5);
-  addLoot(*loop, {theirs, kGroup, 2, false});
+  addLoot(*loop, {theirs, kGroup, 2, false, kVictim});
   for (int i = 0; i < 2; i++) CHECK(turn() == std::vector<int>{own} && accept(own) >= 0);
   CHECK(!isOpen(theirs) && turn().empty() && loop->counters.stolen == 2);
 }
@@ -103,7 +108,7 @@ void ownQueueFirst() {
   const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(5);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   g_kernel.at(own)->queue.push_back({true, false});
   CHECK(turn() == std::vector<int>{own});
   CHECK(accept(own) >= 0 && loop->counters.stolen == 0 && !isOpen(theirs));
@@ -114,20 +119,20 @@ void notWithoutListener() {
   const int own = listenQuietly();
   // of no group, of another one, closed, with a limit of its own
   int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   CHECK(turn().empty() && !isOpen(theirs));
   mayStealFrom(*loop, own, kGroup + 1);
   theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   CHECK(turn().empty() && !isOpen(theirs));
   mayStealFrom(*loop, own, kGroup);
   g_takesAll = false;
   theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   CHECK(turn().empty() && !isOpen(theirs));
   g_takesAll = true;
   theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   CHECK(turn() == std::vector<int>{own});
   CHECK(g_calls.syscall(SYS_close, own, 0, 0, 0, 0, 0) == 0);
   CHECK(turn().empty() && !isOpen(theirs) && loop->counters.stolen == 0);
@@ -140,7 +145,7 @@ void notWhilePaused() {
   mayStealFrom(*loop, own, kGroup);
   CHECK(g_calls.epoll_ctl(g_kernel.epoll, EPOLL_CTL_DEL, own, nullptr) == 0);
   const int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   CHECK(turn().empty() && !isOpen(theirs));
 }
 
@@ -149,7 +154,7 @@ void noDescriptors() {
   const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   g_kernel.limit = g_kernel.files.size();
   CHECK(turn() == std::vector<int>{own} && accept(own) == -1 && errno == EAGAIN);
   CHECK(!isOpen(theirs) && loop->disarmedCount == 0 && loop->counters.outOfFds == 0);
@@ -162,7 +167,7 @@ void noDelay() {
   mayStealFrom(*loop, own, kGroup);
   turn();
   const int theirs = sibling(3, true);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   turn();
   const int first = accept(own);
   const int on = 1;
@@ -183,8 +188,8 @@ void groupCloses() {
   mayStealFrom(*loop, other, kGroup + 1);
   const int theirs = sibling(1);
   const int others = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
-  addLoot(*loop, {others, kGroup + 1, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
+  addLoot(*loop, {others, kGroup + 1, 64, false, kVictim});
   dropLootOf(*loop, kGroup);
   CHECK(!isOpen(theirs) && isOpen(others) && turn() == std::vector<int>{other});
 }
@@ -194,7 +199,7 @@ void tooMuch() {
   const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   for (int i = 0; i < 3 * kMostLoot; i++) {
-    addLoot(*loop, {sibling(1), kGroup, 64, false});
+    addLoot(*loop, {sibling(1), kGroup, 64, false, kVictim});
     CHECK(loop->lootCount < kMostLoot);
   }
   int open = 0;
@@ -207,7 +212,7 @@ void theEnd() {
   const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   leave(*loop);
   CHECK(!isOpen(theirs) && loop->seat == nullptr && g_seat.told.joined == 0);
   CHECK(turn().empty());
@@ -219,7 +224,7 @@ void numbersThatAreClosed() {
     const OwnLoop loop = begin();
     mayStealFrom(*loop, listenQuietly(), kGroup);
     const int theirs = sibling(1);
-    addLoot(*loop, {theirs, kGroup, 64, false});
+    addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
     const int number = which == 0 ? loop->offers : which == 1 ? loop->wake : theirs;
     const int others = which == 0 ? loop->wake : loop->offers;
     CHECK(g_calls.syscall(SYS_close, number, 0, 0, 0, 0, 0) == 0);
@@ -244,7 +249,7 @@ void eventThatNobodyTakes() {
   const int own = listenQuietly();
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   CHECK(turn() == std::vector<int>{own});
   CHECK(turn().empty() && !isOpen(theirs));
 }

@@ -12,16 +12,35 @@ export interface Tree {
   workers: number[];
 }
 
-export async function start(t: TestContext, options: AppOptions = {}, workers = 2): Promise<Tree> {
+export async function start(
+  t: TestContext,
+  options: AppOptions = {},
+  workers = 2,
+  name = 'balance-app.js',
+): Promise<Tree> {
   const port = await freePort(HOST);
   const { env, ...others } = options;
-  const app = startApp(fixture('balance-app.js'), {
+  const app = startApp(fixture(name), {
     port,
     ...others,
     env: { FASTSOCKET_WORKERS: String(workers), ADDON: addonPath(), ...env },
   });
   t.after(() => app.stop());
   return { app, port, workers: await multiplied(app, workers, HOST) };
+}
+
+/** By worker, the first is worker 1. */
+export interface Seat {
+  joined: number;
+  accepted: number;
+  /** From a sibling's queue, and by siblings from its own. */
+  stolen: number;
+  taken: number;
+  open: number;
+  declined: number;
+  /** Of the connections that were looked at, by where their packets arrived. */
+  local: number;
+  remote: number;
 }
 
 export interface Figures {
@@ -31,13 +50,7 @@ export interface Figures {
   offers: number;
   swaps: number;
   threadNs: number;
-  seats: {
-    joined: number;
-    accepted: number;
-    stolen: number;
-    open: number;
-    declined: number;
-  }[];
+  seats: Seat[];
 }
 
 /** What the origin knows (Addon.balanceFigures). */
@@ -47,9 +60,9 @@ export async function figures({ app }: Pick<Tree, 'app'>): Promise<Figures> {
   const line = await until(() => /^\[.*\]$/m.exec(app.stdout.slice(seen))?.[0], 'figures');
   const [looks, rests, blocked, offers, swaps, threadNs, ...rows] = JSON.parse(line) as number[];
   const seats = [];
-  for (let i = 0; i + 7 <= rows.length; i += 7) {
-    const [joined, , accepted, stolen, open, , declined] = rows.slice(i, i + 7);
-    seats.push({ joined, accepted, stolen, open, declined });
+  for (let i = 0; i + 10 <= rows.length; i += 10) {
+    const [joined, , accepted, stolen, open, , declined, taken, local, remote] = rows.slice(i, i + 10);
+    seats.push({ joined, accepted, stolen, taken, open, declined, local, remote });
   }
   return { looks, rests, blocked, offers, swaps, threadNs, seats } as Figures;
 }

@@ -14,6 +14,7 @@ const LOGIC = [
   'local_ports',
   'loop',
   'offers',
+  'open',
   'options',
   'ports',
   'ring',

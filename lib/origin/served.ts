@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Balancer } from '../group/balancer';
+import type { ListenerGroup } from '../group/listener-group';
+import { Steering } from '../group/steering';
+import { debug } from '../log';
+import type { Groups } from './groups';
+import type { Multiplied } from './plan';
+import { UnservedQueues } from './unserved-queues';
+
+/** Whom new connections go to: the workers that serve a group, in the kernel's program and for the balancing. */
+export class Served {
+  readonly balancer: Balancer;
+  private readonly steering: Steering;
+  private readonly unserved: UnservedQueues;
+
+  /** @param multiplied whether the workers serve: while the canary proves itself the origin does */
+  constructor(
+    plan: Multiplied,
+    private readonly groups: Groups,
+    private readonly multiplied: () => boolean,
+  ) {
+    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, plan.nodes, (figures, elapsedMs) =>
+      this.steering.balance(figures, elapsedMs, () => this.resteerAll()),
+    );
+    this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why), this.balancer);
+    this.unserved = new UnservedQueues(
+      () => this.groups,
+      (group) => this.balancer.steals(group) && this.serving(group).length > 0,
+    );
+  }
+
+  /** Workers of which the group is served now. */
+  private serving(group: ListenerGroup): number[] {
+    return this.multiplied() ? [...group.ready] : [];
+  }
+
+  /** Who serves the group has changed. */
+  resteer(group: ListenerGroup): void {
+    if (group.closing) return;
+    const serving = this.serving(group);
+    this.balancer.serve(group, serving);
+    this.steering.apply(group, serving);
+    group.settle(serving);
+    this.unserved.look();
+  }
+
+  resteerAll(): void {
+    for (const group of this.groups) this.resteer(group);
+  }
+
+  /** Where connections have arrived, as a worker says. */
+  arrived(cpus: readonly [cpu: number, count: number][]): void {
+    this.steering.arrived(cpus, () => this.resteerAll());
+  }
+
+  /** Queues without a worker are served from here until one comes. */
+  lookAfterQueues(): void {
+    this.unserved.look();
+  }
+
+  /** The origin serves the group, alone and for good. */
+  becomeSingle(group: ListenerGroup): void {
+    this.balancer.serve(group, []);
+    this.steering.apply(group, []);
+    this.balancer.forget(group);
+    group.becomeSingle();
+  }
+}
