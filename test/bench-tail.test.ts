@@ -31,7 +31,7 @@ test('options: loads and limits, and what is refused by name', () => {
   assert.equal(readOptions(['--shape', 'upstream']).clients, 8);
   assert.equal(readOptions(['--shape', 'keep-alive', '--clients', '5']).clients, 5);
   const refused = (words: string[], message: RegExp) => assert.throws(() => readOptions(words), message);
-  refused(['--shape', 'long'], /--shape long: there are short, keep-alive, upstream/);
+  refused(['--shape', 'long'], /--shape long: there are short, keep-alive, upstream, handlers/);
   refused(['--workers', '2,0'], /--workers 0: must be whole, from 1 to 64/);
   refused(['--blocks', '0.5'], /--blocks 0.5: must be whole/);
   refused(['--most-foreign', 'x'], /--most-foreign x: must be from 0/);
@@ -40,20 +40,20 @@ test('options: loads and limits, and what is refused by name', () => {
 test('whatever a slow request takes, all of them take two fifths of a worker', () => {
   const options = readOptions([]);
   const slow = options.blocks.map((blockMs) => {
-    const plan = planOf(options, blockMs);
+    const plan = planOf(options, blockMs, 2);
     assert.ok(Math.abs((plan.slowRate * blockMs) / 1_000 - 0.4) < 1e-9);
     assert.equal(fastsOf(plan), 4_000);
     return slowsOf(plan);
   });
   assert.deepEqual(slow, [160, 64, 16, 3]);
-  const plan = planOf(readOptions(['--shape', 'upstream']), 50);
+  const plan = planOf(readOptions(['--shape', 'upstream']), 50, 2);
   assert.equal(slowsOf(calm(plan, 1)), 0);
   assert.deepEqual(wordsFor('client', 80, plan), ['client', '80', 'kept', '500', '8', '8', '8', '50']);
   assert.match(
     loadText(plan),
     /^500 requests\/s, on 8 connections that last \(upstream\); 8 others\/s block/,
   );
-  assert.throws(() => planOf(readOptions(['--seconds', '2']), 1_000), /--seconds 2: too short/);
+  assert.throws(() => planOf(readOptions(['--seconds', '2']), 1_000, 2), /--seconds 2: too short/);
 });
 
 test('quantiles are by nearest rank', { skip: whyNoBench() }, () => {

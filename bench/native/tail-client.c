@@ -3,11 +3,11 @@
 // tail-client quantiles NUMBER...
 // An open loop: RATE requests a second and SLOW_RATE that block their worker for BLOCK_MS are sent at evenly spaced
 // times that are fixed beforehand, whatever has become of the earlier ones. A latency is the time from the moment at
-// which a request was to be sent to the server's FIN (SHAPE short: a connection each) or to the end of the answer
-// (SHAPE kept: CONNECTIONS of them in turn; one that still waits sends when it has its answer, and what that took
-// counts). Slow requests have connections of their own, so that all figures are of others. Prints counts, quantiles in
-// microseconds, which workers have answered, and by how much this program was late, as JSON. `quantiles` prints those
-// of its arguments.
+// which a request was to be sent to the server's FIN (SHAPE short: a connection each; handlers: and each computes for
+// BLOCK_MS) or to the end of the answer (SHAPE kept: CONNECTIONS of them in turn; one that still waits sends when it
+// has its answer, and what that took counts). Slow requests have connections of their own: all figures are of others.
+// Prints counts, quantiles in microseconds, which workers have answered, and by how much this program was late, as
+// JSON. `quantiles` prints those of its arguments.
 #define _GNU_SOURCE  // strcasestr(3)
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,12 +61,12 @@ static struct connection single[MOST];
 static struct connection* kept;
 static long connections;
 static double rate, slow_rate;
-static int block_ms;
+static int block_ms, handlers;
 static int64_t start;
 static struct samples latencies, late;
 static long answered, lost, wrong, under_way;
 static long slow_begun, slow_answered, slow_failed;
-/** What the blocks have cost, by the workers' own account. */
+/** What blocks and handlers have cost, by the workers' own account. */
 static int64_t slow_cpu_us;
 static char failure[128];
 static struct { long pid, count; } workers[MOST_WORKERS];
@@ -150,9 +150,9 @@ static void remember(long pid) {
 
 static void succeed(struct connection* c, long pid, long us) {
   under_way--;
+  slow_cpu_us += us;
   if (c->kind == SLOW) {
     slow_answered++;
-    slow_cpu_us += us;
     return;
   }
   answered++;
@@ -205,7 +205,7 @@ static void say(struct connection* c) {
   char text[128];
   const char* how = c->kind == KEPT ? "" : "Connection: close\r\n";
   char path[32] = "/";
-  if (c->kind == SLOW) snprintf(path, sizeof path, "/slow?%d", block_ms);
+  if (c->kind == SLOW || handlers) snprintf(path, sizeof path, "/slow?%d", block_ms);
   const int length = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n", path, how);
   c->state = WAITING;
   c->length = 0;
@@ -376,7 +376,7 @@ int main(int argc, char** argv) {
   const double seconds = atof(argv[4]);
   connections = atol(argv[5]);
   slow_rate = atof(argv[6]);
-  block_ms = atoi(argv[7]);
+  block_ms = atoi(argv[7]), handlers = strcmp(argv[2], "handlers") == 0;
   // a product such as 0.4 * 2.5 may be a little less than it should
   const long fasts = (long)floor(rate * seconds + 1e-6), slows = (long)floor(slow_rate * seconds + 1e-6);
   if (fasts < 1 || slows < 0 || connections < 1) return 2;

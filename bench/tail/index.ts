@@ -17,8 +17,11 @@ import { loadText, planOf } from './plan';
 import { type Cell, cellTable, drawing, tailSummary } from './report';
 import { noReusePort, tailVariants } from './variants';
 
-const about = ({ cost, rounds, pairs, seconds, tries, waitS, limits }: Options, place: Place): string =>
-  `One blocked worker. ${place.text}.
+const about = (
+  { shape, cost, rounds, pairs, seconds, tries, waitS, limits }: Options,
+  place: Place,
+): string =>
+  `${shape === 'handlers' ? 'Handlers that compute' : 'One blocked worker'}. ${place.text}.
 ${cost ? pairs : rounds} rounds of ${seconds} s with all servers, fresh processes for each measure.${
     cost
       ? ''
@@ -35,13 +38,13 @@ async function cellOf(
   options: Options,
 ): Promise<{ cell: Cell; text: string }> {
   const version = versionOf(node);
-  const plan = planOf(options, blockMs);
+  const plan = planOf(options, blockMs, workers);
   const title = `Node ${version}, ${workers} workers, ${loadText(plan)}`;
   const variants = tailVariants(node, version, workers, options.ablation);
   const comparison = await inTurn(title, variants, options.rounds, (variant) =>
     untilClean(options, () => measureTail(place, variant, plan, workers)),
   );
-  const unit = plan.shape === 'short' ? 'connection' : 'request';
+  const unit = plan.shape === 'short' || plan.shape === 'handlers' ? 'connection' : 'request';
   return {
     cell: { workers, blockMs, comparison },
     text: cellTable(title, comparison, options.limits, unit),
@@ -65,7 +68,7 @@ async function tails(place: Place, results: Results, node: string, index: number
       cells.push(cell);
       const { variants, remarks } = cell.comparison;
       results.add({
-        ...{ node: version, workers, blockMs, plan: planOf(options, blockMs), remarks },
+        ...{ node: version, workers, blockMs, plan: planOf(options, blockMs, workers), remarks },
         variants: variants.map(({ name, measures }) => ({
           name,
           measures: measures.map(({ kept }) => kept ?? null),
@@ -73,7 +76,11 @@ async function tails(place: Place, results: Results, node: string, index: number
         })),
         summary: tailSummary(cell.comparison),
       });
-      const chart = drawing(`Node ${version}`, cells);
+      const chart = drawing(
+        `Node ${version}`,
+        cells,
+        ...(options.shape === 'handlers' ? ['of the requests'] : []),
+      );
       if (options.svg !== undefined && chart.panels.some(hasPoints))
         writeFileSync(svgFile(options.svg, index, version), svg(chart));
       console.log(text);
@@ -94,7 +101,7 @@ async function costs(place: Place, results: Results, node: string, options: Opti
 run('bench:tail', USAGE, async (argv) => {
   const options = optionsOr(USAGE, () => {
     const read = readOptions(argv);
-    if (!read.cost) for (const blockMs of read.blocks) planOf(read, blockMs);
+    if (!read.cost) for (const blockMs of read.blocks) planOf(read, blockMs, 1);
     return read;
   });
   const place = tailPlace(availableParallelism());

@@ -60,7 +60,7 @@ export interface TailMeasure extends Disturbance {
   slowAnswered: number;
   slowFailed: number;
   failure?: string;
-  /** CPU time of all the server's processes for each answer, without what the slow requests burnt, in microseconds. */
+  /** CPU time of all the server's processes for each answer, without what slow requests and handlers burnt, in microseconds. */
   cpuUs: number | undefined;
   /** How many each worker has answered, the busiest first. */
   workers: number[];

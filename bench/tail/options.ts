@@ -10,10 +10,12 @@ export interface Options {
   shape: Shape;
   /** Processes of each server, in turn. */
   workers: number[];
-  /** Milliseconds for which a slow request blocks its worker, in turn. */
+  /** Milliseconds for which a slow request blocks its worker, or every one computes (handlers), in turn. */
   blocks: number[];
-  /** Requests a second that are not slow. */
+  /** Requests a second that are not slow; not with handlers. */
   rate: number;
+  /** Part of what the workers can do; with handlers. */
+  load: number;
   /** Lasting connections; with `cost`, how many at a time. */
   clients: number;
   rounds: number;
@@ -35,8 +37,11 @@ export interface Options {
 export const USAGE = `npm run bench:tail -- [options]
   --node PATH,...           Node binaries; default: the one that runs this
   --shape short             short: a connection for each request; keep-alive: 64 that last; upstream: 8 that last
-  --workers 2,8             processes of each server
+                            handlers: no slow ones; a connection for each request, which computes
+  --workers 2,8             processes of each server; with handlers 2, and no more than CPUs
   --blocks 20,50,200,1000   milliseconds for which a slow request blocks its worker
+  --handlers 10             with --shape handlers: milliseconds for which each request computes ...
+  --load 80                 ... and how many there are, in percent of what the workers can do
   --rate 500                requests a second that are not slow
   --clients N               lasting connections; with --cost how many at a time, default 64
   --rounds 5                each with all servers, fresh processes for each measure
@@ -55,6 +60,8 @@ const COST_SECONDS = '2';
 const TAIL_SECONDS = '8';
 /** Above it a measure would not be of blocked workers but of a server that is overloaded. */
 const MOST_RATE = 20_000;
+/** In percent. Above it the last answers come later than the client waits for them. */
+const MOST_LOAD = 150;
 const MOST_BLOCK_MS = 10_000;
 const MOST_WORKERS = 64;
 const MOST_CLIENTS = 1_000;
@@ -70,8 +77,10 @@ export function readOptions(argv: string[]): Options {
     options: {
       node: { type: 'string', default: process.execPath },
       shape: { type: 'string', default: 'short' },
-      workers: { type: 'string', default: '2,8' },
+      workers: { type: 'string' },
       blocks: { type: 'string', default: '20,50,200,1000' },
+      handlers: { type: 'string', default: '10' },
+      load: { type: 'string', default: '80' },
       rate: { type: 'string', default: '500' },
       clients: { type: 'string' },
       rounds: { type: 'string', default: '5' },
@@ -88,12 +97,16 @@ export function readOptions(argv: string[]): Options {
     },
   });
   const [shape] = wordsOf('shape', values.shape, SHAPES) as [Shape];
+  const handlers = shape === 'handlers' && !values.cost;
   const clients = values.cost ? 64 : lasting(shape);
   return {
     nodes: values.node.split(','),
     shape,
-    workers: list('workers', values.workers, MOST_WORKERS),
-    blocks: list('blocks', values.blocks, MOST_BLOCK_MS),
+    workers: list('workers', values.workers ?? (handlers ? '2' : '2,8'), MOST_WORKERS),
+    blocks: handlers
+      ? list('handlers', values.handlers, MOST_BLOCK_MS)
+      : list('blocks', values.blocks, MOST_BLOCK_MS),
+    load: number('load', values.load, 1, MOST_LOAD, false) / 100,
     rate: number('rate', values.rate, 1, MOST_RATE, true),
     clients:
       values.clients === undefined ? clients : number('clients', values.clients, 1, MOST_CLIENTS, true),

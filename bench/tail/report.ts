@@ -115,11 +115,15 @@ export function tailSummary({ variants }: Comparison<Tries<TailMeasure>>): unkno
 }
 
 /** A panel for each load, a line for each server: each further quantile is of ten times fewer requests. */
-export function drawing(title: string, cells: readonly Cell[]): Chart {
+export function drawing(
+  title: string,
+  cells: readonly Cell[],
+  xName = 'of the requests that are not slow',
+): Chart {
   const xNames = new Map(QUANTILES.map(([name], index) => [index, name]));
   return {
     title,
-    xName: 'of the requests that are not slow',
+    xName,
     xNames,
     yName: 'latency in ms',
     across: Math.max(1, new Set(cells.map(({ blockMs }) => blockMs)).size),
