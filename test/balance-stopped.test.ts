@@ -37,8 +37,10 @@ class Load {
   constructor(
     t: TestContext,
     private readonly to: number,
+    clients = CLIENTS,
+    private readonly path = '/close',
   ) {
-    this.clients = Array.from({ length: CLIENTS }, () => this.client());
+    this.clients = Array.from({ length: clients }, () => this.client());
     t.after(() => this.stop());
   }
 
@@ -52,7 +54,7 @@ class Load {
     let text = '';
     const socket = connect(this.to, HOST, () => {
       visit.port = socket.localPort ?? 0;
-      socket.write('GET /close HTTP/1.1\r\nHost: x\r\n\r\n');
+      socket.write(`GET ${this.path} HTTP/1.1\r\nHost: x\r\n\r\n`);
     });
     socket.on('data', (data) => {
       text += data;
@@ -134,3 +136,15 @@ for (const [what, idle, origin] of [
     assert.equal(failed.length, 0, `of ${load.visits.length}`);
     t.diagnostic(`${load.visits.length} connections, its share again after ${backMs.toFixed(0)} ms`);
   });
+
+test('a worker is stopped beside one that has more to do than it can', { skip }, async (t) => {
+  const tree = await start(t);
+  const [victim] = tree.workers as [number];
+  t.after(() => process.kill(victim, 'SIGCONT'));
+  const running = new Load(t, tree.port, 32, '/block?5');
+  await until(() => answered(running.visits).length > SOME, 'the load');
+  const load = await stopped(tree, victim, () => running);
+  process.kill(victim, 'SIGCONT');
+  await load.stop();
+  assert.equal(load.visits.filter(({ by }) => by === 0).length, 0, `of ${load.visits.length}`);
+});

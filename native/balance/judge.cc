@@ -75,25 +75,33 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
   }
   for (int i = 1; i < seats; i++) {
     Mind& mind = minds_[i];
-    const uint64_t time = now - mind.blockedAt + rules_.blockedNs;
     if (!mind.blocked) mind.excluded = false;
     // where all are busy the share of each stays as it is: a machine that has too much to do is not to dance
-    else if (rules_.excludes && ((helpers_ && time >= rules_.excludedNs) || (lives && time >= rules_.goneNs)))
+    else if (rules_.excludes &&
+             ((helpers_ && isLate(mind, now, rules_.excludedNs)) || (lives && isLate(mind, now, rules_.goneNs))))
       mind.excluded = true;
   }
   lookedAt_ = now;
 }
 
-int Judge::helperFor(int victim, const Sight* sights, const bool* allowed, int seats) {
+bool Judge::isLate(const Mind& mind, uint64_t now, uint64_t ns) const {
+  return mind.blocked && now - mind.blockedAt + rules_.blockedNs >= ns;
+}
+
+bool Judge::isGone(int seat, uint64_t now) const { return isLate(minds_[seat], now, rules_.goneNs); }
+
+int Judge::helperFor(int victim, const Sight* sights, const bool* allowed, int seats, bool insists) {
   const auto rank = [&](const Sight& sight) {
-    return (sleeps(sight.turns) ? 0 : 2) + (sight.node == sights[victim].node ? 0 : 1);
+    const bool busy = sight.queued || sight.behind;
+    return (busy ? 4 : 0) + (sleeps(sight.turns) ? 0 : 2) + (sight.node == sights[victim].node ? 0 : 1);
   };
   int best = 0;
   for (int n = 1; n < seats; n++) {
     // in turn, where there is nothing between them
     const int i = 1 + (lastHelper_ + n - 1) % (seats - 1);
     const Sight& sight = sights[i];
-    if (i == victim || !allowed[i] || !sight.serves || !sight.helps || sight.queued || minds_[i].blocked) continue;
+    if (i == victim || !allowed[i] || !sight.serves || !sight.helps || minds_[i].blocked) continue;
+    if (sight.queued && !insists) continue;
     const int more = best == 0 ? -1 : rank(sight) - rank(sights[best]);
     if (more < 0 || (more == 0 && sight.open < sights[best].open)) best = i;
   }

@@ -61,7 +61,10 @@ class Judge {
   // Who is to be asked to help `victim`, 0 where nobody can: who sleeps comes first, then who is of the same node, then
   // who has fewest connections.
   // Of those that are `allowed`, by seat.
-  int helperFor(int victim, const Sight* sights, const bool* allowed, int seats);
+  // `insists`: whoever has a queue of its own will do.
+  int helperFor(int victim, const Sight* sights, const bool* allowed, int seats, bool insists = false);
+  // Blocked for so long that nobody counts on it.
+  [[nodiscard]] bool isGone(int seat, uint64_t now) const;
   // Nothing has moved since the last look, and no queue has anything in it.
   [[nodiscard]] bool isQuiet() const { return quiet_; }
   // How long until the next look, in ns.
@@ -83,6 +86,8 @@ class Judge {
     bool excluded;
   };
   void judge(Mind& mind, const Sight& sight, uint64_t now);
+  // It has been blocked for so long.
+  [[nodiscard]] bool isLate(const Mind& mind, uint64_t now, uint64_t ns) const;
   // Of a turn that is not over.
   [[nodiscard]] uint64_t longAt(const Mind& mind) const;
 

@@ -107,6 +107,8 @@ struct Offer {
   uint32_t most;
   // Whose queue it is, by index.
   uint32_t victim;
+  // Its worker is gone, for all that can be seen: one connection a turn is served beside the helper's own.
+  uint32_t insists;
 };
 
 }  // namespace fastsocket::balance

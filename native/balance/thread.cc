@@ -243,9 +243,11 @@ void Balancer::askIn(const Group& group, Sight* sights) {
   for (size_t i = 1; i < group.sockets.size() && i < static_cast<size_t>(seats_); i++) {
     const auto victim = static_cast<int>(i);
     if (!group.queued[i] || (group.serving[i] && (options_.deadOnly || !judge_.isBlocked(victim)))) continue;
-    const int helper = judge_.helperFor(victim, sights, group.serving.data(), static_cast<int>(group.serving.size()));
+    const bool insists = !group.serving[i] || judge_.isGone(victim, clock_);
+    const auto seats = static_cast<int>(group.serving.size());
+    const int helper = judge_.helperFor(victim, sights, group.serving.data(), seats, insists);
     if (helper == 0) continue;
-    offer(group, victim, helper);
+    offer(group, victim, helper, insists);
     sights[helper].helps = false;
   }
 }
@@ -271,9 +273,9 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
   return 0;
 }
 
-void Balancer::offer(const Group& group, int victim, int helper) {
-  if (sendTo(helper, {group.generation, kMostOffered, static_cast<uint32_t>(victim)}, group.sockets[victim]) == 0)
-    figures_.offers++;
+void Balancer::offer(const Group& group, int victim, int helper, bool insists) {
+  const Offer offered = {group.generation, kMostOffered, static_cast<uint32_t>(victim), insists ? 1U : 0U};
+  if (sendTo(helper, offered, group.sockets[victim]) == 0) figures_.offers++;
 }
 
 // It slept, a connection came, it was not given a CPU in time, and a sibling has served it: epoll_wait finds nothing
@@ -282,7 +284,7 @@ void Balancer::nudge(const Sight* sights) {
   for (int i = 1; i < seats_; i++) {
     const Sight& sight = sights[i];
     if (!judge_.isBlocked(i) || (sight.turns & 1) == 0 || sight.queued || channels_[i] < 0) continue;
-    if (balance::get(page_->seats[i].told.offers) == offered_[i]) (void)sendTo(i, {0, 0, 0}, -1);
+    if (balance::get(page_->seats[i].told.offers) == offered_[i]) (void)sendTo(i, Offer(), -1);
   }
 }
 

@@ -108,6 +108,8 @@ struct Loot {
   bool used;
   // Index of that sibling.
   uint32_t victim;
+  // Whoever has a queue of its own takes from it all the same.
+  bool insists = false;
 };
 constexpr int kMostLoot = 8;
 

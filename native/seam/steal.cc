@@ -65,7 +65,8 @@ int offerLoot(Loop& loop, epoll_event* events, int count, int most) {
     Listener* thief = thiefFor(loop, loop.loot[i].group);
     if (thief == nullptr && !loop.loot[i].used) loop.declined++;
     // who has a queue of its own is not the one to help; another sibling will be asked
-    if (thief == nullptr || thief->fired || count == most) {
+    const bool busy = thief != nullptr && thief->fired && !loop.loot[i].insists;
+    if (thief == nullptr || busy || count == most) {
       dropLoot(loop, i);
       continue;
     }
@@ -81,7 +82,8 @@ int offerLoot(Loop& loop, epoll_event* events, int count, int most) {
 
 int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, int flags) {
   listener.steals = false;
-  listener.dry = true;
+  // its own queue is as it was
+  listener.dry = !listener.fired;
   const int index = lootFor(loop, listener.group);
   // the app has closed or opened a listener in this turn
   if (index < 0) return again();

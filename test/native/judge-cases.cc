@@ -45,10 +45,10 @@ struct World {
     now += ns;
     look();
   }
-  int helperFor(int victim) {
+  int helperFor(int victim, bool insists = false) {
     const std::unique_ptr<bool[]> allowed(new bool[sights.size()]);
     for (size_t i = 0; i < sights.size(); i++) allowed[i] = static_cast<int>(i) != barred;
-    return judge->helperFor(victim, sights.data(), allowed.get(), seats());
+    return judge->helperFor(victim, sights.data(), allowed.get(), seats(), insists);
   }
   // It turns, and sleeps.
   void turn(int i) { sights[i].turns += 2; }
@@ -174,7 +174,12 @@ void gone() {
     world.after(2 * kMs);
     if (ms < 230) CHECK(!world.judge->isExcluded(1));
   }
-  CHECK(world.judge->isExcluded(1));
+  CHECK(world.judge->isExcluded(1) && world.judge->isGone(1, world.now));
+  // what waits for it is served, if only by who has enough to do
+  world.sights[2].queued = true;
+  world.look();
+  CHECK(world.helperFor(1) == 0);
+  CHECK(world.helperFor(1, true) == 2);
 }
 
 // Others have its CPU.

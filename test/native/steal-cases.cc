@@ -114,6 +114,26 @@ void ownQueueFirst() {
   CHECK(accept(own) >= 0 && loop->counters.stolen == 0 && !isOpen(theirs));
 }
 
+// The sibling is gone: one of its connections beside the own ones, in each turn.
+void besideTheOwnQueue() {
+  const OwnLoop loop = begin();
+  const int own = listenQuietly();
+  mayStealFrom(*loop, own, kGroup);
+  const int theirs = sibling(2);
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim, true});
+  for (uint64_t stolen = 1; stolen <= 2; stolen++) {
+    g_kernel.at(own)->queue.push_back({true, false});
+    const std::vector<int> told = turn();
+    CHECK(told.size() >= 2 && told.front() == own && told.back() == own);
+    CHECK(accept(own) >= 0 && loop->counters.stolen == stolen);
+    CHECK(accept(own) >= 0 && loop->counters.stolen == stolen && g_kernel.at(own)->queue.empty());
+  }
+  g_kernel.at(own)->queue.push_back({true, false});
+  turn();
+  CHECK(accept(own) == -1 && errno == EAGAIN && !isOpen(theirs));
+  CHECK(accept(own) >= 0);
+}
+
 void notWithoutListener() {
   const OwnLoop loop = begin();
   const int own = listenQuietly();
@@ -276,6 +296,7 @@ int main() {
   model::oneEachTurn();
   model::noMoreThanOffered();
   model::ownQueueFirst();
+  model::besideTheOwnQueue();
   model::notWithoutListener();
   model::notWhilePaused();
   model::noDescriptors();
