@@ -224,10 +224,14 @@ void Balancer::askIn(const Group& group, Sight* sights) {
   for (size_t i = 1; i < group.sockets.size() && i < static_cast<size_t>(seats_); i++) {
     const auto victim = static_cast<int>(i);
     if (!group.queued[i] || (group.serving[i] && (options_.deadOnly || !judge_.isBlocked(victim)))) continue;
-    const int helper = judge_.helperFor(victim, sights, group.serving.data(), static_cast<int>(group.serving.size()));
-    if (helper == 0) continue;
-    offer(group, victim, helper);
-    sights[helper].helps = false;
+    const auto most = static_cast<int>(group.serving.size());
+    int helper = judge_.helperFor(victim, sights, group.serving.data(), most);
+    // the origin's event loop may take its time to find out who has ended
+    while (helper != 0 && !offer(group, victim, helper)) {
+      sights[helper].helps = false;
+      helper = judge_.helperFor(victim, sights, group.serving.data(), most);
+    }
+    if (helper != 0) sights[helper].helps = false;
   }
 }
 
@@ -246,14 +250,16 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
     control->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(control), &fd, sizeof fd);
   }
-  // it has ended, or has no room: somebody else is asked next time
+  // it has ended, or has no room
   if (sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return -errno;
   offered_[seat]++;
   return 0;
 }
 
-void Balancer::offer(const Group& group, int victim, int helper) {
-  if (sendTo(helper, {group.generation, kMostOffered}, group.sockets[victim]) == 0) figures_.offers++;
+bool Balancer::offer(const Group& group, int victim, int helper) {
+  const bool sent = sendTo(helper, {group.generation, kMostOffered}, group.sockets[victim]) == 0;
+  if (sent) figures_.offers++;
+  return sent;
 }
 
 // It slept, a connection came, it was not given a CPU in time, and a sibling has served it: epoll_wait finds nothing
