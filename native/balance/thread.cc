@@ -11,6 +11,7 @@
 
 #include "../affinity.h"
 #include "../clock.h"
+#include "../failpoint.h"
 #include "balancer.h"
 
 namespace fastsocket::balance {
@@ -251,8 +252,10 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
     memcpy(CMSG_DATA(control), &fd, sizeof fd);
   }
   // it has ended, or has no room
-  if (sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return -errno;
+  if (FAILING(fd < 0 ? "nudge" : "offer", sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0)
+    return -errno;
   offered_[seat]++;
+  FAILPOINT(fd < 0 ? "nudged" : "offered");
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../failpoint.h"
 #include "libc.h"
 #include "loop.h"
 
@@ -100,7 +101,7 @@ int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, 
   if (index < 0) return again();
   Loot& loot = loop.loot[index];
   loot.used = true;
-  const int fd = g_libc.accept4(loot.fd, address, length, flags);
+  const int fd = FAILING("steal", g_libc.accept4(loot.fd, address, length, flags));
   if (fd < 0 && errno != EAGAIN) loop.declined++;
   // whatever it was that failed here, the queue is the sibling's: nobody is shed, and nothing is reported
   if (fd < 0 || --loot.left == 0) dropLoot(loop, index);
@@ -111,6 +112,7 @@ int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, 
   loop.counters.accepted++;
   loop.counters.stolen++;
   remember(loop, listener, fd, true);
+  FAILPOINT("stolen");
   return fd;
 }
 
@@ -123,6 +125,7 @@ int join(Loop& loop, balance::Seat* seat, int offers, int wake) {
   balance::put(seat->told.pid, static_cast<uint32_t>(getpid()));
   loop.offers = offers;
   loop.wake = wake;
+  FAILPOINT("joined");
   return 0;
 }
 
