@@ -16,8 +16,9 @@
       "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"],
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
       "ldflags": ["-Wl,-z,nodelete", "-Wl,-z,relro,-z,now", "-Wl,--as-needed"],
-      "variables": { "sanitize%": 0 },
+      "variables": { "sanitize%": 0, "failpoints%": 0 },
       "conditions": [
+        ["failpoints==1", { "defines": ["FASTSOCKET_FAILPOINTS"] }],
         ["sanitize==1", {
           "cflags": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"],
           "ldflags": ["-fsanitize=address,undefined"]

@@ -9,6 +9,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -158,6 +159,7 @@ function checkBinary(file, { musl = false, machine } = {}) {
   const dynamic = output('readelf', ['-d', '-W', file]);
   const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.+)\]/g)].map(([, library]) => library);
   for (const library of needed) if (!LIBRARIES.test(library)) fail(`${file} needs ${library}`);
+  if (hasFailpoints(file)) fail(`${file} has the tests' fail points`);
   if (needed.length === 0) fail(`${file} needs no library: libc is linked into it`);
   if (!/FLAGS_1.*NODELETE/.test(dynamic)) fail(`${file} is not linked -z nodelete`);
   if (!/FLAGS_1.*NOW/.test(dynamic)) fail(`${file} is not linked -z now`);
@@ -176,6 +178,9 @@ function checkBinary(file, { musl = false, machine } = {}) {
   }
 }
 
+/** native/failpoint.h: its variable is a string of the binary. */
+const hasFailpoints = (file) => readFileSync(file).includes('FASTSOCKET_FAILPOINTS');
+
 /** In one step, and as a new file: a running program may have the old one mapped. */
 function install(made, target) {
   mkdirSync(dirname(target), { recursive: true });
@@ -192,15 +197,19 @@ function nodeGyp() {
   return join(output('npm', ['root', '-g']).trim(), 'npm', script);
 }
 
-function build(sanitize) {
-  const target = sanitize
-    ? join(root, 'build/asan/fastsocket.node')
-    : join(root, 'prebuilds', host(), 'fastsocket.node');
+/** Builds for tests: where each goes, and binding.gyp's words for it (not `asan`: Node's own config.gypi sets that, and wins). */
+const TEST_BUILDS = {
+  asan: { target: 'build/asan/fastsocket.node', words: ['-Dsanitize=1', '-Dfailpoints=1'] },
+  failpoints: { target: 'build/failpoints/fastsocket.node', words: ['-Dfailpoints=1'] },
+};
+
+function build(kind) {
+  const special = TEST_BUILDS[kind];
+  const target = join(root, special?.target ?? `prebuilds/${host()}/fastsocket.node`);
   if (newer(target)) return target;
   const folder = headers();
   const nodedir = folder ? [`--nodedir=${folder}`] : [];
-  // not `asan`: Node's own config.gypi sets that one, and it wins
-  const extra = sanitize ? ['--', '-Dsanitize=1'] : [];
+  const extra = special ? ['--', ...special.words] : [];
   // a copy of its own: node-gyp writes beside binding.gyp, and two builds there would tread on each other
   mkdirSync(join(root, 'build'), { recursive: true });
   const scratch = mkdtempSync(join(root, 'build/gyp-'));
@@ -212,8 +221,10 @@ function build(sanitize) {
   }
   run(process.execPath, [nodeGyp(), 'rebuild', '--silent', ...nodedir, ...extra], { cwd: scratch });
   const made = join(scratch, 'build/Release/fastsocket.node');
-  if (!sanitize) checkBinary(made, { musl: target.includes('musl') });
-  else if (!/libasan/.test(output('readelf', ['-d', made]))) fail(`${made} is not instrumented`);
+  if (!special) checkBinary(made, { musl: target.includes('musl') });
+  else if (!hasFailpoints(made)) fail(`${made} has no fail points`);
+  else if (kind === 'asan' && !/libasan/.test(output('readelf', ['-d', made])))
+    fail(`${made} is not instrumented`);
   install(made, target);
   return target;
 }
@@ -274,7 +285,8 @@ function sanitizedTree(asan) {
   const parts = ['package.json', 'dist', 'build/test', 'build/lib', 'build/bench'];
   for (const name of [...parts, 'test/fixtures', 'test/native', 'bench/native'])
     cpSync(join(root, name), join(tree, name), { recursive: true });
-  install(asan, join(tree, 'prebuilds', host(), 'fastsocket.node'));
+  for (const place of [`prebuilds/${host()}`, dirname(TEST_BUILDS.failpoints.target)])
+    install(asan, join(tree, place, 'fastsocket.node'));
   return tree;
 }
 
@@ -302,7 +314,7 @@ const SEAM_TESTS = [
  * linker resolves it, and the seam calls it.
  */
 function asanTest() {
-  const asan = build(true);
+  const asan = build('asan');
   const library = output('g++', ['-print-file-name=libasan.so']).trim();
   const ubsan = output('g++', ['-print-file-name=libubsan.so']).trim();
   const tests = readdirSync(join(root, 'build/test')).filter((name) => /^addon-.*\.test\.js$/.test(name));
@@ -320,14 +332,15 @@ function asanTest() {
   const names = SEAM_TESTS.map((name) => `--test-name-pattern=${name}`);
   const tree = sanitizedTree(asan);
   run(process.execPath, [...names, join(tree, 'build/test/seam.test.js')], { env });
-  for (const name of ['seam-fidelity', 'seam-neighbours', 'balance', 'balance-races'])
+  for (const name of ['seam-fidelity', 'seam-neighbours', 'balance', 'balance-failpoints', 'balance-races'])
     run(process.execPath, [join(tree, `build/test/${name}.test.js`)], { env });
 }
 
 const [command, flag] = process.argv.slice(2);
 switch (command) {
   case 'build':
-    build(flag === '--debug-asan');
+    if (flag === '--debug-asan') build('asan');
+    else for (const kind of [undefined, 'failpoints']) build(kind);
     break;
   case 'prebuild':
     prebuild();

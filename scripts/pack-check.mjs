@@ -2,7 +2,7 @@
 // Packs the package, installs the tarball in an empty folder and runs a server there with the hook.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -61,6 +61,14 @@ function checkFiles(files) {
   assert.deepEqual(strange, [], 'files that do not belong in the tarball');
   const missing = NEEDED.filter((path) => !files.includes(path));
   assert.deepEqual(missing, [], 'files missing from the tarball');
+}
+
+/** native/failpoint.h is for tests. */
+function checkAddons(installed, files) {
+  const strange = files
+    .filter((path) => path.endsWith('.node'))
+    .filter((path) => readFileSync(join(installed, path)).includes('FASTSOCKET_FAILPOINTS'));
+  assert.deepEqual(strange, [], 'addons with fail points');
 }
 
 function checkManifest(manifest) {
@@ -151,6 +159,7 @@ try {
     runQuietly(process.execPath, ['-p', "JSON.stringify(require('fastsocket/package.json'))"], { cwd: app }),
   );
   checkManifest(manifest);
+  checkAddons(join(app, 'node_modules/fastsocket'), files);
 
   step('the API');
   writeFileSync(join(app, 'uses-require.cjs'), USES_REQUIRE);

@@ -2,52 +2,20 @@
 // Stealing and steering against blocks, stops, kills and closing servers, at random: nobody is lost, nobody is served
 // twice, nobody hangs. STEALS: how many there are to be in each test.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { ask, type Count, newCount } from './support/asking';
 import { type Figures, figures, HOST, start, stolen, type Tree } from './support/balance';
 
+const run = promisify(execFile);
 const STEALS = Number(process.env['STEALS'] ?? 1_000);
 const WORKERS = 4;
 const CLIENTS = 48;
-const MOST_MS = 60_000;
-const HUNG_MS = 20_000;
-
-interface Count {
-  made: number;
-  answered: number;
-  wrong: number;
-  /** Connections that were refused or reset. */
-  reset: number;
-  hung: number;
-}
-
-/** One short connection with a question of its own. */
-async function ask(port: number, id: number, count: Count): Promise<void> {
-  const socket = connect(port, HOST);
-  const path = `/id/${id}`;
-  let text = '';
-  socket.on('data', (data) => {
-    text += data;
-  });
-  socket.on('connect', () => {
-    count.made++;
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
-  });
-  const end = await Promise.race([
-    once(socket, 'close').then(
-      () => 'closed',
-      () => 'reset',
-    ),
-    sleep(HUNG_MS, 'hung', { ref: false }),
-  ]);
-  if (end === 'hung') count.hung++;
-  else if (end === 'reset' || text === '') count.reset++;
-  else if (text.match(/HTTP\/1\.1 200/g)?.length === 1 && text.includes(`=${path}=`)) count.answered++;
-  else count.wrong++;
-  socket.destroy();
-}
+const MOST_MS = 60_000 + STEALS * 3;
 
 const any = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T;
 
@@ -76,6 +44,24 @@ const closeOne: Trouble = ({ app }) => {
   process.kill(any(app.workers()), 'SIGUSR1');
 };
 
+/** A limit that nobody reaches: it takes nothing of its siblings' until the next such signal (net.Server.maxConnections). */
+const limitOne: Trouble = ({ app }) => {
+  process.kill(any(app.workers()), 'SIGWINCH');
+};
+
+/** No descriptor is left in one worker: it accepts nothing until some are. */
+const exhaustOne: Trouble = async ({ app }) => {
+  const pid = any(app.workers());
+  const most = readFileSync(`/proc/${pid}/limits`, 'utf8').match(/^Max open files\s+(\d+)/m)?.[1];
+  const limit = (soft: number | string) => run('prlimit', ['--pid', `${pid}`, `--nofile=${soft}:`]);
+  try {
+    await limit(readdirSync(`/proc/${pid}/fd`).length - 1);
+    await sleep(5 + Math.random() * 60);
+  } finally {
+    await limit(most as string);
+  }
+};
+
 const killOne: Trouble = ({ app }) => {
   process.kill(any(app.workers()), 'SIGKILL');
 };
@@ -88,9 +74,12 @@ interface Storm {
 /** Load and trouble until enough has been stolen. */
 async function storm(t: TestContext, troubles: readonly Trouble[], everyMs: number): Promise<Storm> {
   const tree = await start(t, { env: { FASTSOCKET_PIN: 'off' } }, WORKERS);
-  const count: Count = { made: 0, answered: 0, wrong: 0, reset: 0, hung: 0 };
+  const count = newCount();
   let id = 0;
   let going = true;
+  t.after(() => {
+    going = false;
+  });
   const clients = Array.from({ length: CLIENTS }, async () => {
     while (going) await ask(tree.port, id++, count);
   });
@@ -111,7 +100,7 @@ async function storm(t: TestContext, troubles: readonly Trouble[], everyMs: numb
   await sleep(200);
   now = await figures(tree);
   t.diagnostic(
-    `${JSON.stringify(count)}, ${kept + stolen(now)} stolen, ${now.swaps} swaps, ${now.offers} offers`,
+    `${JSON.stringify({ ...count, by: undefined })}, ${kept + stolen(now)} stolen, ${now.swaps} swaps, ${now.offers} offers`,
   );
   assert.ok(kept + stolen(now) >= STEALS / 10, 'something was stolen');
   return { count, now };
@@ -119,16 +108,23 @@ async function storm(t: TestContext, troubles: readonly Trouble[], everyMs: numb
 
 test('blocks and stops', async (t) => {
   const { count, now } = await storm(t, [blockSome, stopOne], 40);
-  const { made, answered, ...others } = count;
+  const { made, answered, by, ...others } = count;
   assert.deepEqual(others, { wrong: 0, reset: 0, hung: 0 });
   assert.equal(answered, made);
   const open = now.seats.reduce((sum, seat) => sum + seat.open, 0);
   assert.ok(open <= 200, `${open} connections are still open`);
 });
 
+test('workers that accept nothing, or nothing of others, for a while', async (t) => {
+  const { count } = await storm(t, [blockSome, stopOne, limitOne, exhaustOne], 40);
+  const { made, answered, by, ...others } = count;
+  assert.deepEqual(others, { wrong: 0, reset: 0, hung: 0 });
+  assert.equal(answered, made);
+});
+
 test('servers that close in one worker and listen again', async (t) => {
   const { count } = await storm(t, [blockSome, stopOne, closeOne], 40);
-  const { made, answered, ...others } = count;
+  const { made, answered, by, ...others } = count;
   assert.deepEqual(others, { wrong: 0, reset: 0, hung: 0 });
   assert.equal(answered, made);
 });

@@ -38,7 +38,7 @@ class Load {
     t: TestContext,
     private readonly to: number,
     clients = CLIENTS,
-    private readonly path = '/close',
+    private readonly path = '/other',
   ) {
     this.clients = Array.from({ length: clients }, () => this.client());
     t.after(() => this.stop());

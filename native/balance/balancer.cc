@@ -14,6 +14,7 @@
 
 #include <new>
 
+#include "../failpoint.h"
 #include "../seam/old_glibc.h"
 
 // linux/socket.h since 4.12
@@ -130,6 +131,7 @@ int Balancer::seat(int index, int node, int fds[3]) {
 
 void Balancer::vacate(int index) {
   if (index < 1 || index >= kMostSeats) return;
+  FAILPOINT("vacate");
   const Locked locked(&lock_);
   const Fd before(channels_[index]);
   channels_[index] = -1;

@@ -71,7 +71,8 @@ class Balancer {
   void seeMoved(const bool* moved, Sight* sights);
   void ask(Sight* sights);
   void askIn(const Group& group, Sight* sights);
-  void offer(const Group& group, int victim, int helper, bool insists);
+  // False where the helper could not be asked.
+  bool offer(const Group& group, int victim, int helper, bool insists);
   // Whoever sleeps beside an empty queue and is taken for blocked is asked whether it is there.
   void nudge(const Sight* sights);
   int sendTo(int seat, Offer offered, int fd);

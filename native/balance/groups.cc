@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "../failpoint.h"
+
 #ifndef SO_ATTACH_REUSEPORT_CBPF
 #define SO_ATTACH_REUSEPORT_CBPF 51
 #endif
@@ -55,7 +57,7 @@ int Group::exclude(const bool* wanted, int seats) {
     excluded[i] = out;
   }
   if (!changed && !stale) return 0;
-  const int error = attachNow();
+  const int error = FAILING("exclude", attachNow());
   stale = error < 0;
   return error < 0 ? error : 1;
 }

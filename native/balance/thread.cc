@@ -11,6 +11,7 @@
 
 #include "../affinity.h"
 #include "../clock.h"
+#include "../failpoint.h"
 #include "balancer.h"
 
 namespace fastsocket::balance {
@@ -245,10 +246,13 @@ void Balancer::askIn(const Group& group, Sight* sights) {
     if (!group.queued[i] || (group.serving[i] && (options_.deadOnly || !judge_.isBlocked(victim)))) continue;
     const bool insists = !group.serving[i] || judge_.isGone(victim, clock_);
     const auto seats = static_cast<int>(group.serving.size());
-    const int helper = judge_.helperFor(victim, sights, group.serving.data(), seats, insists);
-    if (helper == 0) continue;
-    offer(group, victim, helper, insists);
-    sights[helper].helps = false;
+    int helper = judge_.helperFor(victim, sights, group.serving.data(), seats, insists);
+    // the origin's event loop may take its time to find out who has ended
+    while (helper != 0 && !offer(group, victim, helper, insists)) {
+      sights[helper].helps = false;
+      helper = judge_.helperFor(victim, sights, group.serving.data(), seats, insists);
+    }
+    if (helper != 0) sights[helper].helps = false;
   }
 }
 
@@ -267,15 +271,19 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
     control->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(control), &fd, sizeof fd);
   }
-  // it has ended, or has no room: somebody else is asked next time
-  if (sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return -errno;
+  // it has ended, or has no room
+  if (FAILING(fd < 0 ? "nudge" : "offer", sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0)
+    return -errno;
   offered_[seat]++;
+  FAILPOINT(fd < 0 ? "nudged" : "offered");
   return 0;
 }
 
-void Balancer::offer(const Group& group, int victim, int helper, bool insists) {
+bool Balancer::offer(const Group& group, int victim, int helper, bool insists) {
   const Offer offered = {group.generation, kMostOffered, static_cast<uint32_t>(victim), insists ? 1U : 0U};
-  if (sendTo(helper, offered, group.sockets[victim]) == 0) figures_.offers++;
+  const bool sent = sendTo(helper, offered, group.sockets[victim]) == 0;
+  if (sent) figures_.offers++;
+  return sent;
 }
 
 // It slept, a connection came, it was not given a CPU in time, and a sibling has served it: epoll_wait finds nothing

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include "../clock.h"
+#include "../failpoint.h"
 #include "connects.h"
 #include "libc.h"
 #include "loop.h"
@@ -48,6 +49,7 @@ bool receive(Loop& loop) {
     if (offer.generation != 0) loop.declined++;
     return true;
   }
+  FAILPOINT("offer-taken");
   // the number is ours now, whoever had it before
   forget(&loop, fd);
   if (length == sizeof offer && offer.generation != 0 && offer.most > 0 && offer.victim < balance::kMostSeats)
@@ -78,7 +80,8 @@ void tell(Loop& loop) {
   loop.answered = excluded;
   const uint64_t one = 1;
   // nobody waits where it fails: the counter is full, and somebody has been told
-  if (excluded != 0) g_libc.syscall(SYS_write, loop.wake, reinterpret_cast<long>(&one), sizeof one, 0, 0, 0);
+  if (excluded != 0)
+    (void)FAILING("answer", g_libc.syscall(SYS_write, loop.wake, reinterpret_cast<long>(&one), sizeof one, 0, 0, 0));
 }
 
 }  // namespace

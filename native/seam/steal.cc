@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../failpoint.h"
 #include "libc.h"
 #include "loop.h"
 
@@ -24,12 +25,25 @@ void dropLoot(Loop& loop, int index) {
   for (int i = index; i < loop.lootCount; i++) loop.loot[i] = loop.loot[i + 1];
 }
 
+// In the epoll set. Before the first turn, and where nothing is held back, libuv's ring adds it unseen (ring.cc): the
+// kernel knows, ENOENT where it is not (epoll_ctl(2)).
+bool isRegistered(const Loop& loop, int fd) {
+  Handle* handle = Handles::at(fd);
+  if (handle->has(kRegistered)) return true;
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  if (g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_MOD, fd, &event) < 0) return false;
+  handle->set(kRegistered);
+  return true;
+}
+
 // The listener of that group which libuv watches.
 Listener* thiefFor(Loop& loop, uint32_t group) {
   for (int i = 0; i < loop.listenerCount; i++) {
     Listener& listener = loop.listeners[i];
     if (listener.group != group || listener.disarmed || loop.listenerOf(listener.fd) != &listener) continue;
-    if (!Handles::at(listener.fd)->has(kRegistered)) continue;
+    if (!isRegistered(loop, listener.fd)) continue;
     return loop.takesAll == nullptr || loop.takesAll(loop.of, listener.fd) ? &listener : nullptr;
   }
   return nullptr;
@@ -90,7 +104,7 @@ int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, 
   Loot& loot = loop.loot[index];
   loot.used = true;
   const uint32_t victim = loot.victim;
-  const int fd = g_libc.accept4(loot.fd, address, length, flags);
+  const int fd = FAILING("steal", g_libc.accept4(loot.fd, address, length, flags));
   if (fd < 0 && errno != EAGAIN) loop.declined++;
   // whatever it was that failed here, the queue is the sibling's: nobody is shed, and nothing is reported
   if (fd < 0 || --loot.left == 0) dropLoot(loop, index);
@@ -102,6 +116,7 @@ int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, 
   loop.counters.stolen++;
   if (loop.seats != nullptr) balance::addOne(loop.seats[victim].taken.connections);
   remember(loop, listener, fd, true);
+  FAILPOINT("stolen");
   return fd;
 }
 
@@ -115,6 +130,7 @@ int join(Loop& loop, balance::Page& page, int index, int offers, int wake) {
   balance::put(loop.seat->told.pid, static_cast<uint32_t>(getpid()));
   loop.offers = offers;
   loop.wake = wake;
+  FAILPOINT("joined");
   return 0;
 }
 

@@ -169,6 +169,17 @@ void notWhilePaused() {
   CHECK(turn().empty() && !isOpen(theirs));
 }
 
+// It has been registered by a ring that nobody has served here, and nobody has come to it yet.
+void registeredUnseen() {
+  const OwnLoop loop = begin();
+  const int own = listenQuietly();
+  mayStealFrom(*loop, own, kGroup);
+  Handles::at(own)->clear(kRegistered);
+  const int theirs = sibling(1);
+  addLoot(*loop, {theirs, kGroup, 64, false});
+  CHECK(turn() == std::vector<int>{own} && accept(own) >= 0 && loop->counters.stolen == 1);
+}
+
 void noDescriptors() {
   const OwnLoop loop = begin();
   const int own = listenQuietly();
@@ -299,6 +310,7 @@ int main() {
   model::besideTheOwnQueue();
   model::notWithoutListener();
   model::notWhilePaused();
+  model::registeredUnseen();
   model::noDescriptors();
   model::noDelay();
   model::groupCloses();

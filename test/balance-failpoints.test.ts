@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+// Interleavings of stealing and steering with stops, kills, closing servers and respawns, each brought about at a named
+// point: every connection is answered once, but for those that a killed worker had accepted.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { lives, until } from './support/app';
+import { ask, type Count, newCount } from './support/asking';
+import { figures, HOST, start, type Tree } from './support/balance';
+import { Failpoints } from './support/failpoints';
+
+const EMFILE = 24;
+const EAGAIN = 11;
+const ENOMEM = 12;
+
+const stop = (pid: number): void => void process.kill(pid, 'SIGSTOP');
+const goOn = (pid: number): void => void process.kill(pid, 'SIGCONT');
+const isStopped = (pid: number): boolean => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+
+interface Scene extends Tree {
+  points: Failpoints;
+  victim: number;
+  /** The other one of two. */
+  thief: number;
+}
+
+/** A tree in which nothing has happened yet. */
+async function calm(
+  t: TestContext,
+  named: readonly string[],
+  env: Record<string, string> = {},
+  workers = 2,
+): Promise<Scene> {
+  const points = new Failpoints(t);
+  const tree = await start(t, { hook: points.hook, env: { ...points.environment(named), ...env } }, workers);
+  const [victim, thief] = tree.workers as [number, number];
+  return { ...tree, points, victim, thief };
+}
+
+/** The victim is stopped: its queue is offered. */
+function begin<S extends Scene>(scene: S): S {
+  stop(scene.victim);
+  scene.points.arm();
+  return scene;
+}
+
+const scene = async (...how: Parameters<typeof calm>): Promise<Scene> => begin(await calm(...how));
+
+/** Without the swap the victim's socket goes on getting its share. */
+const STEAL = { FASTSOCKET_BALANCE: 'steal' };
+
+/** One after the other. */
+async function askInTurn(port: number, times: number, count: Count): Promise<Count> {
+  for (let i = 0; i < times; i++) await ask(port, count.made, count);
+  return count;
+}
+
+/** One after the other, until then. */
+async function askUntil(port: number, then: Promise<unknown>): Promise<Count> {
+  const count = newCount();
+  let going = true;
+  const stopped = then.finally(() => {
+    going = false;
+  });
+  while (going) await askInTurn(port, 1, count);
+  await stopped;
+  return count;
+}
+
+/** All at once: returns when they are connected, or queued. */
+function askTogether(port: number, times: number, count: Count): Promise<Count> {
+  return Promise.all(Array.from({ length: times }, (_, id) => ask(port, id, count))).then(() => count);
+}
+
+function allAnswered({ by, made, ...rest }: Count, reset = 0): void {
+  assert.deepEqual(rest, { answered: made - reset, wrong: 0, reset, hung: 0 });
+}
+
+/** It has its share of new connections. */
+async function shares(port: number, pid: number): Promise<void> {
+  await until(
+    async () => ((await askInTurn(port, 20, newCount())).by.get(pid) ?? 0) > 0,
+    `${pid} has its share`,
+  );
+}
+
+/** The one that serves instead of another that has ended. */
+async function successor({ app }: Tree, others: readonly number[]): Promise<number> {
+  const pid = await until(() => app.workers().find((pid) => !others.includes(pid)), 'a successor');
+  return pid;
+}
+
+for (const point of ['offer-taken', 'steal']) {
+  test(`${point}: the thief is stopped, and the victim comes back`, async (t) => {
+    const { port, points, victim, thief } = await scene(t, [`${point}=stop@1`], STEAL);
+    const asked = askTogether(port, 40, newCount());
+    assert.equal(await points.reached(point), thief);
+    goOn(victim);
+    const late = await askTogether(port, 20, newCount());
+    assert.ok(isStopped(thief) && late.by.get(victim) === 20, `${[...late.by]}`);
+    goOn(thief);
+    allAnswered(await asked);
+    allAnswered(late);
+    await shares(port, thief);
+  });
+
+  test(`${point}: the thief is killed, and what was offered to it is another's`, async (t) => {
+    const tree = await scene(t, [`${point}=kill@2`], STEAL);
+    const { port, points, victim, thief } = tree;
+    const count = await askInTurn(port, 30, newCount());
+    assert.equal(points.pids(point)[1], thief);
+    allAnswered(count);
+    const next = await successor(tree, tree.workers);
+    assert.ok((count.by.get(next) ?? 0) > 0 && !count.by.has(victim), `${[...count.by]}`);
+    goOn(victim);
+    await shares(port, victim);
+  });
+}
+
+test('stolen: the thief is killed, and this one connection is lost', async (t) => {
+  const { port, points } = await scene(t, ['stolen=kill@3'], STEAL);
+  const count = await askInTurn(port, 40, newCount());
+  assert.ok(points.pids('stolen').length > 3);
+  allAnswered(count, 1);
+});
+
+test('stolen: the thief is stopped, and this one connection waits', async (t) => {
+  const { port, points, victim, thief } = await scene(t, ['stolen=stop@1'], STEAL);
+  const asked = askInTurn(port, 20, newCount());
+  assert.equal(await points.reached('stolen'), thief);
+  goOn(victim);
+  allAnswered(await askTogether(port, 20, newCount()));
+  goOn(thief);
+  allAnswered(await asked);
+});
+
+test('steal: no descriptor is left; it is asked again later', async (t) => {
+  const tree = await scene(t, [`steal=${EMFILE}@2`], STEAL);
+  const count = await askInTurn(tree.port, 30, newCount());
+  allAnswered(count);
+  assert.deepEqual([...count.by.keys()], [tree.thief]);
+  const { seats } = await figures(tree);
+  assert.equal(
+    seats.reduce((sum, { declined }) => sum + declined, 0),
+    1,
+  );
+});
+
+test('offer: the victim comes back before it is sent', async (t) => {
+  const { port, points, victim } = await scene(t, ['offer=hold@1'], STEAL);
+  const asked = askTogether(port, 20, newCount());
+  await points.reached('offer');
+  goOn(victim);
+  allAnswered(await asked);
+  points.go('offer');
+  allAnswered(await askTogether(port, 20, newCount()));
+});
+
+test('offer: the helper is killed before it is sent', async (t) => {
+  const tree = await scene(t, ['offer=hold@1'], STEAL);
+  const { port, points, thief } = tree;
+  const asked = askInTurn(port, 20, newCount());
+  await points.reached('offer');
+  process.kill(thief, 'SIGKILL');
+  await until(() => !lives(thief), 'its end');
+  points.go('offer');
+  allAnswered(await asked);
+});
+
+test('offer: the helper is killed with it unread, and another process has its seat', async (t) => {
+  const tree = await scene(t, ['offer=hold@1', 'offered=note@1'], STEAL);
+  const { port, points, victim, thief } = tree;
+  const asked = askInTurn(port, 20, newCount());
+  await points.reached('offer');
+  stop(thief);
+  points.go('offer');
+  await points.reached('offered');
+  process.kill(thief, 'SIGKILL');
+  const next = await successor(tree, tree.workers);
+  const count = await asked;
+  allAnswered(count);
+  assert.ok((count.by.get(next) ?? 0) > 0 && !count.by.has(victim), `${[...count.by]}`);
+});
+
+/** Connections that stay open, one question each: whose they are. */
+async function keepAlive(t: TestContext, port: number, times: number): Promise<[number, Socket][]> {
+  return Promise.all(
+    Array.from({ length: times }, async () => {
+      const socket = connect(port, HOST, () => socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'));
+      t.after(() => socket.destroy());
+      socket.on('error', () => {});
+      let text = '';
+      socket.on('data', (data) => {
+        text += data;
+      });
+      const pid = await until(() => /^X-Pid: (\d+)\r$/m.exec(text)?.[1], 'an answer');
+      return [Number(pid), socket] as [number, Socket];
+    }),
+  );
+}
+
+for (const inOneTurn of [true, false]) {
+  const when = inOneTurn ? 'in the turn that brings it' : 'before it is sent';
+  test(`offer: the helper closes its server ${when}`, async (t) => {
+    const before = await calm(t, ['offer=hold@1', 'offered=note@1', 'steal=note@1'], STEAL);
+    const { port, points, victim, thief } = before;
+    const own = (await keepAlive(t, port, 16)).find(([pid]) => pid === thief)?.[1] as Socket;
+    begin(before);
+    const asked = askTogether(port, 20, newCount());
+    await points.reached('offer');
+    if (inOneTurn) stop(thief);
+    const closed = once(own, 'close');
+    own.write('GET /close HTTP/1.1\r\nHost: x\r\n\r\n');
+    if (!inOneTurn) await closed;
+    points.go('offer');
+    await points.reached('offered');
+    goOn(thief);
+    await closed;
+    await sleep(100);
+    assert.deepEqual(points.pids('steal'), []);
+    goOn(victim);
+    allAnswered(await asked);
+  });
+}
+
+for (const unread of [true, false]) {
+  const when = unread ? 'while it is unread' : 'before it is sent';
+  test(`offer: the origin closes ${when}`, async (t) => {
+    const tree = await scene(t, ['offer=hold@1'], { ...STEAL, CLOSE_ORIGIN: '1' });
+    const { app, port, points, victim, thief } = tree;
+    const asked = askTogether(port, 20, newCount());
+    await points.reached('offer');
+    if (unread) stop(thief);
+    if (unread) points.go('offer');
+    process.kill(app.pid, 'SIGUSR2');
+    await sleep(100);
+    points.go('offer');
+    goOn(thief);
+    goOn(victim);
+    allAnswered(await asked);
+    assert.deepEqual(await app.ended, { code: 0, signal: null });
+  });
+}
+
+const EXCLUDED = /worker 1 is blocked: new connections are steered around it/;
+
+test('exclude: the kernel refuses the program, and is asked again', async (t) => {
+  const { app, port, points, victim } = await scene(t, [`exclude=${ENOMEM}@1`]);
+  allAnswered(await askUntil(port, points.reached('exclude', 2)));
+  await app.said(EXCLUDED);
+  goOn(victim);
+  await shares(port, victim);
+});
+
+for (const end of ['comes back', 'is killed'])
+  test(`exclude: the victim ${end} meanwhile`, async (t) => {
+    const tree = await scene(t, ['exclude=hold@1']);
+    const { port, points, victim } = tree;
+    const held = points.reached('exclude').then(async () => {
+      if (end === 'is killed') process.kill(victim, 'SIGKILL');
+      goOn(victim);
+      await sleep(50);
+      points.go('exclude');
+    });
+    allAnswered(await askUntil(port, held));
+    await shares(port, end === 'is killed' ? await successor(tree, tree.workers) : victim);
+  });
+
+for (const [action, what] of [
+  [`${EAGAIN}`, 'nobody is told that the victim is back'],
+  ['kill', 'the victim is killed as it comes back'],
+])
+  test(`answer: ${what}`, async (t) => {
+    const tree = await scene(t, [`answer=${action}@1`]);
+    const { app, port, points, victim } = tree;
+    allAnswered(await askUntil(port, app.said(EXCLUDED)));
+    goOn(victim);
+    assert.equal(await points.reached('answer'), victim);
+    await shares(port, action === 'kill' ? await successor(tree, tree.workers) : victim);
+  });
+
+test('joined: a successor has its seat and is stopped: others serve its queue', async (t) => {
+  const tree = await calm(t, ['joined=stop@1']);
+  const { port, points, victim, thief } = tree;
+  points.arm();
+  process.kill(victim, 'SIGKILL');
+  const next = await points.reached('joined');
+  const count = await askInTurn(port, 40, newCount());
+  allAnswered(count);
+  assert.deepEqual([...count.by.keys()], [thief]);
+  goOn(next);
+  await shares(port, next);
+});
+
+test('vacate: the origin does not know yet that a helper has ended, and another one helps', async (t) => {
+  const tree = await calm(t, ['offer=hold@1', 'vacate=hold@1'], STEAL, 3);
+  const { port, points } = tree;
+  const [, dead, alive] = tree.workers as [number, number, number];
+  // whoever has fewer connections is asked first
+  for (const [pid, socket] of await keepAlive(t, port, 30)) if (pid !== alive) socket.destroy();
+  begin(tree);
+  const count = newCount();
+  // the queue of the dead one stays empty: with anything in it that one would not be asked
+  const asked = askInTurn(port, 1_000, count);
+  await points.reached('offer');
+  const before = count.made;
+  process.kill(dead, 'SIGKILL');
+  await points.reached('vacate');
+  points.go('offer');
+  await Promise.race([until(() => count.answered >= before + 10, 'answers', 4_000), asked]);
+  points.go('vacate');
+  allAnswered(await asked);
+});

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hook with the build of the addon that has fail points (native/failpoint.h).
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { addonFile } from '../../bench/lib/addon';
+import { root, until } from './app';
+
+const BUILT = join(root, 'build', 'failpoints', 'fastsocket.node');
+
+export class Failpoints {
+  private readonly folder = mkdtempSync(join(tmpdir(), 'fastsocket-failpoints-'));
+  /** Flags of node that load the hook. */
+  readonly hook: string[];
+  readonly addon: string;
+
+  constructor(t: TestContext) {
+    t.after(() => rmSync(this.folder, { recursive: true, force: true }));
+    // a package of its own: the hook loads the addon that lies beside it
+    const platform = basename(dirname(addonFile()));
+    this.addon = join(this.folder, 'prebuilds', platform, 'fastsocket.node');
+    cpSync(BUILT, this.addon);
+    for (const name of ['package.json', 'dist'])
+      cpSync(join(root, name), join(this.folder, name), { recursive: true });
+    this.hook = ['-r', join(this.folder, 'dist', 'register.cjs')];
+  }
+
+  /** @param points as in native/failpoint.h, `name=action@hit`; the folder comes by itself */
+  environment(points: readonly string[]): Record<string, string> {
+    return { FASTSOCKET_FAILPOINTS: `${this.folder}:${points.join(',')}`, ADDON: this.addon };
+  }
+
+  /** From now on: whatever comes to a point before, such as a worker that is slow to start, does not count. */
+  arm(): void {
+    writeFileSync(join(this.folder, 'armed'), '');
+  }
+
+  /** Who has come to that point, in order. */
+  pids(name: string): number[] {
+    const path = join(this.folder, name);
+    return existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean).map(Number) : [];
+  }
+
+  /** The pid of the `hit`-th. */
+  reached(name: string, hit = 1): Promise<number> {
+    return until(
+      () => this.pids(name)[hit - 1],
+      () => `${name} is reached ${hit} times; there are ${readdirSync(this.folder)}`,
+    );
+  }
+
+  /** Whoever is held there goes on. */
+  go(name: string): void {
+    writeFileSync(join(this.folder, `${name}.go`), '');
+  }
+}
