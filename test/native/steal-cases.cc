@@ -176,7 +176,7 @@ void registeredUnseen() {
   mayStealFrom(*loop, own, kGroup);
   Handles::at(own)->clear(kRegistered);
   const int theirs = sibling(1);
-  addLoot(*loop, {theirs, kGroup, 64, false});
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   CHECK(turn() == std::vector<int>{own} && accept(own) >= 0 && loop->counters.stolen == 1);
 }
 
