@@ -8,8 +8,16 @@ import { modelParts, seamLogic } from './support/seam-logic';
 
 const ROUNDS = 2_000;
 
-test('blocked is who has a queue and accepts nothing; all cannot be excluded; helpers have nothing to do', async (t) => {
-  const binary = await program('judge-cases', ['test/native/judge-cases.cc', 'native/balance/judge.cc']);
+const judged = (name: string): Promise<string> =>
+  program(name, [`test/native/${name}.cc`, 'native/balance/judge.cc']);
+
+test('blocked is who has a queue and accepts nothing, case by case', async () => {
+  const { status, stderr } = spawnSync(await judged('judge-cases'), { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+});
+
+test('workers at random: who is blocked has a queue; all cannot be excluded; helpers have nothing to do', async (t) => {
+  const binary = await judged('judge-random');
   for (const seed of [1, Date.now() % 1_000_000]) {
     const { status, stderr, stdout } = spawnSync(binary, [String(seed), String(ROUNDS)], {
       encoding: 'utf8',
