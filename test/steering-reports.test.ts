@@ -27,7 +27,10 @@ function steered() {
   } as unknown as ListenerGroup;
   const decide = () => steering.apply(group, [1, 2]);
   decide();
-  return { said, report: (cpu: number, count: number) => steering.arrived([[cpu, count]], decide) };
+  /** `looked` of so many connections were looked at. */
+  const report = (cpu: number, connections: number, looked = connections) =>
+    steering.arrived([[cpu, connections, looked]], decide);
+  return { said, report };
 }
 
 test('reports of one moment are looked at together, however the first of them looks', (t) => {
@@ -56,9 +59,10 @@ test('where one CPU does receive more than the other it still gives some away', 
   assert.match(said.at(-1) ?? '', /1 of them shared/);
 });
 
-test('workers report at the same moments, whenever their first connection came', (t) => {
-  const tick = clock(t);
-  const addon = { incomingCpu: () => 0 } as unknown as Addon;
+/** Workers on CPU 0 that accept; `cpuOf` says where the nth connection that is looked at has arrived. */
+function sampled(cpuOf: (nth: number) => number) {
+  let asked = 0;
+  const addon = { incomingCpu: () => cpuOf(asked++) } as unknown as Addon;
   const reports: [at: number, report: ArrivalReport][] = [];
   const client = {
     fd: 5,
@@ -77,6 +81,12 @@ test('workers report at the same moments, whenever their first connection came',
     sampler.attach(handle);
     return () => handle.onconnection(0, client as unknown as TcpHandle);
   };
+  return { worker, reports, asked: () => asked };
+}
+
+test('workers report at the same moments, whenever their first connection came', (t) => {
+  const tick = clock(t);
+  const { worker, reports } = sampled(() => 0);
   const [first, second] = [worker(), worker()];
   tick(30);
   first();
@@ -85,7 +95,52 @@ test('workers report at the same moments, whenever their first connection came',
   first();
   tick(130);
   assert.deepEqual(reports, [
-    [250, { cpus: [[0, 2]], local: 2, remote: 0 }],
-    [250, { cpus: [[0, 1]], local: 1, remote: 0 }],
+    [250, { cpus: [[0, 2, 2]], local: 2, remote: 0 }],
+    [250, { cpus: [[0, 1, 1]], local: 1, remote: 0 }],
   ]);
+});
+
+test('most connections are not looked at, and all are counted', (t) => {
+  const tick = clock(t);
+  const { worker, reports, asked } = sampled((nth) => nth % 2);
+  const accept = worker();
+  const accepted = 10_000;
+  for (let i = 0; i < accepted; i++) accept();
+  assert.equal(asked(), 2_500);
+  tick(250);
+  const half = accepted / 2;
+  assert.deepEqual(reports[0]?.[1], {
+    cpus: [
+      [0, half, 1_250],
+      [1, half, 1_250],
+    ],
+    local: half,
+    remote: half,
+  });
+});
+
+test('a worker that looks at few of its connections does not seem to receive less than one that looks at all', (t) => {
+  const tick = clock(t);
+  const { said, report } = steered();
+  for (let i = 0; i < 30; i++) {
+    report(0, 640, 40);
+    report(1, 640);
+    tick(250);
+  }
+  assert.equal(said.at(-1), 'k: by CPU, 100 % local: 301 arrivals on 2 CPUs, 0 of them shared');
+});
+
+test('few that stand for many are few: they are no picture', (t) => {
+  const tick = clock(t);
+  const { said, report } = steered();
+  for (let i = 0; i < 4; i++) {
+    report(0, 320, 20);
+    report(1, 320, 20);
+    tick(250);
+  }
+  assert.deepEqual(said, ['k: evenly over 2 workers: 0 of 200 arrivals seen']);
+  report(0, 640, 40);
+  report(1, 640, 40);
+  tick(250);
+  assert.match(said.at(-1) ?? '', /^k: by CPU, 100 % local: 240 arrivals/);
 });

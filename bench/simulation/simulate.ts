@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plays a scenario against the policy itself: `balance`, `decide` and the program of the table, by the interpreter. Only the
 // workers and the clients are made up.
+import { ArrivalPicture, standsForConnections } from '../../lib/steering/arrivals';
 import { type BalanceState, balance } from '../../lib/steering/balance';
 import type { Program } from '../../lib/steering/bpf';
 import { run } from '../../lib/steering/interpreter';
@@ -44,10 +45,6 @@ const SAMPLE_MS = 100;
 const AGE_MS = 10;
 const LOOPBACK = 1;
 const ETHERNET = 2;
-/** As in lib/group/arrivals.ts and lib/group/steering.ts: how arrivals are sampled, and forgotten. A report is never late here. */
-const DENSE = 2_000;
-const SPARSE = 16;
-const HALF_LIFE = 4_000;
 /** Rules of the native thread. */
 const STEAL_MS = 2;
 const EXCLUDE_MS = 16;
@@ -65,7 +62,8 @@ class Simulation {
   private readonly random: () => number;
   /** Cumulative share of the arrivals by CPU. */
   private readonly upTo: number[];
-  private readonly arrivals: number[];
+  /** A report is never late here. */
+  private readonly arrivals = new ArrivalPicture();
   private state: BalanceState | undefined;
   private decision: TableDecision | undefined;
   private program: Program = [];
@@ -87,7 +85,6 @@ class Simulation {
     this.random = dice(seed);
     let sum = 0;
     this.upTo = arrivalShares(skew, workers).map((share) => (sum += share));
-    this.arrivals = this.workers.map(() => 0);
     this.idleThen = this.workers.map(() => 0);
   }
 
@@ -148,9 +145,8 @@ class Simulation {
       this.seen++;
       if (chosen === cpu) this.atHome++;
     }
-    const { accepted } = workers[chosen] as SimulatedWorker;
-    if (accepted >= DENSE && accepted % SPARSE !== 0) return;
-    this.arrivals[cpu] = (this.arrivals[cpu] as number) + 1;
+    const connections = standsForConnections((workers[chosen] as SimulatedWorker).accepted + 1);
+    if (connections > 0) this.arrivals.add([[cpu, connections, 1]]);
   }
 
   /** The first CPU whose share reaches this far. */
@@ -192,10 +188,6 @@ class Simulation {
       this.state = state;
       if (note !== undefined) this.notes.push(`${(ms / 1_000).toFixed(1)} s: ${note}`);
     }
-    if (this.arrivals.reduce((sum, each) => sum + each, 0) > 2 * HALF_LIFE)
-      this.arrivals.forEach((count, cpu) => {
-        this.arrivals[cpu] = count / 2;
-      });
     this.decide(ms);
   }
 
@@ -204,7 +196,8 @@ class Simulation {
     const decided = decide({
       mode: 'auto',
       workers: workers.map((_, i) => ({ index: i + 1, cpu: i, live: true })),
-      arrivals,
+      arrivals: arrivals.connections,
+      samples: arrivals.samples,
       factors: state?.factors,
       previous: decision,
       seats: workers.length + 1,

@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { TcpHandle } from '../hook/tcp';
 import type { Addon } from '../native/addon';
+import { type Arrivals, standsForConnections } from '../steering/arrivals';
 import { isLoopbackAddress } from './key';
 
-/** Every connection is looked at up to here, then one in SPARSE. */
-const DENSE = 2_000;
-const SPARSE = 16;
 const REPORT_MS = 250;
 
 export interface ArrivalReport {
   /** Connections by the CPU on which their packets arrived (SO_INCOMING_CPU, socket(7)), loopback left out. */
-  cpus: [cpu: number, count: number][];
-  /** Of these, arrived on the CPU this process is pinned to. */
+  cpus: Arrivals[];
+  /** Of these connections, arrived on the CPU this process is pinned to. */
   local: number;
   remote: number;
 }
 
 /** Samples on which CPUs a process's accepted connections arrive, and reports at most every 250 ms. */
 export class ArrivalSampler {
-  private readonly counts = new Map<number, number>();
+  private readonly counts = new Map<number, { connections: number; looked: number }>();
   private seen = 0;
   private timer: NodeJS.Timeout | undefined;
 
@@ -39,26 +37,32 @@ export class ArrivalSampler {
   }
 
   private see(client: TcpHandle): void {
-    if (this.seen++ >= DENSE && this.seen % SPARSE !== 0) return;
+    const connections = standsForConnections(++this.seen);
+    if (connections === 0) return;
     const name: { address?: string } = {};
     if (client.getsockname(name) < 0 || isLoopbackAddress(name.address ?? '')) return;
     const cpu = this.addon.incomingCpu(client.fd);
     if (cpu < 0) return;
-    this.counts.set(cpu, (this.counts.get(cpu) ?? 0) + 1);
+    const count = this.counts.get(cpu) ?? { connections: 0, looked: 0 };
+    count.connections += connections;
+    count.looked++;
+    this.counts.set(cpu, count);
     // at the same moment in every worker: reports of different spans would look like a lopsided machine
     this.timer ??= setTimeout(() => this.flush(), REPORT_MS - (Date.now() % REPORT_MS)).unref();
   }
 
   private flush(): void {
     this.timer = undefined;
-    const cpus = [...this.counts];
+    const cpus = [...this.counts].map(
+      ([cpu, { connections, looked }]): Arrivals => [cpu, connections, looked],
+    );
     this.counts.clear();
     const core = this.core();
     let local = 0;
     let total = 0;
-    for (const [cpu, count] of cpus) {
-      total += count;
-      if (cpu === core) local += count;
+    for (const [cpu, connections] of cpus) {
+      total += connections;
+      if (cpu === core) local += connections;
     }
     this.report({ cpus, local, remote: total - local });
   }

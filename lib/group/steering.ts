@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SteerSetting } from '../config/settings';
+import { ArrivalPicture, type Arrivals } from '../steering/arrivals';
 import { type BalanceState, balance, type WorkerFigures } from '../steering/balance';
 import { addressPrograms } from '../steering/by-address';
 import { guardedPrograms } from '../steering/guarded';
@@ -8,9 +9,7 @@ import { encode, generate, programs } from '../steering/program';
 import type { Balancer, GuardedBytes } from './balancer';
 import type { ListenerGroup } from './listener-group';
 
-/** Older samples count half after this many new ones: the policy follows a change of the machine, not noise. */
-const HALF_LIFE = 4_000;
-/** How many new samples are worth a new decision. */
+/** How many connections that were looked at are worth a new decision. */
 const STEP = 100;
 /** Reports that are made at one moment are in after this time; less than the time to the next ones (REPORT_MS). */
 const TOGETHER_MS = 100;
@@ -43,8 +42,8 @@ const UNBALANCED: Pick<Balancer, 'steer' | 'forget'> = {
 
 /** Knows where connections arrive, and puts the policy's table into the kernel. */
 export class Steering {
-  private readonly arrivals: number[] = [];
-  private readonly pending: [cpu: number, count: number][] = [];
+  private readonly arrivals = new ArrivalPicture();
+  private readonly pending: Arrivals[] = [];
   private timer: NodeJS.Timeout | undefined;
   private fresh = 0;
   private balanced: BalanceState | undefined;
@@ -65,7 +64,7 @@ export class Steering {
    * Counts arrivals by CPU. `decide` is called when there are enough new ones for a new decision, and never between the
    * reports that the workers make at one moment: where steering is by CPU each of them tells of its own CPU alone.
    */
-  arrived(cpus: readonly [cpu: number, count: number][], decide: () => void): void {
+  arrived(cpus: readonly Arrivals[], decide: () => void): void {
     this.pending.push(...cpus);
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
@@ -73,18 +72,9 @@ export class Steering {
     }, TOGETHER_MS).unref();
   }
 
-  private count(cpus: readonly [cpu: number, count: number][]): boolean {
-    let total = 0;
-    for (const [cpu, count] of cpus) {
-      while (this.arrivals.length <= cpu) this.arrivals.push(0);
-      this.arrivals[cpu] = (this.arrivals[cpu] as number) + count;
-      this.fresh += count;
-    }
-    for (const count of this.arrivals) total += count;
-    if (total > 2 * HALF_LIFE)
-      this.arrivals.forEach((count, cpu) => {
-        this.arrivals[cpu] = count / 2;
-      });
+  private count(cpus: readonly Arrivals[]): boolean {
+    this.arrivals.add(cpus);
+    for (const [, , looked] of cpus) this.fresh += looked;
     if (this.fresh < STEP) return false;
     this.fresh = 0;
     return true;
@@ -118,7 +108,8 @@ export class Steering {
     const decision = decide({
       mode: this.mode,
       workers,
-      arrivals: this.arrivals,
+      arrivals: this.arrivals.connections,
+      samples: this.arrivals.samples,
       seats: group.sockets.length,
       factors: this.balanced?.factors,
       ...(previous ? { previous } : {}),

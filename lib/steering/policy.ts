@@ -30,6 +30,8 @@ export interface PolicyInput {
   readonly workers: readonly WorkerSeat[];
   /** Recent connections by the CPU that their packets arrived on (SO_INCOMING_CPU), loopback left out. */
   readonly arrivals: readonly number[];
+  /** So many were looked at for that: fewer than they are, where one stands for several. Default: every one of them. */
+  readonly samples?: number | undefined;
   /** Share of the connections by worker index, in fair shares (`balance`); default, and what makes no sense: 1. */
   readonly factors?: readonly number[] | undefined;
   readonly previous?: Decision | undefined;
@@ -164,16 +166,20 @@ function evenlyUnless(next: TableDraft, previous: Decision | undefined, live: re
   return { ...next, table: previous.table, due: previous.due };
 }
 
-function automatic({ arrivals, previous }: PolicyInput, live: readonly Live[]): TableDraft {
+function automatic(
+  { arrivals, samples: looked = Infinity, previous }: PolicyInput,
+  live: readonly Live[],
+): TableDraft {
   const counts = arrivals.map((n) => (Number.isFinite(n) && n > 0 ? n : 0));
   const counted = counts.reduce((sum, n) => sum + n, 0);
   const needed = Math.max(MIN_SAMPLES, MIN_SAMPLES_EACH * live.length);
-  const known = counted >= needed;
+  const seen = Math.min(counted, looked);
+  const known = seen >= needed;
   // Where too little arrives now the old picture stays, drawn anew if workers have come or gone.
   const shares = known ? counts.map((n) => n / counted) : previous?.shares;
-  const samples = known ? counted : needed;
+  const samples = known ? seen : needed;
   if (!shares)
-    return evenlyUnless(evenly(live, `${Math.round(counted)} of ${needed} arrivals seen`), previous, live);
+    return evenlyUnless(evenly(live, `${Math.round(seen)} of ${needed} arrivals seen`), previous, live);
 
   const next = byCpu(live, shares, samples);
   if (previous?.kind === 'cpu' && sameMembers(previous.table, live, true)) {

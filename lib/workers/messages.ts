@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Arrivals } from '../steering/arrivals';
 
 /** Messages whose cmd begins with NODE_ become 'internalMessage' events (lib/internal/child_process.js): the app never sees them. */
 export const COMMAND = 'NODE_FASTSOCKET';
@@ -18,7 +19,7 @@ export type ToOrigin =
   | { kind: 'stays'; signal: number }
   /** A server on an address that is past in the origin has closed here too. */
   | { kind: 'probed'; key: string }
-  | { kind: 'arrivals'; cpus: [cpu: number, count: number][]; local: number; remote: number }
+  | { kind: 'arrivals'; cpus: Arrivals[]; local: number; remote: number }
   | { kind: 'connections'; id: number; count: number };
 
 /** The origin's word to a worker, over the IPC channel. */

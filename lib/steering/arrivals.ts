@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where connections arrive, put together from what processes have seen of theirs.
+
+/** Every connection of a process is looked at up to here, then one in SPARSE. */
+const DENSE = 2_000;
+const SPARSE = 16;
+/** What is older counts half after so many more have been looked at: the policy follows a change of the machine, not noise. */
+const HALF_LIFE = 4_000;
+
+/** Connections on one CPU, and how many of them were looked at. */
+export type Arrivals = readonly [cpu: number, connections: number, looked: number];
+
+/**
+ * For how many connections the nth one of a process stands, itself included; 0: it is not looked at. Without that the CPUs of
+ * processes that have had few connections would seem to receive more than those of the others.
+ */
+export function standsForConnections(nth: number): number {
+  if (nth <= DENSE) return 1;
+  return nth % SPARSE === 0 ? SPARSE : 0;
+}
+
+/** The recent arrivals of all. */
+export class ArrivalPicture {
+  private readonly byCpu: number[] = [];
+  private looked = 0;
+  /** Sum of (connections that one stands for) ^ 2. */
+  private squares = 0;
+
+  /** Connections by CPU. */
+  get connections(): readonly number[] {
+    return this.byCpu;
+  }
+
+  /**
+   * So many looked at one by one would tell as much (effective sample size of weighted observations, L. Kish, Survey Sampling,
+   * 1965: the square of the weights' sum over the sum of their squares).
+   */
+  get samples(): number {
+    const sum = this.byCpu.reduce((all, each) => all + each, 0);
+    return this.squares > 0 ? sum ** 2 / this.squares : 0;
+  }
+
+  add(arrivals: readonly Arrivals[]): void {
+    for (const [cpu, connections, looked] of arrivals) {
+      if (!(looked > 0)) continue;
+      while (this.byCpu.length <= cpu) this.byCpu.push(0);
+      this.byCpu[cpu] = (this.byCpu[cpu] as number) + connections;
+      this.looked += looked;
+      this.squares += connections ** 2 / looked;
+    }
+    if (this.looked <= 2 * HALF_LIFE) return;
+    this.looked /= 2;
+    this.squares /= 2;
+    this.byCpu.forEach((connections, cpu) => {
+      this.byCpu[cpu] = connections / 2;
+    });
+  }
+}
