@@ -22,8 +22,9 @@ export interface Figures {
   readonly leastShare: number;
   readonly mostShare: number;
   readonly changes: number;
-  /** In the last minute, or in all of it that there is. */
+  /** In the last minute, or in all of it that there is; and in the minute with the most of them. */
   readonly changesAtEnd: number;
+  readonly changesAMinute: number;
   readonly local: number;
   readonly leastFactor: number;
   readonly mostFactor: number;
@@ -53,6 +54,13 @@ function calmed(samples: readonly Sample[]): Sample[] {
   });
 }
 
+/** Most of these moments within a minute. */
+const mostAMinute = (moments: readonly number[]): number =>
+  moments.reduce(
+    (most, from, i) => Math.max(most, moments.slice(i).filter((at) => at < from + 60).length),
+    0,
+  );
+
 export function figuresOf(run: Run): Figures {
   const { scenario, changes, local } = run;
   const samples = scenario.goal === 'busy' ? calmed(run.samples) : run.samples;
@@ -77,6 +85,7 @@ export function figuresOf(run: Run): Figures {
     mostShare: shares.length > 0 ? most(shares) : 1,
     changes: changes.length,
     changesAtEnd: changes.filter((at) => at > scenario.seconds - 60).length,
+    changesAMinute: mostAMinute(changes),
     local,
     leastFactor: least(factors),
     mostFactor: most(factors),
@@ -99,6 +108,7 @@ export function combined(all: readonly Figures[], which: 'median' | 'worst'): Fi
     mostShare: of(({ mostShare }) => mostShare, 'most'),
     changes: of(({ changes }) => changes, 'most'),
     changesAtEnd: of(({ changesAtEnd }) => changesAtEnd, 'most'),
+    changesAMinute: of(({ changesAMinute }) => changesAMinute, 'most'),
     local: of(({ local }) => local, 'least'),
     leastFactor: of(({ leastFactor }) => leastFactor, 'least'),
     mostFactor: of(({ mostFactor }) => mostFactor, 'most'),

@@ -7,8 +7,8 @@ import type { Scenario } from './scenarios';
 import type { Run, Sample } from './simulate';
 
 const HEAD: readonly (readonly string[])[] = [
-  ['', 'settled', 'even', 'open', 'share of', 'factors', 'tables', 'in the', 'local'],
-  ['', 'after', 'then', 'off by', 'a second', '', 'in all', 'last min', ''],
+  ['', 'settled', 'even', 'open', 'share of', 'factors', 'tables', 'most in', 'local'],
+  ['', 'after', 'then', 'off by', 'a second', '', 'in all', 'a minute', ''],
 ];
 
 const tenths = (part: number): string => fixed(part * 100, 1, ' %');
@@ -24,7 +24,7 @@ function row(name: string, { goal, skew }: Scenario, figures: Figures): string[]
     `${fixed(leastShare, 2)}-${fixed(mostShare, 2)}`,
     `${fixed(leastFactor, 2)}-${fixed(mostFactor, 2)}`,
     String(figures.changes),
-    String(figures.changesAtEnd),
+    String(figures.changesAMinute),
     skew === 'loopback' ? '' : tenths(figures.local),
   ];
 }

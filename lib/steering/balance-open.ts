@@ -6,13 +6,11 @@
 // do not last, it heals by itself, and correcting it is a dance. Lifetimes tell the two apart, by Little's law:
 // open = arrivals a second x mean lifetime.
 
-/** What is uneven is corrected within this time ... */
-const HORIZON_S = 0.3;
-/** ... but never by fewer new connections than this part of the open ones: a burst may follow a quiet minute. */
-const LEAST_ARRIVALS = 1 / 16;
-/** Off by this part of the mean, and by so many connections: worth correcting; half of it: corrected. */
+/** Off by this part of the mean, and by so many connections: worth new shares, which correct what is off by FINE. */
 const BAND = 0.025;
 const FEWEST = 3;
+/** Half of this: corrected. */
+const FINE = 0.01;
 /** The same where connections do not last: to move many for a few that do is worth less. */
 const COARSE_BAND = 0.1;
 /** Connections that live as long as this on the average last. */
@@ -21,8 +19,6 @@ const LASTING_S = 10;
 const PERSIST_MS = 3_000;
 /** ... and by more than so many standard deviations of its change from one time to the next. */
 const SIGMAS = 3;
-/** Most that a share changes in one step. */
-const MOST_STEP = 1.5;
 /** A share closer to the fair one is the fair one. */
 const NEGLIGIBLE = 0.02;
 
@@ -51,6 +47,8 @@ export interface Traffic {
   readonly saturated: boolean;
   /** Mean square of the change of `missing` from one time to the next. */
   readonly scatter: number;
+  /** New connections within which what is uneven is to be corrected, of all workers. */
+  readonly ahead: number;
 }
 
 /** 0: connections come and go; 1: they last. */
@@ -59,11 +57,21 @@ function lasting({ workers, meanOpen, departures }: Traffic): number {
   return open < departures * LASTING_S ? open / (departures * LASTING_S) : 1;
 }
 
+/** What is worth correcting, in connections, where that takes this part of the mean when connections last. */
+function bandOf(traffic: Traffic, part: number): number {
+  return Math.max(FEWEST, (part + (COARSE_BAND - part) * (1 - lasting(traffic))) * traffic.meanOpen);
+}
+
+/** Shares that differ by so much leave somebody off by what is worth correcting. */
+export function worthOpen(traffic: Traffic): number {
+  return (bandOf(traffic, BAND) * traffic.workers) / traffic.ahead;
+}
+
 const clip = (value: number, least: number, most: number): number => Math.min(most, Math.max(least, value));
 
 /**
- * The share that brings a worker to the mean within HORIZON_S, in fair shares: of the next n = arrivals x HORIZON_S
- * connections it is due n / workers and what it is short of,
+ * The share that brings a worker to the mean within the next n = `ahead` connections, in fair shares: of those
+ * it is due n / workers and what it is short of,
  *
  *     share = 1 + missing x workers / n.
  *
@@ -72,10 +80,12 @@ const clip = (value: number, least: number, most: number): number => Math.min(mo
  * these is not worth that of the others.
  */
 function dueShare(missing: number, traffic: Traffic, least: number, most: number): number {
-  const { workers, meanOpen, arrivals } = traffic;
-  const n = Math.max(arrivals * HORIZON_S, meanOpen * workers * LEAST_ARRIVALS, 1);
   const part = lasting(traffic);
-  const share = clip(1 + (missing * workers) / n, 1 - (1 - least) * part, 1 + (most - 1) * part);
+  const share = clip(
+    1 + (missing * traffic.workers) / traffic.ahead,
+    1 - (1 - least) * part,
+    1 + (most - 1) * part,
+  );
   return Math.abs(share - 1) < NEGLIGIBLE ? 1 : share;
 }
 
@@ -93,7 +103,7 @@ export function stepOpen(
   const passing = 1 - lasting(traffic);
   // Where nobody keeps up, open connections that do not last are queues, and those are for the thieves.
   if (arrivals === 0 || (saturated && passing > 0)) return { ...EVEN, missing };
-  const band = Math.max(FEWEST, (BAND + (COARSE_BAND - BAND) * passing) * meanOpen);
+  const band = bandOf(traffic, FINE);
   const holdMs = PERSIST_MS * passing;
   const worth = holdMs > 0 ? Math.max(band, SIGMAS * Math.sqrt(scatter)) : band;
   const sameSide = missing * evenness.missing > 0;
@@ -102,7 +112,6 @@ export function stepOpen(
     offMs = Math.sign(missing) * ((sameSide ? Math.abs(evenness.offMs) : 0) + elapsedMs);
   const goesOn = evenness.correcting && sameSide && Math.abs(missing) > band / 2;
   const correcting = goesOn || (offMs !== 0 && Math.abs(offMs) >= holdMs);
-  const due = correcting ? dueShare(missing, traffic, least, most) : 1;
-  const share = clip(due, evenness.share / MOST_STEP, evenness.share * MOST_STEP);
+  const share = correcting ? dueShare(missing, traffic, least, most) : 1;
   return { missing, offMs, correcting, share };
 }

@@ -3,7 +3,9 @@
 // is helped by its siblings within milliseconds, and this has no part in that.
 
 import { type Load, NO_LOAD, SATURATED, smoothed, stepLoad } from './balance-load';
-import { EVEN, type Evenness, stepOpen, type Traffic } from './balance-open';
+import { EVEN, type Evenness, stepOpen, type Traffic, worthOpen } from './balance-open';
+import { AT_ONCE, given, grown, later, type Opened, type Pace, standsMs, steady } from './balance-pace';
+import { DEPARTURE_MS, type Rates, ratesOf, type Step, towards } from './balance-rates';
 
 /** What a worker says of itself. Nothing of it is trusted. */
 export interface WorkerFigures {
@@ -23,17 +25,13 @@ interface Known {
   readonly evenness: Evenness;
 }
 
-export interface BalanceState {
+export interface BalanceState extends Rates {
   readonly workers: ReadonlyMap<number, Known>;
-  /** Means, a second. */
-  readonly arrivals: number;
-  readonly departures: number;
   readonly scatter: number;
   /** Share of the new connections by worker index, in fair shares; one that is not there has 1. */
   readonly factors: readonly number[];
-  /** Since they were last looked at, and how many connections have come since. */
-  readonly factorsMs: number;
-  readonly came: number;
+  /** Since they were given. */
+  readonly pace: Pace;
   /** Those that the last note was about. */
   readonly told: readonly number[];
 }
@@ -49,17 +47,18 @@ export const LEAST_FACTOR = 0.1;
 /** Nobody's share is more: a burst must not bury who has few connections. */
 export const MOST_FACTOR = 3;
 
-const RATE_MS = 500;
-/** A thousand that end at once are no sign of short lives. */
-const DEPARTURE_MS = 2_000;
 /** Figures that are older say nothing about now, and those of less time nothing at all. */
 const STALE_MS = 60_000;
 const LEAST_MS = 1;
 const NS_PER_MS = 1e6;
-/** New shares once a second are enough ... */
-const PUBLISH_MS = 1_000;
-/** ... unless so many connections, over the open ones, have come meanwhile that the picture is another one. */
-const PUBLISH_PART = 1 / 50;
+/** What is uneven is not corrected by fewer new connections than this part of the open ones: a burst may follow a quiet minute. */
+const LEAST_AHEAD = 1 / 16;
+/** Nor in less than so many looks: connections that wait to be accepted are in nobody's figures yet. */
+const LEAST_LOOKS = 2;
+/** Nobody's share is given anew for less than this (as WORTH_DUE in policy.ts) ... */
+const WORTH_LEAST = 0.05;
+/** ... and whoever is off by this gets it, however few connections that makes. */
+const WORTH_MOST = 0.5;
 /** A change of this much (in fair shares) since the last note is worth a line. */
 const TELL = 0.1;
 const MOST_NAMED = 3;
@@ -67,11 +66,12 @@ const MOST_NAMED = 3;
 const START: BalanceState = {
   workers: new Map(),
   arrivals: 0,
+  peak: 0,
   departures: 0,
+  growth: 0,
   scatter: 0,
   factors: [],
-  factorsMs: Infinity,
-  came: 0,
+  pace: AT_ONCE,
   told: [],
 };
 
@@ -107,38 +107,12 @@ function mean(values: readonly number[]): number {
   return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-const towards = (old: number, value: number, elapsedMs: number, timeMs: number): number =>
-  old + (value - old) * (1 - Math.exp(-elapsedMs / timeMs));
-
-interface Rates {
-  readonly arrivals: number;
-  readonly departures: number;
-}
-
-/** A second, over those who were there before. */
-function ratesOf(
-  previous: BalanceState,
-  figures: ReadonlyMap<number, WorkerFigures>,
-  elapsedMs: number,
-): Rates {
-  let came = 0;
-  let went = 0;
-  for (const now of figures.values()) {
-    const known = before(previous, now);
-    if (!known) continue;
-    const accepted = now.accepted - known.figures.accepted;
-    came += accepted;
-    went += Math.max(0, accepted - (now.open - known.figures.open));
-  }
-  const second = 1_000 / elapsedMs;
-  const [arrivals, departures] = [came * second, went * second];
-  // Nothing known before: the first interval is better than none.
-  if (previous.arrivals === 0) return { arrivals, departures };
-  return {
-    // up at once: what is due to a worker is divided by what is to come, and a burst must not find that too small
-    arrivals: Math.max(arrivals, towards(previous.arrivals, arrivals, elapsedMs, RATE_MS)),
-    departures: towards(previous.departures, departures, elapsedMs, DEPARTURE_MS),
-  };
+/** Of those who were there before. */
+function stepsOf(previous: BalanceState, figures: ReadonlyMap<number, WorkerFigures>): Step[] {
+  return [...figures.values()].flatMap((now) => {
+    const known = before(previous, now)?.figures;
+    return known ? [{ accepted: now.accepted - known.accepted, more: now.open - known.open }] : [];
+  });
 }
 
 /** Who gives away for its utilisation is not sent more for having few connections. */
@@ -166,7 +140,7 @@ function step(
   previous: BalanceState,
   figures: ReadonlyMap<number, WorkerFigures>,
   elapsedMs: number,
-): { workers: Map<number, Known>; traffic: Traffic } {
+): { workers: Map<number, Known>; traffic: Traffic & Opened & Rates } {
   const { loads, busy } = steppedLoads(previous, figures, elapsedMs);
   // Who gives away for its utilisation has fewer connections than the others, and should: no measure for them.
   const free = [...figures.values()].filter(({ index }) => loads.get(index)?.keep === 1);
@@ -176,11 +150,22 @@ function step(
     const known = before(previous, now);
     return known ? [(meanOpen - now.open - known.evenness.missing) ** 2] : [];
   });
-  const traffic: Traffic = {
+  const opened: Opened & Rates = {
     workers: figures.size,
     meanOpen,
+    open: [...figures.values()].reduce((sum, { open }) => sum + open, 0),
+    ...ratesOf(previous, stepsOf(previous, figures), elapsedMs),
+  };
+  const stands = standsMs(opened, previous.pace, elapsedMs) / 1_000;
+  const traffic: Traffic & Opened & Rates = {
+    ...opened,
     saturated: busy >= SATURATED,
-    ...ratesOf(previous, figures, elapsedMs),
+    ahead: Math.max(
+      opened.arrivals * stands,
+      (opened.peak * elapsedMs * LEAST_LOOKS) / 1_000,
+      meanOpen * figures.size * LEAST_AHEAD,
+      1,
+    ),
     scatter: towards(previous.scatter, mean(changes), elapsedMs, DEPARTURE_MS),
   };
   const workers = new Map<number, Known>();
@@ -194,6 +179,23 @@ function step(
   }
   return { workers, traffic };
 }
+
+/** Whether somebody is due so much else than the share that it has that it is worth another table, or all are fair again. */
+function worth(
+  factors: readonly number[],
+  next: readonly number[],
+  workers: ReadonlyMap<number, Known>,
+  traffic: Traffic,
+): boolean {
+  const open = Math.min(WORTH_MOST, Math.max(WORTH_LEAST, worthOpen(traffic)));
+  for (const [index, { load }] of workers)
+    if (Math.abs((next[index] ?? 1) - (factors[index] ?? 1)) > (load.keep < 1 ? WORTH_LEAST : open))
+      return true;
+  return next.every((share) => share === 1) && factors.some((share) => share !== 1);
+}
+
+const same = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((share, index) => share === b[index]);
 
 const percent = (part: number): string => `${Math.round(part * 100)} %`;
 
@@ -249,14 +251,24 @@ export function balance(
     while (next.length <= index) next.push(1);
     next[index] = workers.size > 1 ? factorOf(known) : 1;
   }
-  const { arrivals, departures, scatter, meanOpen } = traffic;
-  const ms = old.factorsMs + passed;
-  const came = old.came + (arrivals * passed) / 1_000;
-  const sameWorkers = next.length === old.factors.length;
-  const kept = sameWorkers && ms < PUBLISH_MS && came < meanOpen * workers.size * PUBLISH_PART;
-  const factors = kept ? old.factors : next;
-  const since = kept ? { factorsMs: ms, came } : { factorsMs: 0, came: 0 };
+  const { arrivals, peak, departures, growth, scatter } = traffic;
+  const pace = later(old.pace, passed);
+  const fresh =
+    next.length !== old.factors.length ||
+    grown(pace, traffic) ||
+    (steady(pace) && worth(old.factors, next, workers, traffic));
+  const factors = fresh ? next : old.factors;
   const note = noteOf(old.told, factors, workers, traffic);
   const told = note === undefined ? old.told : factors;
-  return { state: { workers, arrivals, departures, scatter, factors, ...since, told }, note };
+  const means = { arrivals, peak, departures, growth, scatter };
+  return {
+    state: {
+      workers,
+      ...means,
+      factors,
+      pace: fresh ? given(pace, traffic, same(factors, old.factors) ? 0 : 1) : pace,
+      told,
+    },
+    note,
+  };
 }
