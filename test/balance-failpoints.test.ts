@@ -52,9 +52,9 @@ const scene = async (...how: Parameters<typeof calm>): Promise<Scene> => begin(a
 /** Without the swap the victim's socket goes on getting its share. */
 const STEAL = { FASTSOCKET_BALANCE: 'steal' };
 
-/** One after the other. */
+/** One after the other, up to the first that hangs. */
 async function askInTurn(port: number, times: number, count: Count): Promise<Count> {
-  for (let i = 0; i < times; i++) await ask(port, count.made, count);
+  for (let i = 0; i < times && count.hung === 0; i++) await ask(port, count.made, count);
   return count;
 }
 
@@ -65,7 +65,7 @@ async function askUntil(port: number, then: Promise<unknown>): Promise<Count> {
   const stopped = then.finally(() => {
     going = false;
   });
-  while (going) await askInTurn(port, 1, count);
+  while (going && count.hung === 0) await askInTurn(port, 1, count);
   await stopped;
   return count;
 }
