@@ -3,6 +3,7 @@ import { Balancer } from '../group/balancer';
 import type { ListenerGroup } from '../group/listener-group';
 import { Steering } from '../group/steering';
 import { debug } from '../log';
+import type { Arrivals } from '../steering/arrivals';
 import type { Groups } from './groups';
 import type { Multiplied } from './plan';
 import { UnservedQueues } from './unserved-queues';
@@ -49,7 +50,7 @@ export class Served {
   }
 
   /** Where connections have arrived, as a worker says. */
-  arrived(cpus: readonly [cpu: number, count: number][]): void {
+  arrived(cpus: readonly Arrivals[]): void {
     this.steering.arrived(cpus, () => this.resteerAll());
   }
 
