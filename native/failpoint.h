@@ -26,9 +26,9 @@
 namespace fastsocket {
 
 // FASTSOCKET_FAILPOINTS=<folder>:<name>=<action>@<hit>,... Whoever comes to a point that is named writes its pid into
-// the folder's file of that name, once there is a file `armed` there; the one with line <hit>, counted over all
-// processes, takes the action. note: none; stop, kill: the process gets that signal; hold: this thread waits until
-// there is a file <name>.go, 20 s at most; a number: that errno.
+// the folder's file of that name, once there is a file `armed` there; with a pid in it, that one alone counts. The one
+// with line <hit>, counted over all processes, takes the action. note: none; stop, kill: the process gets that signal;
+// hold: this thread waits until there is a file <name>.go, 20 s at most; a number: that errno.
 class Failpoint {
  public:
   // False where this point is not named, or nothing is armed yet.
@@ -43,7 +43,7 @@ class Failpoint {
     if (at == nullptr) return false;
     const auto folder = static_cast<int>(colon - all);
     snprintf(path_, sizeof path_, "%.*s/armed", folder, all);
-    if (access(path_, F_OK) != 0) return false;
+    if (!isMeant()) return false;
     snprintf(path_, sizeof path_, "%.*s/%s", folder, all, name);
     return true;
   }
@@ -68,6 +68,16 @@ class Failpoint {
   }
 
  private:
+  // It is armed, and for this process.
+  bool isMeant() const {
+    const int fd = open(path_, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    char pid[16] = {};
+    const ssize_t length = read(fd, pid, sizeof pid - 1);
+    close(fd);
+    return length == 0 || strtol(pid, nullptr, 10) == getpid();
+  }
+
   bool is(const char* action) const { return strcmp(action_, action) == 0; }
 
   void hold() const {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Short connections to fixtures/balance-app.js, each with a question of its own: what has become of them.
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -55,4 +56,32 @@ export async function ask(port: number, id: number, count: Count): Promise<void>
     count.by.set(pid, (count.by.get(pid) ?? 0) + 1);
   } else count.wrong++;
   socket.destroy();
+}
+
+/** One after the other, up to the first that hangs. */
+export async function askInTurn(port: number, times: number, count: Count): Promise<Count> {
+  for (let i = 0; i < times && count.hung === 0; i++) await ask(port, count.made, count);
+  return count;
+}
+
+/** One after the other, until then. */
+export async function askUntil(port: number, then: Promise<unknown>): Promise<Count> {
+  const count = newCount();
+  let going = true;
+  const stopped = then.finally(() => {
+    going = false;
+  });
+  stopped.catch(() => {});
+  while (going && count.hung === 0) await askInTurn(port, 1, count);
+  await stopped;
+  return count;
+}
+
+/** All at once. */
+export function askTogether(port: number, times: number, count: Count): Promise<Count> {
+  return Promise.all(Array.from({ length: times }, (_, id) => ask(port, id, count))).then(() => count);
+}
+
+export function allAnswered({ by, made, ...rest }: Count, reset = 0): void {
+  assert.deepEqual(rest, { answered: made - reset, wrong: 0, reset, hung: 0 });
 }

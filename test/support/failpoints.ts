@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hook with the build of the addon that has fail points (native/failpoint.h).
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -31,9 +40,14 @@ export class Failpoints {
     return { FASTSOCKET_FAILPOINTS: `${this.folder}:${points.join(',')}`, ADDON: this.addon };
   }
 
-  /** From now on: whatever comes to a point before, such as a worker that is slow to start, does not count. */
-  arm(): void {
-    writeFileSync(join(this.folder, 'armed'), '');
+  /**
+   * From now on: whatever comes to a point before, such as a worker that is slow to start, does not count.
+   * @param pid nobody else counts
+   */
+  arm(pid?: number): void {
+    // by rename: with what is in it at once
+    writeFileSync(join(this.folder, 'arms'), pid === undefined ? '' : `${pid}`);
+    renameSync(join(this.folder, 'arms'), join(this.folder, 'armed'));
   }
 
   /** Who has come to that point, in order. */
