@@ -73,8 +73,7 @@ export class Steering {
   }
 
   private count(cpus: readonly Arrivals[]): boolean {
-    this.arrivals.add(cpus);
-    for (const [, , looked] of cpus) this.fresh += looked;
+    this.fresh += this.arrivals.add(cpus);
     if (this.fresh < STEP) return false;
     this.fresh = 0;
     return true;

@@ -6,6 +6,8 @@ const DENSE = 2_000;
 const SPARSE = 16;
 /** What is older counts half after so many more have been looked at: the policy follows a change of the machine, not noise. */
 const HALF_LIFE = 4_000;
+/** CONFIG_NR_CPUS is 8,192 at most (arch/x86/Kconfig, NR_CPUS_RANGE_END). */
+const MOST_CPUS = 8_192;
 
 /** Connections on one CPU, and how many of them were looked at. */
 export type Arrivals = readonly [cpu: number, connections: number, looked: number];
@@ -17,6 +19,12 @@ export type Arrivals = readonly [cpu: number, connections: number, looked: numbe
 export function standsForConnections(nth: number): number {
   if (nth <= DENSE) return 1;
   return nth % SPARSE === 0 ? SPARSE : 0;
+}
+
+/** Workers run the app's code, and may be of another version. */
+function isSound(cpu: number, connections: number, looked: number): boolean {
+  const all = [connections, looked].every((count) => Number.isFinite(count) && count > 0);
+  return all && Number.isInteger(cpu) && cpu >= 0 && cpu < MOST_CPUS;
 }
 
 /** The recent arrivals of all. */
@@ -40,19 +48,23 @@ export class ArrivalPicture {
     return this.squares > 0 ? sum ** 2 / this.squares : 0;
   }
 
-  add(arrivals: readonly Arrivals[]): void {
+  /** Returns how many of them were looked at. */
+  add(arrivals: readonly Arrivals[]): number {
+    let fresh = 0;
     for (const [cpu, connections, looked] of arrivals) {
-      if (!(looked > 0)) continue;
+      if (!isSound(cpu, connections, looked)) continue;
       while (this.byCpu.length <= cpu) this.byCpu.push(0);
       this.byCpu[cpu] = (this.byCpu[cpu] as number) + connections;
-      this.looked += looked;
+      fresh += looked;
       this.squares += connections ** 2 / looked;
     }
-    if (this.looked <= 2 * HALF_LIFE) return;
+    this.looked += fresh;
+    if (this.looked <= 2 * HALF_LIFE) return fresh;
     this.looked /= 2;
     this.squares /= 2;
     this.byCpu.forEach((connections, cpu) => {
       this.byCpu[cpu] = connections / 2;
     });
+    return fresh;
   }
 }

@@ -49,7 +49,13 @@ export class OwnPorts {
   park(key: string, port: OwnPort): boolean {
     const { handle, inContext } = port;
     drain(this.addon, handle, handle.fd, inContext);
-    if (this.addon.vacate(handle.fd) < 0) return false;
+    // the listener lives on in other processes, and so would what libuv's epoll set holds of it (epoll(7)): the loop would
+    // be woken by connections that it cannot accept
+    const polled = this.addon.pollDelete(handle.fd) === 0;
+    if (this.addon.vacate(handle.fd) < 0) {
+      if (polled) this.addon.pollAdd(handle.fd);
+      return false;
+    }
     debug('%s waits for the origin', key);
     this.vacated.set(key, port);
     return true;

@@ -13,6 +13,15 @@ constexpr uint64_t kShortest = 50'000;
 constexpr uint64_t kSameFor = 1'000'000'000;
 constexpr uint64_t kSeldom = 20'000'000;
 
+// Looks that are due for the sake of one turn are at least so far apart, in ns: a look costs more where there are more.
+constexpr uint64_t kGrain = 500'000;
+constexpr uint64_t kGrainEach = 16'000;
+
+uint64_t grainOf(int seats) {
+  const uint64_t all = kGrainEach * static_cast<uint64_t>(seats);
+  return all > kGrain ? all : kGrain;
+}
+
 bool sleeps(uint64_t turns) { return (turns & 1) != 0; }
 
 // For half of the time, at least.
@@ -113,13 +122,16 @@ uint64_t Judge::pause(uint64_t now, int seats) const {
   // a queue that nobody can take
   if (now - changedAt_ > kSameFor) return kSeldom;
   uint64_t pause = rules_.lookNs;
+  // turns begin whenever they like: each with a look of its own would be many looks where there are many workers
+  const uint64_t grain = grainOf(seats);
   for (int i = 1; i < seats; i++) {
     const Mind& mind = minds_[i];
     if (mind.blocked) {
       if (helpers_ && now - mind.blockedAt < kCloselyFor && pause > kClosely) pause = kClosely;
     } else if (mind.stillSince != 0) {
       // where nobody could help there is no hurry
-      const uint64_t turn = helpers_ && !sleeps(mind.turns) ? longAt(mind) : 0;
+      uint64_t turn = helpers_ && !sleeps(mind.turns) ? longAt(mind) : 0;
+      if (turn > now && turn - now < grain) turn = now + grain;
       const uint64_t ends[] = {turn, mind.stillSince + rules_.blockedNs, mind.stillSince + rules_.starvedNs};
       for (const uint64_t due : ends)
         if (due > now && due - now < pause) pause = due - now;

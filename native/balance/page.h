@@ -25,8 +25,8 @@ struct alignas(kLine) Told {
   uint64_t open;
   // uv_metrics_idle_time when it last went to sleep, in ns.
   uint64_t idleNs;
-  // Of the accepted connections whose packets it has looked at (lib/group/arrivals.ts): arrived on the CPU that it is
-  // pinned to, and on others. 0 where it is not pinned.
+  // Accepted connections by where their packets have arrived, as estimated from those that it has looked at
+  // (lib/group/arrivals.ts): on the CPU that it is pinned to, and on others. 0 where it is not pinned.
   uint64_t local;
   uint64_t remote;
   // Offers of a sibling's queue: received, and of these, not made use of.

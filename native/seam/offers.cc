@@ -119,6 +119,7 @@ int takeOffers(Loop& loop, epoll_event* events, int count) {
     if (loop.seat != nullptr) {
       // it has been awake, though its loop may go on sleeping
       loop.turns += 2;
+      if (loop.idleNs != nullptr) put(loop.seat->told.idleNs, loop.idleNs(loop.of));
       tell(loop);
     }
     break;

@@ -83,6 +83,25 @@ void turnsThatAreSaidToBeOld() {
   CHECK(world.judge->isBlocked(1));
 }
 
+// However many they are, and whenever their turns began.
+void manyTurns() {
+  World world(128);
+  int looks = 0;
+  for (const uint64_t end = world.now + 1'000 * kMs; world.now < end; looks++) {
+    for (int i = 1; i < 128; i++) {
+      // a turn of 3 ms each, one after the other
+      const uint64_t turn = (world.now + static_cast<uint64_t>(i) * 23'000) / (3 * kMs);
+      world.sights[i].turns = turn * 2;
+      world.sights[i].accepted = turn;
+      world.sights[i].queued = turn % 2 == 0;
+      world.sights[i].cpuNs = world.now;
+      world.sights[i].turnNs = (world.now + static_cast<uint64_t>(i) * 23'000) % (3 * kMs);
+    }
+    world.after(world.judge->pause(world.now, world.seats()));
+  }
+  CHECK(looks < 1'100);
+}
+
 // Nobody could help: there is no hurry.
 void noHurryWhereAllAreBusy() {
   World world(2);
@@ -304,6 +323,7 @@ int main() {
   model::oneLongTurn();
   model::turnsSayWhenTheyBegan();
   model::turnsThatAreSaidToBeOld();
+  model::manyTurns();
   model::noHurryWhereAllAreBusy();
   model::siblingHasItsOwn();
   model::gone();

@@ -38,7 +38,7 @@ export interface Seat {
   taken: number;
   open: number;
   declined: number;
-  /** Of the connections that were looked at, by where their packets arrived. */
+  /** Connections by where their packets arrived; estimated, but exact of the first 2,000. */
   local: number;
   remote: number;
 }
