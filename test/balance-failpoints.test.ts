@@ -236,8 +236,10 @@ async function included(scene: Scene): Promise<void> {
 }
 
 test('exclude: the kernel refuses the program, and is asked again', async (t) => {
-  const tree = await scene(t, [`exclude=${ENOMEM}@1`]);
+  const tree = await calm(t, [`exclude=${ENOMEM}@1`]);
   const { port, points, victim } = tree;
+  await included(tree);
+  begin(tree);
   allAnswered(await askUntil(port, points.reached('exclude', 2)));
   await excluded(tree);
   goOn(victim);
@@ -246,8 +248,10 @@ test('exclude: the kernel refuses the program, and is asked again', async (t) =>
 
 for (const end of ['comes back', 'is killed'])
   test(`exclude: the victim ${end} meanwhile`, async (t) => {
-    const tree = await scene(t, ['exclude=hold@1']);
+    const tree = await calm(t, ['exclude=hold@1']);
     const { port, points, victim } = tree;
+    await included(tree);
+    begin(tree);
     const held = points.reached('exclude').then(async () => {
       if (end === 'is killed') process.kill(victim, 'SIGKILL');
       goOn(victim);
