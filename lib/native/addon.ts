@@ -150,7 +150,8 @@ export interface Addon {
    */
   balanceHelp(fd: number, generation: number, server: object, takesAll: (server: object) => boolean): number;
   /**
-   * In a worker: so many more connections are estimated to have arrived on the CPU that it is pinned to, and on others. -ESRCH: it has no part in the balancing.
+   * In a worker: so many more connections are estimated to have arrived on the CPU that it is pinned to, and on others.
+   * -ESRCH: it has no part in the balancing.
    */
   balanceArrived(local: number, remote: number): number;
   /** In a worker: no socket of this group is kept for that, or on its way, any more. */

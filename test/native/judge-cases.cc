@@ -2,16 +2,10 @@
 // Who is blocked, who helps, who is excluded: case by case.
 #include <stdio.h>
 
-#include <random>
-
 #include "model/check.h"
 #include "model/judged.h"
 
 namespace model {
-
-unsigned g_seed;
-unsigned g_round;
-std::mt19937 g_dice;
 
 namespace {
 

@@ -3,17 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <random>
 #include <vector>
 
 #include "model/check.h"
 #include "model/judged.h"
 
 namespace model {
-
-unsigned g_seed;
-unsigned g_round;
-std::mt19937 g_dice;
 
 namespace {
 

@@ -17,10 +17,6 @@
 
 namespace model {
 
-unsigned g_seed;
-unsigned g_round;
-std::mt19937 g_dice;
-
 namespace {
 
 using namespace fastsocket::seam;

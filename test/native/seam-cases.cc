@@ -20,10 +20,6 @@
 
 namespace model {
 
-unsigned g_seed;
-unsigned g_round;
-std::mt19937 g_dice;
-
 namespace {
 
 using namespace fastsocket::seam;

@@ -10,9 +10,10 @@
 
 namespace model {
 
-extern unsigned g_seed;
-extern unsigned g_round;
-extern std::mt19937 g_dice;
+// Of the program: one for all its parts.
+inline unsigned g_seed;
+inline unsigned g_round;
+inline std::mt19937 g_dice;
 
 inline bool chance(int percent) { return static_cast<int>(g_dice() % 100) < percent; }
 inline int upTo(int most) { return static_cast<int>(g_dice() % static_cast<unsigned>(most + 1)); }
