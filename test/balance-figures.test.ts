@@ -23,7 +23,7 @@ const listOf = (...seats: Seat[]): number[] => [
     0,
     open,
     idleMs * MS,
-    ...[0, 0, 0, 0],
+    ...[0, 0, 0, 0, 0],
   ]),
 ];
 

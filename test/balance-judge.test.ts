@@ -16,6 +16,12 @@ test('blocked is who has a queue and accepts nothing, case by case', async () =>
   assert.equal(status, 0, stderr);
 });
 
+test('the thread looks as often as its part of a CPU allows, whatever a look costs', async () => {
+  const binary = await program('budget-cases', ['test/native/budget-cases.cc']);
+  const { status, stderr } = spawnSync(binary, { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+});
+
 test('workers at random: who is blocked has a queue; all cannot be excluded; helpers have nothing to do', async (t) => {
   const binary = await judged('judge-random');
   for (const seed of [1, Date.now() % 1_000_000]) {

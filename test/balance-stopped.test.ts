@@ -8,7 +8,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { answeredBy, until } from './support/app';
 import { figures, HOST, start, stolen, type Tree } from './support/balance';
-import { acceptedBy, standStill, whyNoSockets } from './support/tcp-table';
+import { acceptedBy, dropsAt, standStill, whyNoSockets } from './support/tcp-table';
 
 const skip = whyNoSockets() ?? false;
 const CLIENTS = 8;
@@ -147,4 +147,30 @@ test('a worker is stopped beside one that has more to do than it can', { skip },
   process.kill(victim, 'SIGCONT');
   await load.stop();
   assert.equal(load.visits.filter(({ by }) => by === 0).length, 0, `of ${load.visits.length}`);
+});
+
+test('what the kernel drops while nobody can accept is counted', { skip }, async (t) => {
+  const tree = await start(t, { env: { BACKLOG: '4' } });
+  assert.deepEqual(
+    (await figures(tree)).seats.map(({ drops }) => drops),
+    [0, 0],
+  );
+  for (const worker of tree.workers) {
+    t.after(() => process.kill(worker, 'SIGCONT'));
+    await standStill(worker);
+  }
+  const load = new Load(t, tree.port, 64);
+  await until(async () => (await dropsAt(tree.port)) > 10, 'the queues run over');
+  // they come again after a second or more: the kernel counts on
+  const least = await dropsAt(tree.port);
+  const { seats } = await figures(tree);
+  const most = await dropsAt(tree.port);
+  const drops = seats.reduce((sum, seat) => sum + seat.drops, 0);
+  assert.ok(drops >= least && drops <= most, `${drops}, the kernel says ${least} to ${most}`);
+  assert.ok(
+    seats.every((seat) => seat.drops > 0),
+    JSON.stringify(seats),
+  );
+  for (const worker of tree.workers) process.kill(worker, 'SIGCONT');
+  await load.stop();
 });

@@ -57,6 +57,16 @@ test('auto: the least of all bounds', () => {
   assert.equal(auto({ ...input, mask: [0, 1, 2] }).count, 3);
 });
 
+test('how many share a CPU, by the CPUs that they are put on', () => {
+  assert.equal(auto({}).perCpu, 1);
+  assert.equal(auto({ mask: [3] }).perCpu, 1);
+  assert.equal(auto({ mask: [] }).perCpu, 1, 'nothing is known');
+  assert.equal(counted('2', 'auto', {}).perCpu, 1);
+  assert.equal(counted('9', 'off', {}).perCpu, 2);
+  assert.equal(counted('32', 'auto', {}).perCpu, 4);
+  assert.equal(counted('4', '2-3,6', {}).perCpu, 2);
+});
+
 test('a number is taken as asked for; limits only forbid pinning', () => {
   const tight = { quotaCpus: 1, memoryBytes: 1, originRssBytes: 100 * MIB };
   assert.equal(counted('4', 'auto', tight).count, 4);

@@ -23,6 +23,8 @@ export interface WorkerCount {
   readonly unpinned?: string;
   /** The CPUs that workers are to be put on: the FASTSOCKET_PIN list or the mask; ascending. */
   readonly cpus: readonly number[];
+  /** How many workers share a CPU, 1 at least. */
+  readonly perCpu: number;
   /** The arithmetic, one line. */
   readonly why: string;
 }
@@ -117,6 +119,8 @@ export function workerCount(input: CountInput): WorkerCount {
     pinAllowed: unpinned === undefined,
     ...(unpinned !== undefined && { unpinned }),
     cpus: [...pool.cpus].sort((a, b) => a - b),
+    // where the mask could not be read nobody is pinned, and nothing is known
+    perCpu: Math.max(1, Math.ceil(count / Math.max(1, pool.cpus.length))),
     why: `workers ${text}; ${unpinned === undefined ? 'pinned' : `not pinned: ${unpinned}`}`,
   };
 }

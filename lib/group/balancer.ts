@@ -15,6 +15,12 @@ export interface GuardedBytes {
 
 /** A worker whose queue is not empty and who has accepted nothing for so long is blocked. */
 const BLOCKED_US = 2_000;
+/**
+ * The same of one that has not computed meanwhile, for each of the workers that share a CPU: more than two of the
+ * longest times that the scheduler gives to one of several (kernel/sched/fair.c, sysctl_sched_base_slice: 3 ms on
+ * many CPUs).
+ */
+const STARVED_US = 8_000;
 /** Between two looks of the thread while connections come. */
 const LOOK_US = 2_000;
 /** Blocked for so long, a worker gets no new connections: its share is taken late, for all may be busy. */
@@ -41,6 +47,8 @@ export class Balancer {
     private readonly mode: SteerSetting,
     /** NUMA node of each worker's CPU, by index. */
     private readonly nodes: readonly (number | undefined)[],
+    /** Workers for each CPU, 1 at least. */
+    private readonly perCpu: number,
     /** The workers' figures, from time to time while connections come. */
     private readonly beat: (figures: WorkerFigures[], elapsedMs: number) => void,
   ) {}
@@ -60,7 +68,8 @@ export class Balancer {
       debug('balancing is off: FASTSOCKET_BALANCE=off');
       return false;
     }
-    const notices = this.addon.balanceStart(BLOCKED_US, LOOK_US, EXCLUDED_US, bits);
+    const starvedUs = STARVED_US * this.perCpu;
+    const notices = this.addon.balanceStart(BLOCKED_US, starvedUs, LOOK_US, EXCLUDED_US, bits);
     if (notices < 0) debug('balancing is off: errno %d', -notices);
     else this.listen(notices);
     return notices >= 0;

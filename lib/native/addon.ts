@@ -114,7 +114,13 @@ export interface Addon {
    * offered, 8: notices tell who is excluded and back. Returns a socket whose messages are
    * notices (balanceNotify), or a negative errno.
    */
-  balanceStart(blockedUs: number, lookUs: number, excludedUs: number, bits: number): number;
+  balanceStart(
+    blockedUs: number,
+    starvedUs: number,
+    lookUs: number,
+    excludedUs: number,
+    bits: number,
+  ): number;
   /**
    * What a new worker needs to take part (balanceJoin): page, offers and wake-up, which the caller closes. Workers of one
    * NUMA node help each other first.
@@ -137,11 +143,9 @@ export interface Addon {
   /**
    * Looks, rests, blocked, offers, swaps, CPU time in ns; then for each seat joined, turns, accepted, stolen (taken from a
    * sibling's queue), open, idle in ns, declined offers, taken (from its queues, by siblings), local and remote (see
-   * balanceArrived).
+   * balanceArrived), drops (by the kernel, for want of room in its queues).
    */
   balanceFigures(): number[] | number;
-  /** Connections that the kernel has dropped for want of room in this worker's queues. */
-  balanceDrops(index: number): number;
   /** In a worker, after seamAttach: takes its seat. The descriptors are the addon's, whatever is returned. */
   balanceJoin(index: number, page: number, offers: number, wake: number): number;
   /**
@@ -224,7 +228,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 6;
+const VERSION = 7;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -21,6 +21,8 @@ export interface Multiplied {
   cores: (number | undefined)[];
   /** NUMA node of each worker's CPU, likewise. */
   nodes: (number | undefined)[];
+  /** How many workers share a CPU. */
+  perCpu: number;
   steer: Settings['steer'];
   balance: Settings['balance'];
   exitWaitMs: number;
@@ -71,6 +73,8 @@ export interface Layout {
   cores: (number | undefined)[];
   /** NUMA node of each of them, where it is known. */
   nodes: (number | undefined)[];
+  /** How many of them share a CPU, 1 at least. */
+  perCpu: number;
   /** Why none of them is pinned. */
   unpinned: string | undefined;
   /** The arithmetic, one line. */
@@ -93,7 +97,14 @@ export function layOut(settings: Settings, mask: readonly number[]): Layout {
   const seats = assign(counted, order, otherApps(settings, counted));
   const cores = [undefined, ...seats.map(({ cpu }) => cpu)];
   const nodes = cores.map((cpu) => (cpu === undefined ? undefined : topology.get(cpu)?.node));
-  return { workers: counted.count, cores, nodes, unpinned: counted.unpinned, why: counted.why };
+  return {
+    workers: counted.count,
+    cores,
+    nodes,
+    perCpu: counted.perCpu,
+    unpinned: counted.unpinned,
+    why: counted.why,
+  };
 }
 
 /** Made once, at the first listen() that could be multiplied. */
@@ -103,13 +114,17 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   const { addon, reason } = loadAddon();
   if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
   const affinity = addon.getAffinity(0);
-  const { workers, cores, nodes, why } = layOut(settings, typeof affinity === 'number' ? [] : affinity);
+  const { workers, cores, nodes, perCpu, why } = layOut(
+    settings,
+    typeof affinity === 'number' ? [] : affinity,
+  );
   if (workers < 2) return { reason: `one worker is no gain (${why})`, quiet: true };
   return {
     addon,
     workers,
     cores,
     nodes,
+    perCpu,
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,

@@ -211,24 +211,26 @@ void Balancer::notifyNext() {
   notify_ = true;
 }
 
-uint64_t Balancer::drops(int index) {
-  const Locked locked(&lock_);
-  uint64_t drops = 0;
-  for (const Group& group : groups_) {
-    if (static_cast<size_t>(index) >= group.sockets.size()) continue;
-    // include/uapi/linux/sock_diag.h: SK_MEMINFO_DROPS of a listener (net/ipv4/tcp_input.c, tcp_conn_request:
-    // tcp_listendrop)
-    uint32_t values[9] = {};
-    socklen_t length = sizeof values;
-    if (getsockopt(group.sockets[index], SOL_SOCKET, SO_MEMINFO, values, &length) == 0 && length == sizeof values)
-      drops += values[8];
+void Balancer::countDrops() {
+  for (int i = 1; i < seats_; i++) {
+    uint64_t drops = 0;
+    for (const Group& group : groups_) {
+      if (static_cast<size_t>(i) >= group.sockets.size()) continue;
+      // include/uapi/linux/sock_diag.h: SK_MEMINFO_DROPS of a listener (net/ipv4/tcp_input.c, tcp_conn_request:
+      // tcp_listendrop)
+      uint32_t values[9] = {};
+      socklen_t length = sizeof values;
+      if (getsockopt(group.sockets[i], SOL_SOCKET, SO_MEMINFO, values, &length) == 0 && length == sizeof values)
+        drops += values[8];
+    }
+    put(page_->seats[i].asked.drops, drops);
   }
-  return drops;
 }
 
 void Balancer::figures(Figures* figures, uint64_t* threadNs) {
   const Locked locked(&lock_);
   *figures = figures_;
+  countDrops();
   *threadNs = 0;
   clockid_t clock = {};
   timespec used = {};

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "budget.h"
 #include "groups.h"
 #include "judge.h"
 
@@ -54,9 +55,7 @@ class Balancer {
   // The whole page; `index` from 1 to seats() - 1.
   [[nodiscard]] const Seat& seatOf(int index) const { return page_->seats[index]; }
   [[nodiscard]] int seats() const { return seats_; }
-  // Connections that the kernel has dropped because this worker's queues were full, since they were opened.
-  uint64_t drops(int index);
-  // CPU time of the thread in ns goes to *threadNs.
+  // CPU time of the thread in ns goes to *threadNs; what the kernel has dropped, to the page.
   void figures(Figures* figures, uint64_t* threadNs);
 
  private:
@@ -80,6 +79,7 @@ class Balancer {
   void tell(int seat, uint64_t now);
   bool say(const char* text);
   void notify();
+  void countDrops();
   Group* find(uint32_t generation);
   void armAll();
   int arm(int slot, int index, int operation);
@@ -112,6 +112,7 @@ class Balancer {
   int seats_ = 1;
   bool notify_ = false;
   Judge judge_;
+  Budget budget_;
   Figures figures_ = {};
   Sight sights_[kMostSeats];
   bool wanted_[kMostSeats];

@@ -16,21 +16,19 @@ using balance::Balancer;
 using balance::Guarded;
 
 constexpr uint64_t kUs = 1'000;
-// More than two of the longest times that the scheduler gives to one of several (kernel/sched/fair.c,
-// sysctl_sched_base_slice: 3 ms on many CPUs).
-constexpr uint64_t kStarvedNs = 8'000'000;
 
-// T, the time between looks, the time to exclusion, all in us; bits: 1 steals, 2 excludes, 4 from the dead only, 8
-// tells.
+// T, T of who has no CPU, the time between looks, the time to exclusion, all in us; bits: 1 steals, 2 excludes, 4 from
+// the dead only, 8 tells.
 napi_value jsStart(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int blocked = args.integer(0);
-  const int look = args.integer(1);
-  const int excluded = args.integer(2);
-  const int bits = args.integer(3);
+  const int starved = args.integer(1);
+  const int look = args.integer(2);
+  const int excluded = args.integer(3);
+  const int bits = args.integer(4);
   if (!args.ok()) return nullptr;
   balance::Options options = {};
-  options.rules = {blocked * kUs, kStarvedNs, excluded * kUs, look * kUs, (bits & 2) != 0};
+  options.rules = {blocked * kUs, starved * kUs, excluded * kUs, look * kUs, (bits & 2) != 0};
   options.steals = (bits & 1) != 0;
   options.deadOnly = (bits & 4) != 0;
   options.tells = (bits & 8) != 0;
@@ -154,25 +152,16 @@ napi_value jsFigures(napi_env env, napi_callback_info info) {
   for (int i = 1; i < balancer->seats(); i++) {
     const balance::Seat& seat = balancer->seatOf(i);
     const balance::Told& told = seat.told;
-    const uint64_t row[] = {balance::get(told.joined),   balance::get(told.turns),
-                            balance::get(told.accepted), balance::get(told.stolen),
-                            balance::get(told.open),     balance::get(told.idleNs),
-                            balance::get(told.declined), balance::get(seat.taken.connections),
-                            balance::get(told.local),    balance::get(told.remote)};
+    const uint64_t row[] = {balance::get(told.joined),     balance::get(told.turns),
+                            balance::get(told.accepted),   balance::get(told.stolen),
+                            balance::get(told.open),       balance::get(told.idleNs),
+                            balance::get(told.declined),   balance::get(seat.taken.connections),
+                            balance::get(told.local),      balance::get(told.remote),
+                            balance::get(seat.asked.drops)};
     for (const uint64_t value : row)
       if (!put(env, list, &at, value)) return nullptr;
   }
   return list;
-}
-
-napi_value jsDrops(napi_env env, napi_callback_info info) {
-  Args args(env, info);
-  const int index = args.integer(0);
-  if (!args.ok()) return nullptr;
-  Balancer* balancer = Balancer::get();
-  if (balancer == nullptr || index < 1 || index >= balancer->seats()) return number(env, -ESRCH);
-  napi_value value = nullptr;
-  return napi_create_double(env, static_cast<double>(balancer->drops(index)), &value) == napi_ok ? value : nullptr;
 }
 
 // A worker's part in it: its servers, by their listeners.
@@ -311,11 +300,11 @@ napi_value jsFlush(napi_env env, napi_callback_info info) {
 
 bool exportBalance(napi_env env, napi_value exports) {
   static const Export kTable[] = {
-      {"balanceStart", jsStart},   {"balanceSeat", jsSeat},       {"balanceVacate", jsVacate},
-      {"balanceWatch", jsWatch},   {"balanceServe", jsServe},     {"balanceProgram", jsProgram},
-      {"balanceForget", jsForget}, {"balanceNotify", jsNotify},   {"balanceFigures", jsFigures},
-      {"balanceDrops", jsDrops},   {"balanceJoin", jsJoin},       {"balanceHelp", jsHelp},
-      {"balanceFlush", jsFlush},   {"balanceArrived", jsArrived},
+      {"balanceStart", jsStart},     {"balanceSeat", jsSeat},     {"balanceVacate", jsVacate},
+      {"balanceWatch", jsWatch},     {"balanceServe", jsServe},   {"balanceProgram", jsProgram},
+      {"balanceForget", jsForget},   {"balanceNotify", jsNotify}, {"balanceFigures", jsFigures},
+      {"balanceJoin", jsJoin},       {"balanceHelp", jsHelp},     {"balanceFlush", jsFlush},
+      {"balanceArrived", jsArrived},
   };
   return defineAll(env, exports, kTable);
 }

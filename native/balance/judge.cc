@@ -59,9 +59,10 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
   }
   const bool known = sight.cpuNs != 0;
   const uint64_t still = now - mind.stillSince;
-  // one callback for all that time
-  const bool inOneTurn = !sleeps(sight.turns) && now >= longAt(mind) && known && mind.seenCpu != 0 &&
-                         computes(sight.cpuNs - mind.seenCpu, now - mind.seenAt);
+  // one callback for all that time; where several share a CPU, for as much of it as it was given one
+  const uint64_t turnCpu = known && mind.seenCpu != 0 ? sight.cpuNs - mind.seenCpu : 0;
+  const bool inOneTurn = !sleeps(sight.turns) && now >= longAt(mind) && turnCpu > 0 &&
+                         (turnCpu >= rules_.blockedNs || computes(turnCpu, now - mind.seenAt));
   const bool busy =
       still >= rules_.blockedNs && (!known || mind.stillCpu == 0 || computes(sight.cpuNs - mind.stillCpu, still));
   if (mind.blocked || (!inOneTurn && !busy && still < rules_.starvedNs)) return;

@@ -45,6 +45,9 @@ struct alignas(kLine) Asked {
   // No new connections are steered to it: it says so when its loop turns again. Never the same number twice; 0: they
   // are.
   uint32_t excluded;
+  // Connections that the kernel has dropped because one of its queues was full, of those queues that are open; as of
+  // when the origin last asked.
+  uint64_t drops;
 };
 
 // Added to by its siblings. A thief could count for itself whom it has taken from, but then each had a counter for
@@ -69,7 +72,7 @@ struct alignas(kLine) Head {
 
 constexpr uint32_t kMagic = 0x66736270;
 // Raised when anything above changes: a worker that was started from another version of the package does not join.
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 
 // MAX_WORKERS of lib/config/settings.ts, and nobody.
 constexpr int kMostSeats = 1025;

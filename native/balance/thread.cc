@@ -43,6 +43,12 @@ uint64_t cpuTimeOf(uint32_t pid) {
   return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
 }
 
+uint64_t ownCpuTime() {
+  timespec used = {};
+  if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) < 0) return 0;
+  return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
+}
+
 // Queues that are looked at together.
 class Polled {
  public:
@@ -93,6 +99,8 @@ void Balancer::loop() {
       quiet = judge_.isQuiet();
       if (!quiet) notify();
       pause = judge_.pause(clock_, seats_);
+      const uint64_t least = budget_.pause(now, ownCpuTime(), 2 * options_.rules.lookNs);
+      if (pause < least) pause = least;
       pthread_mutex_unlock(&lock_);
     }
   }

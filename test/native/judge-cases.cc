@@ -77,6 +77,21 @@ void turnsThatAreSaidToBeOld() {
   CHECK(world.judge->isBlocked(1));
 }
 
+// Others share its CPU: what it was given of it counts.
+void longTurnOnASharedCpu() {
+  World world(2);
+  world.wakeUp(1);
+  world.sights[1].queued = true;
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(kMs);
+  for (int i = 1; i <= 8; i++) {
+    CHECK(!world.judge->isBlocked(1));
+    world.sights[1].cpuNs += kMs / 4;
+    world.after(2 * kMs / 3);
+  }
+  CHECK(world.judge->isBlocked(1));
+}
+
 // However many they are, and whenever their turns began.
 void manyTurns() {
   World world(128);
@@ -317,6 +332,7 @@ int main() {
   model::oneLongTurn();
   model::turnsSayWhenTheyBegan();
   model::turnsThatAreSaidToBeOld();
+  model::longTurnOnASharedCpu();
   model::manyTurns();
   model::noHurryWhereAllAreBusy();
   model::siblingHasItsOwn();

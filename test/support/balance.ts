@@ -41,6 +41,8 @@ export interface Seat {
   /** Connections by where their packets arrived; estimated, but exact of the first 2,000. */
   local: number;
   remote: number;
+  /** By the kernel, for want of room in its queues. */
+  drops: number;
 }
 
 export interface Figures {
@@ -60,9 +62,9 @@ export async function figures({ app }: Pick<Tree, 'app'>): Promise<Figures> {
   const line = await until(() => /^\[.*\]$/m.exec(app.stdout.slice(seen))?.[0], 'figures');
   const [looks, rests, blocked, offers, swaps, threadNs, ...rows] = JSON.parse(line) as number[];
   const seats = [];
-  for (let i = 0; i + 10 <= rows.length; i += 10) {
-    const [joined, , accepted, stolen, open, , declined, taken, local, remote] = rows.slice(i, i + 10);
-    seats.push({ joined, accepted, stolen, taken, open, declined, local, remote });
+  for (let i = 0; i + 11 <= rows.length; i += 11) {
+    const [joined, , accepted, stolen, open, , declined, taken, local, remote, drops] = rows.slice(i, i + 11);
+    seats.push({ joined, accepted, stolen, taken, open, declined, local, remote, drops });
   }
   return { looks, rests, blocked, offers, swaps, threadNs, seats } as Figures;
 }

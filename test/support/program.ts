@@ -4,11 +4,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { root } from './app';
 
 const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
 const FLAGS = ['-std=c++17', '-g', '-O1', '-Wall', '-Wextra', '-Werror', ...SANITIZERS];
+/** Wherever a source may include from. */
+const HEADERS = ['native', 'native/balance', 'native/seam', 'test/native', 'test/native/model'];
 
 async function run(command: string, words: string[]): Promise<void> {
   const child = spawn(command, words, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
@@ -31,10 +33,10 @@ export async function program(
   const folder = join(root, 'build', 'native', 'objects');
   const binary = join(root, 'build', 'native', name);
   mkdirSync(folder, { recursive: true });
-  const headers = [...new Set(sources.map((source) => dirname(join(root, source))))].flatMap((place) =>
-    readdirSync(place)
+  const headers = HEADERS.flatMap((place) =>
+    readdirSync(join(root, place))
       .filter((file) => file.endsWith('.h'))
-      .map((file) => changed(join(place, file))),
+      .map((file) => changed(join(root, place, file))),
   );
   const newest = Math.max(0, ...headers);
   const objects = sources.map((source) => join(folder, `${source.replaceAll('/', '-')}.o`));

@@ -81,6 +81,13 @@ export async function madeBy(pid: number, port: number, prefix: readonly string[
   return (await socketsAt(port, prefix, 'dport')).filter(({ inode }) => own.has(inode)).length;
 }
 
+/** Connections that the kernel has dropped because a listening socket of `port` had no room, since they were opened. */
+export async function dropsAt(port: number): Promise<number> {
+  // skmem:(r0,...,dN): ss(8)
+  const { stdout } = await promisify(execFile)('ss', ['-Hltm', 'sport', '=', `:${port}`]);
+  return [...stdout.matchAll(/skmem:\(.*?\bd(\d+)\)/g)].reduce((sum, [, drops]) => sum + Number(drops), 0);
+}
+
 /** Stops a process; resolves when it has stopped. */
 export async function standStill(pid: number): Promise<void> {
   process.kill(pid, 'SIGSTOP');
