@@ -8,10 +8,12 @@ import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { answeredBy, freePort, request, until } from './support/app';
-import { figures, HOST, start, stolen, type Tree } from './support/balance';
+import { type Figures, figures, HOST, start, stolen, type Tree } from './support/balance';
 
 /** Far longer than any test takes: who waited for the block to end has not been served by anybody else. */
 const BLOCK_MS = 60_000;
+/** Between two looks at a picture that stays the same (kSeldom in native/balance/judge.cc). */
+const SELDOM_MS = 20;
 
 /** Blocks one of the workers, and says which. */
 async function block({ port, workers }: Tree, ms = BLOCK_MS): Promise<number> {
@@ -166,6 +168,29 @@ test('a server with maxConnections accepts from its own queue alone', async (t) 
   await sleep(1_000);
   const now = await figures(tree);
   assert.equal(stolen(now), 0, JSON.stringify(now));
+});
+
+test('siblings that decline what they are offered are no reason to look often', async (t) => {
+  const tree = await start(t, { env: { MAX: '1000' } });
+  await block(tree);
+  void askMany(tree.port, 60, 60);
+  const declined = ({ seats }: Figures): number => seats.reduce((sum, seat) => sum + seat.declined, 0);
+  let before = await figures(tree);
+  let looks = 0;
+  // before long: where it has no CPU the thread's own time goes on more slowly
+  await until(
+    async () => {
+      const began = performance.now();
+      await sleep(500);
+      const now = await figures(tree);
+      looks = now.looks - before.looks;
+      const most = (performance.now() - began) / SELDOM_MS + 5;
+      const seldom = declined(now) > declined(before) && looks <= most;
+      before = now;
+      return seldom;
+    },
+    () => `${looks} looks within half a second`,
+  );
 });
 
 for (const max of ['getter', 'inherited']) {

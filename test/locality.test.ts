@@ -13,7 +13,7 @@ const oneCpu = availableParallelism() < 2 && 'needs two CPUs';
 const skip = whyNoNamespaces() ?? oneCpu;
 const COUNT = 2_000;
 /**
- * `auto` steers evenly until it has seen 200 arrivals (MIN_SAMPLES in lib/steering/policy.ts), and workers report theirs
+ * `auto` steers evenly until it has seen 200 arrivals (MIN_SAMPLES in lib/steering/arrivals.ts), and workers report theirs
  * four times a second. Connections count from the moment that the log says "by CPU"; with `cpu` from the first on.
  */
 const WARM_UP = 600;

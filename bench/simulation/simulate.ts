@@ -63,7 +63,7 @@ class Simulation {
   /** Cumulative share of the arrivals by CPU. */
   private readonly upTo: number[];
   /** A report is never late here. */
-  private readonly arrivals = new ArrivalPicture();
+  private readonly arrivals: ArrivalPicture;
   private state: BalanceState | undefined;
   private decision: TableDecision | undefined;
   private program: Program = [];
@@ -82,6 +82,7 @@ class Simulation {
   ) {
     const { workers, kinds, skew } = scenario;
     this.workers = Array.from({ length: workers }, () => new SimulatedWorker(kinds));
+    this.arrivals = new ArrivalPicture(workers);
     this.random = dice(seed);
     let sum = 0;
     this.upTo = arrivalShares(skew, workers).map((share) => (sum += share));

@@ -42,7 +42,7 @@ const UNBALANCED: Pick<Balancer, 'steer' | 'forget'> = {
 
 /** Knows where connections arrive, and puts the policy's table into the kernel. */
 export class Steering {
-  private readonly arrivals = new ArrivalPicture();
+  private readonly arrivals: ArrivalPicture;
   private readonly pending: Arrivals[] = [];
   private timer: NodeJS.Timeout | undefined;
   private fresh = 0;
@@ -53,12 +53,15 @@ export class Steering {
   /** One for all groups of the process: a client has the same worker on every port, and on sockets that were adopted. */
   private seed: number | undefined;
 
+  /** @param cores by worker index, of all workers that there can be; 0 is nobody's. */
   constructor(
     private readonly mode: SteerSetting,
     private readonly cores: readonly (number | undefined)[],
     private readonly explain: (why: string) => void,
     private readonly balancer: Pick<Balancer, 'steer' | 'forget'> = UNBALANCED,
-  ) {}
+  ) {
+    this.arrivals = new ArrivalPicture(cores.length - 1);
+  }
 
   /**
    * Counts arrivals by CPU. `decide` is called when there are enough new ones for a new decision, and never between the

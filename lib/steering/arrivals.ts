@@ -6,6 +6,17 @@ const DENSE = 2_000;
 const SPARSE = 16;
 /** What is older counts half after so many more have been looked at: the policy follows a change of the machine, not noise. */
 const HALF_LIFE = 4_000;
+/** Below this number of arrivals nothing is known ... */
+const MIN_SAMPLES = 200;
+/** ... and with many workers below this number for each. */
+const MIN_SAMPLES_EACH = 16;
+/**
+ * So many that are looked at tell at least as much as one where each stands for itself, however those that stand for one and
+ * those that stand for SPARSE are mixed: with weights from 1 to M, n (sum w^2) / (sum w)^2 <= (M + 1)^2 / (4 M) (G. Polya, G. Szego,
+ * Problems and Theorems in Analysis I, part II, problem 92). Worst where half of the connections are looked at one by one:
+ * those of the workers that were restarted.
+ */
+const MIXED = (SPARSE + 1) ** 2 / (4 * SPARSE);
 /** CONFIG_NR_CPUS is 8,192 at most (arch/x86/Kconfig, NR_CPUS_RANGE_END). */
 const MOST_CPUS = 8_192;
 
@@ -21,6 +32,11 @@ export function standsForConnections(nth: number): number {
   return nth % SPARSE === 0 ? SPARSE : 0;
 }
 
+/** How many arrivals, looked at one by one, make a picture for so many workers. */
+export function samplesNeeded(workers: number): number {
+  return Math.max(MIN_SAMPLES, MIN_SAMPLES_EACH * workers);
+}
+
 /** Workers run the app's code, and may be of another version. */
 function isSound(cpu: number, connections: number, looked: number): boolean {
   const all = [connections, looked].every((count) => Number.isFinite(count) && count > 0);
@@ -33,6 +49,15 @@ export class ArrivalPicture {
   private looked = 0;
   /** Sum of (connections that one stands for) ^ 2. */
   private squares = 0;
+  private readonly halfLife: number;
+
+  /**
+   * @param workers that there can be at most. What has once been enough for them stays enough: after any forgetting there are
+   * `halfLife` left. From 56 workers on that is more than HALF_LIFE, and fewer for each worker than where they are fewer.
+   */
+  constructor(workers: number) {
+    this.halfLife = Math.max(HALF_LIFE, samplesNeeded(workers) * MIXED);
+  }
 
   /** Connections by CPU. */
   get connections(): readonly number[] {
@@ -59,7 +84,7 @@ export class ArrivalPicture {
       this.squares += connections ** 2 / looked;
     }
     this.looked += fresh;
-    if (this.looked <= 2 * HALF_LIFE) return fresh;
+    if (this.looked <= 2 * this.halfLife) return fresh;
     this.looked /= 2;
     this.squares /= 2;
     this.byCpu.forEach((connections, cpu) => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { SteerSetting } from '../config/settings';
+import { samplesNeeded } from './arrivals';
 import type { AddressTable } from './by-address';
 import { sameTable } from './forecast';
 import type { SteeringTable } from './program';
@@ -64,10 +65,6 @@ export interface AddressDecision extends Explained {
 
 export type Decision = TableDecision | AddressDecision;
 
-/** Below this number of arrivals `auto` knows nothing ... */
-const MIN_SAMPLES = 200;
-/** ... and with many workers below this number for each. */
-const MIN_SAMPLES_EACH = 16;
 /** A new table must be fairer than the old one by this much (in fair shares) to take its place ... */
 const WORTH_BALANCE = 0.25;
 /** ... or serve this much more of all connections where they arrive. */
@@ -172,7 +169,7 @@ function automatic(
 ): TableDraft {
   const counts = arrivals.map((n) => (Number.isFinite(n) && n > 0 ? n : 0));
   const counted = counts.reduce((sum, n) => sum + n, 0);
-  const needed = Math.max(MIN_SAMPLES, MIN_SAMPLES_EACH * live.length);
+  const needed = samplesNeeded(live.length);
   const seen = Math.min(counted, looked);
   const known = seen >= needed;
   // Where too little arrives now the old picture stays, drawn anew if workers have come or gone.
@@ -233,7 +230,7 @@ function sameProgram(a: TableDraft | AddressDraft, b: TableDraft | AddressDraft)
  * comes or goes, and from time to time (100 ms or more) in `auto`.
  *
  * hash: by chance, evenly over the live workers. ip: by the client's address. cpu: a CPU's own worker gets all of it, CPUs without a
- * live one go evenly to all. auto: evenly until MIN_SAMPLES arrivals are known, then by CPU as far as
+ * live one go evenly to all. auto: evenly until enough arrivals are known (`samplesNeeded`), then by CPU as far as
  * that leaves nobody with more than a fair share and SLACK (formula: `balancedTable`), loopback
  * evenly. Where `factors` say that workers are due more or less than a fair share, they get that instead. It does
  * not flap: a table is replaced only if the new one would be clearly fairer or more local for the present arrivals, if

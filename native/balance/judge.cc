@@ -76,9 +76,13 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
   quiet_ = true;
   for (int i = 1; i < seats; i++) {
     const Sight& sight = sights[i];
-    if (sight.accepted != minds_[i].accepted || sight.queued) quiet_ = false;
-    if (sight.accepted != minds_[i].accepted || sight.turns != minds_[i].turns) changedAt_ = now;
+    const bool moved = sight.accepted != minds_[i].accepted;
+    const bool wasQueued = minds_[i].queued;
+    const bool wasBlocked = minds_[i].blocked;
+    if (moved || sight.queued) quiet_ = false;
     judge(minds_[i], sight, now);
+    minds_[i].queued = sight.queued;
+    if (moved || sight.queued != wasQueued || minds_[i].blocked != wasBlocked) changedAt_ = now;
     const bool goesOn = sight.serves && !minds_[i].blocked;
     lives = lives || goesOn;
     helpers_ = helpers_ || (goesOn && !sight.queued && !sight.behind);

@@ -74,6 +74,7 @@ class Judge {
   struct Mind {
     uint64_t accepted;
     uint64_t turns;
+    bool queued;
     // When its turn began; when it was first seen, and the CPU time then.
     uint64_t turnedAt;
     uint64_t seenAt;
@@ -97,7 +98,10 @@ class Judge {
   // Somebody who is not blocked has an empty queue.
   bool helpers_ = false;
   uint64_t lookedAt_ = 0;
-  // When anything was last another than before.
+  // When the picture was last another than before: somebody has accepted, is blocked or is not any more, or a queue has
+  // something in it or has not any more. Turns are no change: whoever declines what it is offered turns for that.
+  // Whatever can be done about a change is done at the look that sees it, kSeldom later at most, and looks are close
+  // again then.
   uint64_t changedAt_ = 0;
   int lastHelper_ = 0;
 };

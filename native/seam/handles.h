@@ -54,7 +54,7 @@ enum Flag : uint16_t {
 constexpr int kEpochShift = 14;
 constexpr uint32_t kEpochMask = 3;
 
-struct Handle {
+struct alignas(uint64_t) Handle {
   Kind kind;
   // kListener, kAccepted, kConnected: its loop.
   uint8_t loop;
@@ -75,7 +75,8 @@ struct Handle {
 static_assert(sizeof(Handle) == 8, "one word for each descriptor");
 
 // One array for the process, as large as RLIMIT_NOFILE may become, at most 2^20 handles (8 MiB of addresses); pages
-// come when they are written. Each loop touches the handles of its own descriptors only.
+// come when they are written. Each loop touches the handles of its own descriptors only; but a number of
+// its own that was closed behind our back can be another thread's at any moment (recount() in open.cc).
 class Handles {
  public:
   // Returns 0 or a negative errno. Once for the process.
@@ -94,7 +95,21 @@ class Handles {
 
   static void forget(int fd) {
     Handle* handle = at(fd);
-    if (handle != nullptr && (handle->kind != Kind::kUnknown || handle->flags != 0)) *handle = {};
+    if (handle != nullptr && (handle->kind != Kind::kUnknown || handle->flags != 0)) store(*handle, {});
+  }
+
+  // In one step, whoever else looks.
+  static Handle load(const Handle& handle) {
+    Handle now;
+    __atomic_load(&handle, &now, __ATOMIC_RELAXED);
+    return now;
+  }
+  static void store(Handle& handle, Handle value) { __atomic_store(&handle, &value, __ATOMIC_RELAXED); }
+
+  // Unless it has changed since it was `seen`.
+  static void forgetIf(Handle& handle, Handle seen) {
+    Handle nothing = {};
+    (void)__atomic_compare_exchange(&handle, &seen, &nothing, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
   }
 
   // How many are known. Looks at all of them: for diagnosis.

@@ -39,13 +39,15 @@ void recount(Loop& loop) {
   int highest = 0;
   int next = 0;
   for (int fd = 0; fd <= loop.highest; fd++) {
-    const Handle* handle = Handles::at(fd);
-    if (handle->kind != Kind::kAccepted || handle->loop != loop.id) continue;
+    Handle* handle = Handles::at(fd);
+    const Handle seen = Handles::load(*handle);
+    if (seen.kind != Kind::kAccepted || seen.loop != loop.id) continue;
     if (fd >= loop.askNext && asked == kMostAsked && next == 0) next = fd;
     if (fd >= loop.askNext && asked < kMostAsked) {
       asked++;
       if (!isTcp(fd)) {
-        Handles::forget(fd);
+        // the kernel may have given the number to another thread meanwhile: what that one says of it stays
+        Handles::forgetIf(*handle, seen);
         continue;
       }
     }
@@ -60,8 +62,11 @@ void recount(Loop& loop) {
 }  // namespace
 
 void opened(Loop& loop, Handle& handle, int fd) {
-  handle.kind = Kind::kAccepted;
-  handle.loop = loop.id;
+  Handle accepted = {};
+  accepted.kind = Kind::kAccepted;
+  accepted.loop = loop.id;
+  // never half of it: without its loop it would be the first one's, whose recount() may be looking at it
+  Handles::store(handle, accepted);
   loop.open++;
   if (fd > loop.highest) loop.highest = fd;
 }

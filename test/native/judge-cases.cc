@@ -281,6 +281,35 @@ void stuck() {
   CHECK(world.judge->pause(world.now, world.seats()) <= 2 * kMs);
 }
 
+// A queue that nobody can take, and a sibling that turns each time it is asked in vain: that is no change. What is one
+// is found out at the next look, and those that follow are close again.
+void askedInVain() {
+  constexpr void (*kChanges[])(World&) = {
+      [](World& world) { world.sights[2].accepted++; },
+      // somebody has taken all of it who tells nothing
+      [](World& world) { world.sights[1].queued = false; },
+      [](World& world) { world.sights[3].queued = true; },
+      // it has gone
+      [](World& world) { world.sights[1].serves = false; },
+  };
+  for (const auto change : kChanges) {
+    World world(3);
+    world.sights[1].queued = true;
+    int looks = 0;
+    for (const uint64_t end = world.now + 3'000 * kMs; world.now < end; looks++) {
+      world.turn(2);
+      world.after(world.judge->pause(world.now, world.seats()));
+    }
+    CHECK(world.judge->isBlocked(1) && !world.judge->isQuiet());
+    // closely, as ever for the rest of the first second, and then seldom
+    CHECK(looks <= 50 + 500 + 110);
+    CHECK(world.judge->pause(world.now, world.seats()) == 20 * kMs);
+    change(world);
+    world.after(20 * kMs);
+    CHECK(world.judge->pause(world.now, world.seats()) <= 2 * kMs);
+  }
+}
+
 // A sibling has served its queue while it had no CPU: it is blocked until it is seen to turn.
 void asleepBesideAnEmptyQueue() {
   World world(2);
@@ -345,6 +374,7 @@ int main() {
   model::whoHelps();
   model::inTurn();
   model::stuck();
+  model::askedInVain();
   model::asleepBesideAnEmptyQueue();
   model::quiet();
   model::successor();

@@ -25,6 +25,8 @@ using fastsocket::balance::Page;
 // More than are looked at at once, before the ones that have gone and among them.
 constexpr int kMany = 900;
 constexpr int kLeft = 400;
+// At what another thread writes all the time: enough to see half of it, were there halves.
+constexpr int kLooks = 20'000'000;
 Page g_page;
 uint64_t& g_open = g_page.seats[1].told.open;
 
@@ -115,6 +117,56 @@ void behindOurBack() {
   CHECK(g_open == kLeft);
 }
 
+// A number that was closed behind our back becomes another thread's in the moment in which the kernel has said that it
+// is nobody's: what that thread knows of it stays.
+void meanwhile() {
+  const OwnLoop loop = begin();
+  const std::vector<int> fds = connections(listenQuietly(), 5);
+  const OwnLoop second = attachQuietly(1);
+  second->seen = true;
+  const int listener = listenQuietly();
+  g_kernel.at(listener)->queue.push_back({true, false});
+  setCurrentLoop(loop.get());
+  int wanted = -1;
+  g_kernel.asked = [&](int fd) {
+    if (fd != wanted) return;
+    wanted = -1;
+    std::thread([&] {
+      setCurrentLoop(second.get());
+      CHECK((fd == fds[1] ? g_calls.accept4(listener, nullptr, nullptr, 0) : listenQuietly()) == fd);
+    }).join();
+  };
+  for (const int fd : {fds[1], fds[3]}) {
+    g_kernel.close(fd);
+    wanted = fd;
+    aWhile();
+    CHECK(wanted == -1);
+  }
+  CHECK(g_open == 3 && second->open == 1);
+  CHECK(Handles::at(fds[1])->kind == Kind::kAccepted && Handles::at(fds[1])->loop == 1);
+  CHECK(Handles::at(fds[3])->kind == Kind::kListener && second->listenerOf(fds[3]) != nullptr);
+}
+
+// Whoever looks meanwhile never takes another loop's connection for one of the first loop's.
+void inOneStep() {
+  const OwnLoop second = attachQuietly(1);
+  constexpr int kFd = 5;
+  Handle& handle = *Handles::at(kFd);
+  bool over = false;
+  std::thread opens([&] {
+    while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
+      opened(*second, handle, kFd);
+      Handles::forget(kFd);
+    }
+  });
+  for (int i = 0; i < kLooks; i++) {
+    const Handle seen = Handles::load(handle);
+    CHECK(seen.kind == (seen.loop == 1 ? Kind::kAccepted : Kind::kUnknown));
+  }
+  __atomic_store_n(&over, true, __ATOMIC_RELAXED);
+  opens.join();
+}
+
 // Twice at once, as far as anybody can see: counted once before long.
 void twice() {
   const OwnLoop loop = begin();
@@ -133,6 +185,8 @@ int main() {
   model::installCalls();
   model::inOtherThreads();
   model::behindOurBack();
+  model::meanwhile();
+  model::inOneStep();
   model::twice();
   printf("all\n");
   return 0;

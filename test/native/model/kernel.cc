@@ -191,10 +191,13 @@ int setOption(int fd, int level, int name, const void* value, socklen_t length) 
 
 int getOption(int fd, int level, int name, void* value, socklen_t* /*length*/) {
   const File* file = g_kernel.at(fd);
-  if (file == nullptr) return fail(EBADF);
   if (level == SOL_SOCKET && name == SO_PROTOCOL) {
-    *static_cast<int*>(value) = file->tcp ? IPPROTO_TCP : 0;
-  } else if (level == IPPROTO_TCP && name == TCP_NODELAY) {
+    if (file != nullptr) *static_cast<int*>(value) = file->tcp ? IPPROTO_TCP : 0;
+    if (g_kernel.asked) g_kernel.asked(fd);
+  }
+  if (file == nullptr) return fail(EBADF);
+  if (level == SOL_SOCKET && name == SO_PROTOCOL) return 0;
+  if (level == IPPROTO_TCP && name == TCP_NODELAY) {
     *static_cast<int*>(value) = file->noDelay ? 1 : 0;
   } else {
     CHECK(level == IPPROTO_TCP && name == TCP_INFO);

@@ -98,6 +98,8 @@ struct Kernel {
   std::function<void()> idle;
   // A listener loses TCP_NODELAY, and nobody has said so.
   std::function<void(int fd)> turnedOff;
+  // Somebody has been told of which protocol this number is, and does not know it yet.
+  std::function<void(int fd)> asked;
   std::function<int(int fd)> mostAccepted;
   std::function<bool(int fd)> isKnown;
   std::function<bool(int fd)> shortageIsHidden;
