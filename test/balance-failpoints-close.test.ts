@@ -23,6 +23,7 @@ import {
   stop,
   successor,
 } from './support/scene';
+import { queueOf, whyNoSockets } from './support/tcp-table';
 
 const CLOSES = { CLOSE_ORIGIN: '1' };
 
@@ -124,8 +125,10 @@ async function isRefused(port: number): Promise<boolean> {
   return answer === 'ECONNREFUSED';
 }
 
-test("a helper with a victim's queue in hand lets go of it when the group closes, in that same turn", async (t) => {
-  const tree = await calm(t, ['stolen=hold@1', 'forget=note@1'], {
+test("a helper with a victim's queue in hand lets go of it when the group closes, in that same turn", {
+  skip: whyNoSockets() ?? false,
+}, async (t) => {
+  const tree = await calm(t, ['judged=hold@1', 'stolen=hold@1', 'forget=note@1'], {
     ...STEAL,
     ...CLOSES,
     BLOCK_ENDED: '60000',
@@ -136,7 +139,11 @@ test("a helper with a victim's queue in hand lets go of it when the group closes
   const ends = once(own, 'end');
   await shares(port, victim);
   begin(tree);
-  await connectedTogether(port, 60);
+  const { count } = await connectedTogether(port, 60);
+  await points.reached('judged');
+  // who had a queue of its own would not keep the other's
+  await until(async () => count.answered + (await queueOf(victim, port)) === 60, "the helper's own");
+  points.go('judged');
   assert.equal(await points.reached('stolen'), thief);
   await closes(tree);
   // the origin's word is there when it goes on, and the queue is not empty before it has heard it

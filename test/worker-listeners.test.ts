@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { beforeEach, test } from 'node:test';
 import { Listeners, type ListenersOptions, type Listening } from '../lib/worker/listeners';
+import type { ToOrigin } from '../lib/workers/messages';
 
 const EAGAIN = -11;
 const KEY = '127.0.0.1|80';

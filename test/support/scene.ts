@@ -66,11 +66,14 @@ export async function successor({ app }: Tree, others: readonly number[]): Promi
 }
 
 /** All of them are connected, whatever becomes of them. */
-export async function connectedTogether(port: number, times: number): Promise<{ asked: Promise<Count> }> {
+export async function connectedTogether(
+  port: number,
+  times: number,
+): Promise<{ asked: Promise<Count>; count: Count }> {
   const count = newCount();
   const asked = askTogether(port, times, count);
   await until(() => count.made === times, 'connections');
-  return { asked };
+  return { asked, count };
 }
 
 export async function kill(pid: number): Promise<void> {
