@@ -3,7 +3,7 @@
 // thread does before it gets that lock is done to sockets that are still open.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from './support/app';
@@ -15,7 +15,7 @@ import {
   connectedTogether,
   goOn,
   included,
-  keepAlive,
+  keptBy,
   kill,
   type Scene,
   STEAL,
@@ -85,12 +85,12 @@ test('forget: the origin closes while the thread has the lock, and excludes', as
 test('forget: the helper closes its server while the origin does', async (t) => {
   const tree = await calm(t, ['forget=hold@1'], { ...STEAL, ...CLOSES });
   const { port, points, victim, thief } = tree;
-  const own = (await keepAlive(t, port, 16)).find(([pid]) => pid === thief)?.[1];
+  const own = await keptBy(t, port, thief);
   begin(tree);
   await closes(tree);
   const { asked } = await connectedTogether(port, 20);
-  own?.write('GET /close HTTP/1.1\r\nHost: x\r\n\r\n');
-  await until(() => own?.destroyed, 'its answer');
+  own.write('GET /close HTTP/1.1\r\nHost: x\r\n\r\n');
+  await until(() => own.destroyed, 'its answer');
   points.go('forget');
   goOn(victim);
   allAnswered(await asked);
@@ -135,7 +135,7 @@ test("a helper with a victim's queue in hand lets go of it when the group closes
   });
   const { port, points, victim, thief } = tree;
   // its end is what the app hears of the close, and takes a minute over
-  const own = (await keepAlive(t, port, 16)).find(([pid]) => pid === thief)?.[1] as Socket;
+  const own = await keptBy(t, port, thief);
   const ends = once(own, 'end');
   await shares(port, victim);
   begin(tree);

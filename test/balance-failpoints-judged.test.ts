@@ -3,7 +3,6 @@
 // blocked worker or its helper is stopped, killed or comes back, or closes its server.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { until } from './support/app';
 import { allAnswered, askInTurn, type Count, newCount } from './support/asking';
@@ -12,7 +11,7 @@ import {
   calm,
   connectedTogether,
   goOn,
-  keepAlive,
+  keptBy,
   kill,
   type Scene,
   STEAL,
@@ -85,7 +84,7 @@ test('judged: the helper is killed, and its successor helps', { skip }, async (t
 for (const who of ['victim', 'thief'] as const)
   test(`judged: the ${who} closes its server`, { skip }, async (t) => {
     const before = await calm(t, HELD, STEAL);
-    const own = (await keepAlive(t, before.port, 16)).find(([pid]) => pid === before[who])?.[1] as Socket;
+    const own = await keptBy(t, before.port, before[who]);
     const { asked, points, victim } = await judged(before);
     const closed = once(own, 'close');
     own.write('GET /close HTTP/1.1\r\nHost: x\r\n\r\n');

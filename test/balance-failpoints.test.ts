@@ -3,7 +3,6 @@
 // point: every connection is answered once, but for those that a killed worker had accepted.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lives, until } from './support/app';
@@ -17,6 +16,7 @@ import {
   included,
   isStopped,
   keepAlive,
+  keptBy,
   STEAL,
   scene,
   shares,
@@ -125,7 +125,7 @@ for (const inOneTurn of [true, false]) {
   test(`offer: the helper closes its server ${when}`, async (t) => {
     const before = await calm(t, ['offer=hold@1', 'offered=note@1', 'steal=note@1'], STEAL);
     const { port, points, victim, thief } = before;
-    const own = (await keepAlive(t, port, 16)).find(([pid]) => pid === thief)?.[1] as Socket;
+    const own = await keptBy(t, port, thief);
     begin(before);
     const asked = askTogether(port, 20, newCount());
     await points.reached('offer');

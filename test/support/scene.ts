@@ -98,14 +98,19 @@ export async function keepAlive(t: TestContext, port: number, times: number): Pr
   );
 }
 
+/** One of those that is this worker's. */
+export const keptBy = (t: TestContext, port: number, pid: number): Promise<Socket> =>
+  until(async () => (await keepAlive(t, port, 16)).find(([by]) => by === pid)?.[1], `a connection of ${pid}`);
+
 /** What was last said of the victim. */
-export const isExcluded = ({ app }: Scene): boolean =>
+export const isExcluded = ({ app }: Pick<Tree, 'app'>): boolean =>
   [...app.stderr.matchAll(/worker 1 is (blocked|back)/g)].at(-1)?.[1] === 'blocked';
 
-export const excluded = (scene: Scene): Promise<boolean> => until(() => isExcluded(scene), 'its exclusion');
+export const excluded = (scene: Pick<Tree, 'app'>): Promise<boolean> =>
+  until(() => isExcluded(scene), 'its exclusion');
 
 /** A busy machine may have excluded it before. */
-export async function included(scene: Scene): Promise<void> {
+export async function included(scene: Pick<Tree, 'app' | 'port'>): Promise<void> {
   await askUntil(
     scene.port,
     until(() => !isExcluded(scene), 'its return'),
