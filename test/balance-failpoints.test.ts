@@ -3,68 +3,30 @@
 // point: every connection is answered once, but for those that a killed worker had accepted.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lives, until } from './support/app';
 import { allAnswered, askInTurn, askTogether, askUntil, newCount } from './support/asking';
-import { figures, HOST, start, type Tree } from './support/balance';
-import { Failpoints } from './support/failpoints';
+import { figures } from './support/balance';
+import {
+  begin,
+  calm,
+  excluded,
+  goOn,
+  included,
+  isStopped,
+  keepAlive,
+  keptBy,
+  STEAL,
+  scene,
+  shares,
+  stop,
+  successor,
+} from './support/scene';
 
 const EMFILE = 24;
 const EAGAIN = 11;
 const ENOMEM = 12;
-
-const stop = (pid: number): void => void process.kill(pid, 'SIGSTOP');
-const goOn = (pid: number): void => void process.kill(pid, 'SIGCONT');
-const isStopped = (pid: number): boolean => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-
-interface Scene extends Tree {
-  points: Failpoints;
-  victim: number;
-  /** The other one of two. */
-  thief: number;
-}
-
-/** A tree in which nothing has happened yet. */
-async function calm(
-  t: TestContext,
-  named: readonly string[],
-  env: Record<string, string> = {},
-  workers = 2,
-): Promise<Scene> {
-  const points = new Failpoints(t);
-  const tree = await start(t, { hook: points.hook, env: { ...points.environment(named), ...env } }, workers);
-  const [victim, thief] = tree.workers as [number, number];
-  return { ...tree, points, victim, thief };
-}
-
-/** The victim is stopped: its queue is offered. */
-function begin<S extends Scene>(scene: S, only?: number): S {
-  stop(scene.victim);
-  scene.points.arm(only);
-  return scene;
-}
-
-const scene = async (...how: Parameters<typeof calm>): Promise<Scene> => begin(await calm(...how));
-
-/** Without the swap the victim's socket goes on getting its share. */
-const STEAL = { FASTSOCKET_BALANCE: 'steal' };
-
-/** It has its share of new connections. */
-async function shares(port: number, pid: number): Promise<void> {
-  await until(
-    async () => ((await askInTurn(port, 20, newCount())).by.get(pid) ?? 0) > 0,
-    `${pid} has its share`,
-  );
-}
-
-/** The one that serves instead of another that has ended. */
-async function successor({ app }: Tree, others: readonly number[]): Promise<number> {
-  const pid = await until(() => app.workers().find((pid) => !others.includes(pid)), 'a successor');
-  return pid;
-}
 
 for (const point of ['offer-taken', 'steal']) {
   test(`${point}: the thief is stopped, and the victim comes back`, async (t) => {
@@ -158,29 +120,12 @@ test('offer: the helper is killed with it unread, and another process has its se
   assert.ok((count.by.get(next) ?? 0) > 0 && !count.by.has(victim), `${[...count.by]}`);
 });
 
-/** Connections that stay open, one question each: whose they are. */
-async function keepAlive(t: TestContext, port: number, times: number): Promise<[number, Socket][]> {
-  return Promise.all(
-    Array.from({ length: times }, async () => {
-      const socket = connect(port, HOST, () => socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'));
-      t.after(() => socket.destroy());
-      socket.on('error', () => {});
-      let text = '';
-      socket.on('data', (data) => {
-        text += data;
-      });
-      const pid = await until(() => /^X-Pid: (\d+)\r$/m.exec(text)?.[1], 'an answer');
-      return [Number(pid), socket] as [number, Socket];
-    }),
-  );
-}
-
 for (const inOneTurn of [true, false]) {
   const when = inOneTurn ? 'in the turn that brings it' : 'before it is sent';
   test(`offer: the helper closes its server ${when}`, async (t) => {
     const before = await calm(t, ['offer=hold@1', 'offered=note@1', 'steal=note@1'], STEAL);
     const { port, points, victim, thief } = before;
-    const own = (await keepAlive(t, port, 16)).find(([pid]) => pid === thief)?.[1] as Socket;
+    const own = await keptBy(t, port, thief);
     begin(before);
     const asked = askTogether(port, 20, newCount());
     await points.reached('offer');
@@ -219,20 +164,6 @@ for (const unread of [true, false]) {
     allAnswered(await asked);
     assert.deepEqual(await app.ended, { code: 0, signal: null });
   });
-}
-
-/** What was last said of the victim. */
-const isExcluded = ({ app }: Scene): boolean =>
-  [...app.stderr.matchAll(/worker 1 is (blocked|back)/g)].at(-1)?.[1] === 'blocked';
-
-const excluded = (scene: Scene): Promise<boolean> => until(() => isExcluded(scene), 'its exclusion');
-
-/** A busy machine may have excluded it before. */
-async function included(scene: Scene): Promise<void> {
-  await askUntil(
-    scene.port,
-    until(() => !isExcluded(scene), 'its return'),
-  );
 }
 
 test('exclude: the kernel refuses the program, and is asked again', async (t) => {

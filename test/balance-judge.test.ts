@@ -33,11 +33,16 @@ test('workers at random: who is blocked has a queue; all cannot be excluded; hel
   }
 });
 
-test("connections from a sibling's queue, over a model of the kernel", async (t) => {
-  const link = ['clock_gettime', 'mmap', 'munmap'].map((name) => `-Wl,--wrap=${name}`);
-  const parts = modelParts(['calls', 'kernel', 'kernel-ring']);
-  const binary = await program('steal-cases', ['test/native/steal-cases.cc', ...parts, ...seamLogic()], link);
-  const { status, stderr, stdout } = spawnSync(binary, { encoding: 'utf8' });
-  assert.equal(status, 0, stderr);
-  t.diagnostic(stdout.trim());
-});
+for (const [name, what] of [
+  ['steal', "connections from a sibling's queue"],
+  ['offers', 'what is offered to a worker, and what it answers'],
+] as const)
+  test(`${what}, over a model of the kernel`, async (t) => {
+    const link = ['clock_gettime', 'mmap', 'munmap'].map((name) => `-Wl,--wrap=${name}`);
+    const parts = modelParts(['calls', 'kernel', 'kernel-ring']);
+    const cases = `${name}-cases`;
+    const binary = await program(cases, [`test/native/${cases}.cc`, ...parts, ...seamLogic()], link);
+    const { status, stderr, stdout } = spawnSync(binary, { encoding: 'utf8' });
+    assert.equal(status, 0, stderr);
+    t.diagnostic(stdout.trim());
+  });

@@ -181,6 +181,7 @@ int Balancer::watch(uint32_t generation, const Buffer<int>& sockets) {
 }
 
 void Balancer::forget(uint32_t generation) {
+  FAILPOINT("forget");
   const Locked locked(&lock_);
   Group* group = generation == 0 ? nullptr : find(generation);
   if (group == nullptr) return;

@@ -207,8 +207,11 @@ void Balancer::look(uint64_t now, uint64_t real) {
   bool before[kMostSeats];
   for (int i = 1; i < seats_; i++) before[i] = judge_.isBlocked(i);
   judge_.look(now, sights_, seats_);
-  for (int i = 1; i < seats_; i++)
-    if (!before[i] && judge_.isBlocked(i)) figures_.blocked++;
+  for (int i = 1; i < seats_; i++) {
+    if (!judge_.isBlocked(i)) continue;
+    if (!before[i]) figures_.blocked++;
+    if (sights_[i].queued) FAILPOINT("judged");
+  }
   excludeBlocked(now);
   nudge(sights_);
   if (options_.steals) ask(sights_);

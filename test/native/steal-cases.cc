@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 
-#include <memory>
 #include <vector>
 
 #include "../../native/seam/libc.h"
@@ -14,57 +13,13 @@
 #include "model/calls.h"
 #include "model/check.h"
 #include "model/kernel.h"
-#include "model/quiet.h"
+#include "model/seat.h"
 
 namespace model {
 
 namespace {
 
 using namespace fastsocket::seam;
-using fastsocket::balance::Page;
-using fastsocket::balance::Seat;
-
-constexpr uint32_t kGroup = 7;
-Page g_page;
-constexpr int kIndex = 2;
-constexpr uint32_t kVictim = 5;
-Seat& g_seat = g_page.seats[kIndex];
-bool g_takesAll;
-
-OwnLoop begin() {
-  OwnLoop loop = beginQuietly(100);
-  g_page = {};
-  g_takesAll = true;
-  CHECK(join(*loop, g_page, kIndex, g_kernel.add(Type::kOther), g_kernel.add(Type::kOther)) == 0);
-  loop->takesAll = [](void*, int) { return g_takesAll; };
-  return loop;
-}
-
-// Our duplicate of a sibling's listener.
-int sibling(int clients, bool noDelay = false) {
-  const int fd = g_kernel.add(Type::kListener);
-  for (int i = 0; i < clients; i++) g_kernel.at(fd)->queue.push_back({true, noDelay});
-  return fd;
-}
-
-// What libuv is told in one turn of the loop that would sleep.
-std::vector<int> turn() {
-  epoll_event events[1024];
-  g_kernel.dry.clear();
-  g_kernel.accepted.clear();
-  g_kernel.idle = [] { CHECK(false); };
-  const int count = g_calls.epoll_pwait(g_kernel.epoll, events, 1024, 10, nullptr);
-  std::vector<int> fds;
-  for (int i = 0; i < count; i++)
-    if ((events[i].events & EPOLLIN) != 0) fds.push_back(events[i].data.fd);
-  return fds;
-}
-
-int accept(int fd) { return g_calls.accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); }
-
-// The number may be a connection's by now.
-bool isOpen(int fd) { return g_kernel.at(fd) != nullptr && g_kernel.at(fd)->type == Type::kListener; }
-
 // One a turn, until the queue is empty; then it is closed.
 void oneEachTurn() {
   const OwnLoop loop = begin();
@@ -83,6 +38,8 @@ void oneEachTurn() {
     // that was all for this turn
     CHECK(accept(own) == -1 && errno == EAGAIN && isOpen(theirs));
   }
+  // and nobody was asked
+  CHECK(loop->counters.empty == 0);
   CHECK(turn() == std::vector<int>{own} && accept(own) == -1 && errno == EAGAIN);
   CHECK(!isOpen(theirs) && loop->lootCount == 0);
   CHECK(turn().empty() && g_seat.told.stolen == 3);
@@ -152,6 +109,63 @@ void notWithoutListener() {
   CHECK(turn() == std::vector<int>{own});
   CHECK(g_calls.syscall(SYS_close, own, 0, 0, 0, 0, 0) == 0);
   CHECK(turn().empty() && !isOpen(theirs) && loop->counters.stolen == 0);
+  CHECK(loop->declined == 4);
+}
+
+// Some of it has been made use of: nobody has declined it.
+void listenerThatCloses() {
+  const OwnLoop loop = begin();
+  const int own = listenQuietly();
+  mayStealFrom(*loop, own, kGroup);
+  const int theirs = sibling(3);
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
+  CHECK(turn() == std::vector<int>{own} && accept(own) >= 0);
+  CHECK(g_calls.syscall(SYS_close, own, 0, 0, 0, 0, 0) == 0);
+  CHECK(turn().empty() && !isOpen(theirs) && loop->declined == 0);
+}
+
+// Several queues: one connection a turn all the same, and who was offered first is served first.
+void severalQueues() {
+  const OwnLoop loop = begin();
+  const int own = listenQuietly();
+  mayStealFrom(*loop, own, kGroup);
+  int theirs[3];
+  for (int& fd : theirs) {
+    fd = sibling(3);
+    addLoot(*loop, {fd, kGroup, 2, false, kVictim});
+  }
+  for (int i = 0; i < 6; i++) {
+    CHECK(turn() == std::vector<int>{own} && accept(own) >= 0);
+    for (int k = 0; k < 3; k++) CHECK(isOpen(theirs[k]) == (i < 2 * k + 1));
+  }
+  CHECK(turn().empty());
+}
+
+// A stolen connection's callback takes its time: the next turn accepts one at a time.
+void longTurn() {
+  const OwnLoop loop = begin();
+  const int own = listenQuietly();
+  mayStealFrom(*loop, own, kGroup);
+  addLoot(*loop, {sibling(1), kGroup, 64, false, kVictim});
+  loop->listenerOf(own)->batch = 4;
+  CHECK(turn() == std::vector<int>{own} && accept(own) >= 0);
+  g_kernel.now += 3'000'000;
+  turn();
+  CHECK(loop->listenerOf(own)->batch == 1);
+}
+
+// There are no descriptors left for its own queue.
+void notWhileDisarmed() {
+  const OwnLoop loop = begin();
+  const int own = listenQuietly();
+  mayStealFrom(*loop, own, kGroup);
+  g_kernel.at(own)->queue.push_back({true, false});
+  g_kernel.limit = g_kernel.files.size();
+  CHECK(turn() == std::vector<int>{own} && accept(own) == -1 && loop->disarmedCount == 1);
+  g_kernel.limit = 1024;
+  const int theirs = sibling(1);
+  addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
+  CHECK(turn().empty() && !isOpen(theirs));
 }
 
 // libuv no longer watches the listener: it would take the event for that of somebody who has gone.
@@ -184,7 +198,7 @@ void noDescriptors() {
   addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   g_kernel.limit = g_kernel.files.size();
   CHECK(turn() == std::vector<int>{own} && accept(own) == -1 && errno == EAGAIN);
-  CHECK(!isOpen(theirs) && loop->disarmedCount == 0 && loop->counters.outOfFds == 0);
+  CHECK(!isOpen(theirs) && loop->disarmedCount == 0 && loop->counters.outOfFds == 0 && loop->declined == 1);
 }
 
 // What a sibling's listener had of TCP_NODELAY says nothing of ours.
@@ -240,22 +254,31 @@ void theEnd() {
   mayStealFrom(*loop, own, kGroup);
   const int theirs = sibling(1);
   addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
+  // a program that is about to be started has it, too: it outlives our number (epoll(7), questions and answers)
+  const int offers = loop->offers;
+  File* channel = g_kernel.at(offers);
+  g_kernel.add(g_kernel.files.at(offers));
   leave(*loop);
   CHECK(!isOpen(theirs) && loop->seat == nullptr && g_seat.told.joined == 0);
-  CHECK(turn().empty());
+  CHECK(g_kernel.epolls.at(g_kernel.epoll).count({offers, channel}) == 0);
+  CHECK(turn().empty() && loop->listenerOf(own)->group == 0);
 }
 
 // Somebody closes numbers that are not his: nothing is written to or read from whoever has them next.
 void numbersThatAreClosed() {
   for (int which = 0; which < 3; which++) {
     const OwnLoop loop = begin();
-    mayStealFrom(*loop, listenQuietly(), kGroup);
+    const int own = listenQuietly();
+    mayStealFrom(*loop, own, kGroup);
     const int theirs = sibling(1);
     addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
+    const int later = sibling(1);
+    addLoot(*loop, {later, kGroup, 64, false, kVictim});
     const int number = which == 0 ? loop->offers : which == 1 ? loop->wake : theirs;
     const int others = which == 0 ? loop->wake : loop->offers;
     CHECK(g_calls.syscall(SYS_close, number, 0, 0, 0, 0, 0) == 0);
-    CHECK(loop->lootCount == 0 && (loop->seat == nullptr) == (which < 2));
+    CHECK((loop->seat == nullptr) == (which < 2) && loop->lootCount == (which < 2 ? 0 : 1));
+    if (which == 2) CHECK(turn() == std::vector<int>{own} && accept(own) >= 0 && g_kernel.at(later)->queue.empty());
     if (which < 2) CHECK(g_kernel.at(others) == nullptr && g_seat.told.joined == 0);
   }
 }
@@ -279,6 +302,12 @@ void eventThatNobodyTakes() {
   addLoot(*loop, {theirs, kGroup, 64, false, kVictim});
   CHECK(turn() == std::vector<int>{own});
   CHECK(turn().empty() && !isOpen(theirs));
+  // it is told of the next offer, and of its own queue
+  addLoot(*loop, {sibling(1), kGroup, 64, false, kVictim});
+  CHECK(turn() == std::vector<int>{own} && accept(own) >= 0 && loop->counters.stolen == 1);
+  g_kernel.at(own)->queue.push_back({true, false});
+  turn();
+  CHECK(turn() == std::vector<int>{own} && accept(own) >= 0 && loop->counters.stolen == 1);
 }
 
 // What is told: odd while it sleeps.
@@ -305,6 +334,10 @@ int main() {
   model::ownQueueFirst();
   model::besideTheOwnQueue();
   model::notWithoutListener();
+  model::listenerThatCloses();
+  model::severalQueues();
+  model::longTurn();
+  model::notWhileDisarmed();
   model::notWhilePaused();
   model::registeredUnseen();
   model::noDescriptors();

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@ int fail(int error) {
 // tcp_poll (net/ipv4/tcp.c), as far as it goes.
 uint32_t File::ready() const {
   if (type == Type::kListener) return queue.empty() ? 0U : EPOLLIN;
+  if (type == Type::kOther) return messages.empty() && !hungUp ? 0U : EPOLLIN;
   if (type != Type::kConnection) return 0;
   uint32_t events = full ? 0U : EPOLLOUT;
   if (sent || ended || reset) events |= EPOLLIN;
@@ -236,12 +238,38 @@ ssize_t read(int fd, void* /*buffer*/, size_t /*length*/) { return g_kernel.at(f
 
 ssize_t sendmsg(int /*fd*/, const msghdr* /*message*/, int /*flags*/) { return 1; }
 
+ssize_t recvmsg(int fd, msghdr* message, int flags) {
+  CHECK(flags == (MSG_DONTWAIT | MSG_CMSG_CLOEXEC) && message->msg_iovlen == 1);
+  File* channel = g_kernel.at(fd);
+  if (channel == nullptr) return fail(EBADF);
+  if (channel->messages.empty()) return channel->hungUp ? 0 : fail(EAGAIN);
+  const Message first = channel->messages.front();
+  channel->messages.pop_front();
+  const size_t length = std::min(first.bytes.size(), message->msg_iov->iov_len);
+  memcpy(message->msg_iov->iov_base, first.bytes.data(), length);
+  // no number is left for it: it is closed (unix(7), MSG_CTRUNC)
+  const bool arrives = first.file != nullptr && !g_kernel.full();
+  message->msg_controllen = arrives ? CMSG_SPACE(sizeof(int)) : 0;
+  if (!arrives) return static_cast<ssize_t>(length);
+  cmsghdr* control = CMSG_FIRSTHDR(message);
+  control->cmsg_level = SOL_SOCKET;
+  control->cmsg_type = SCM_RIGHTS;
+  control->cmsg_len = CMSG_LEN(sizeof(int));
+  const int number = g_kernel.add(first.file);
+  memcpy(CMSG_DATA(control), &number, sizeof number);
+  return static_cast<ssize_t>(length);
+}
+
 long call(long number, long a, long b, long c, long d, long /*e*/, long /*f*/) {
   switch (number) {
     case SYS_close:
       if (g_kernel.at(static_cast<int>(a)) == nullptr) return fail(EBADF);
       g_kernel.close(static_cast<int>(a));
       return 0;
+    case SYS_write:
+      if (g_kernel.at(static_cast<int>(a)) == nullptr) return fail(EBADF);
+      g_kernel.at(static_cast<int>(a))->written++;
+      return c;
     case SYS_io_uring_setup:
       return setupRing(static_cast<uint32_t>(a), reinterpret_cast<io_uring_params*>(b));
     case SYS_io_uring_enter:
@@ -265,6 +293,7 @@ void installKernel() {
   libc.listen = listen;
   libc.socket = socket;
   libc.sendmsg = sendmsg;
+  libc.recvmsg = recvmsg;
   libc.read = read;
   libc.connect = connect;
   libc.shutdown = shutdown;

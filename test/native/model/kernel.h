@@ -41,6 +41,14 @@ struct Ring {
   ~Ring();
 };
 
+struct File;
+
+// One message of a channel, and the file that comes with it, if any.
+struct Message {
+  std::vector<char> bytes;
+  std::shared_ptr<File> file;
+};
+
 // An open file description.
 struct File {
   Type type = Type::kOther;
@@ -53,6 +61,11 @@ struct File {
   bool ended = false;
   bool reset = false;
   bool full = false;
+  // channel: what has come, and whether the other end has gone; eventfd: how
+  // often it has been written to
+  std::deque<Message> messages;
+  bool hungUp = false;
+  int written = 0;
   // how many descriptors stand for it; one of them is another process's
   int numbers = 0;
   bool foreign = false;
