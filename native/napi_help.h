@@ -30,7 +30,7 @@ class Args {
   napi_value object(size_t i);
 
  private:
-  static constexpr size_t kMost = 5;
+  static constexpr size_t kMost = 6;
   void fail(size_t i, const char* expected);
 
   napi_env env_;

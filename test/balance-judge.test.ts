@@ -11,10 +11,14 @@ const ROUNDS = 2_000;
 const judged = (name: string): Promise<string> =>
   program(name, [`test/native/${name}.cc`, 'native/balance/judge.cc']);
 
-test('blocked is who has a queue and accepts nothing, case by case', async () => {
-  const { status, stderr } = spawnSync(await judged('judge-cases'), { encoding: 'utf8' });
-  assert.equal(status, 0, stderr);
-});
+for (const [what, name] of [
+  ['blocked is who has a queue and accepts nothing', 'judge-cases'],
+  ['blocked is who is in one turn for long', 'judge-turns'],
+] as const)
+  test(`${what}, case by case`, async () => {
+    const { status, stderr } = spawnSync(await judged(name), { encoding: 'utf8' });
+    assert.equal(status, 0, stderr);
+  });
 
 test('the thread looks as often as its part of a CPU allows, whatever a look costs', async () => {
   const binary = await program('budget-cases', ['test/native/budget-cases.cc']);

@@ -13,6 +13,16 @@ export interface GuardedBytes {
   slots: readonly (readonly number[])[];
 }
 
+/** Where the workers are. */
+export interface Places {
+  /** NUMA node of each worker's CPU, by index. */
+  readonly nodes: readonly (number | undefined)[];
+  /** CPUs that they have together. */
+  readonly cpus: number;
+  /** How many of them share a CPU, 1 at least. */
+  readonly perCpu: number;
+}
+
 /** A worker whose queue is not empty and who has accepted nothing for so long is blocked. */
 const BLOCKED_US = 2_000;
 /**
@@ -45,10 +55,7 @@ export class Balancer {
     private readonly addon: Addon,
     private readonly pieces: readonly BalancePiece[],
     private readonly mode: SteerSetting,
-    /** NUMA node of each worker's CPU, by index. */
-    private readonly nodes: readonly (number | undefined)[],
-    /** Workers for each CPU, 1 at least. */
-    private readonly perCpu: number,
+    private readonly places: Places,
     /** The workers' figures, from time to time while connections come. */
     private readonly beat: (figures: WorkerFigures[], elapsedMs: number) => void,
   ) {}
@@ -68,8 +75,9 @@ export class Balancer {
       debug('balancing is off: FASTSOCKET_BALANCE=off');
       return false;
     }
-    const starvedUs = STARVED_US * this.perCpu;
-    const notices = this.addon.balanceStart(BLOCKED_US, starvedUs, LOOK_US, EXCLUDED_US, bits);
+    const { cpus, perCpu } = this.places;
+    const starvedUs = STARVED_US * perCpu;
+    const notices = this.addon.balanceStart(BLOCKED_US, starvedUs, LOOK_US, EXCLUDED_US, cpus, bits);
     if (notices < 0) debug('balancing is off: errno %d', -notices);
     else this.listen(notices);
     return notices >= 0;
@@ -93,7 +101,7 @@ export class Balancer {
   /** What worker `index` is given; the caller closes it. */
   seat(index: number): number[] {
     if (!this.start()) return [];
-    const fds = this.addon.balanceSeat(index, this.nodes[index] ?? 0);
+    const fds = this.addon.balanceSeat(index, this.places.nodes[index] ?? 0);
     if (typeof fds !== 'number') return fds;
     debug('worker %d has no part in the balancing (errno %d)', index, -fds);
     return [];

@@ -109,7 +109,7 @@ export interface Addon {
   xdpAttached(interfaceName: string): number;
 
   /**
-   * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; bits: 1: idle
+   * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; `cpus`: the workers' together; bits: 1: idle
    * workers are offered blocked ones' queues, 2: blocked workers are steered around, 4: only queues without a worker are
    * offered, 8: notices tell who is excluded and back. Returns a socket whose messages are
    * notices (balanceNotify), or a negative errno.
@@ -119,6 +119,7 @@ export interface Addon {
     starvedUs: number,
     lookUs: number,
     excludedUs: number,
+    cpus: number,
     bits: number,
   ): number;
   /**

@@ -7,6 +7,7 @@ import { insideTree, takenCores } from '../cpu/neighbours';
 import { coreOrder } from '../cpu/order';
 import { readText } from '../cpu/read';
 import { readTopology } from '../cpu/topology';
+import type { Places } from '../group/balancer';
 import { originOnlyProgram } from '../group/steering';
 import { debug } from '../log';
 import { type Addon, loadAddon } from '../native/addon';
@@ -19,10 +20,7 @@ export interface Multiplied {
   workers: number;
   /** CPU of each worker, by index from 1; undefined where it is not pinned. */
   cores: (number | undefined)[];
-  /** NUMA node of each worker's CPU, likewise. */
-  nodes: (number | undefined)[];
-  /** How many workers share a CPU. */
-  perCpu: number;
+  places: Places;
   steer: Settings['steer'];
   balance: Settings['balance'];
   exitWaitMs: number;
@@ -71,10 +69,7 @@ export interface Layout {
   workers: number;
   /** By index from 1; undefined where a worker is not pinned. */
   cores: (number | undefined)[];
-  /** NUMA node of each of them, where it is known. */
-  nodes: (number | undefined)[];
-  /** How many of them share a CPU, 1 at least. */
-  perCpu: number;
+  places: Places;
   /** Why none of them is pinned. */
   unpinned: string | undefined;
   /** The arithmetic, one line. */
@@ -97,11 +92,11 @@ export function layOut(settings: Settings, mask: readonly number[]): Layout {
   const seats = assign(counted, order, otherApps(settings, counted));
   const cores = [undefined, ...seats.map(({ cpu }) => cpu)];
   const nodes = cores.map((cpu) => (cpu === undefined ? undefined : topology.get(cpu)?.node));
+  const cpus = Math.max(1, Math.min(counted.count, counted.cpus.length));
   return {
     workers: counted.count,
     cores,
-    nodes,
-    perCpu: counted.perCpu,
+    places: { nodes, cpus, perCpu: counted.perCpu },
     unpinned: counted.unpinned,
     why: counted.why,
   };
@@ -114,17 +109,13 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   const { addon, reason } = loadAddon();
   if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
   const affinity = addon.getAffinity(0);
-  const { workers, cores, nodes, perCpu, why } = layOut(
-    settings,
-    typeof affinity === 'number' ? [] : affinity,
-  );
+  const { workers, cores, places, why } = layOut(settings, typeof affinity === 'number' ? [] : affinity);
   if (workers < 2) return { reason: `one worker is no gain (${why})`, quiet: true };
   return {
     addon,
     workers,
     cores,
-    nodes,
-    perCpu,
+    places,
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,

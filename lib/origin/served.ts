@@ -20,13 +20,8 @@ export class Served {
     private readonly groups: Groups,
     private readonly multiplied: () => boolean,
   ) {
-    this.balancer = new Balancer(
-      plan.addon,
-      plan.balance,
-      plan.steer,
-      plan.nodes,
-      plan.perCpu,
-      (figures, elapsedMs) => this.steering.balance(figures, elapsedMs, () => this.resteerAll()),
+    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, plan.places, (figures, elapsedMs) =>
+      this.steering.balance(figures, elapsedMs, () => this.resteerAll()),
     );
     this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why), this.balancer);
     this.unserved = new UnservedQueues(

@@ -24,6 +24,8 @@ struct Figures {
 
 struct Options {
   Rules rules;
+  // That the workers have together.
+  uint64_t cpus;
   bool steals;
   // Only where there is no worker.
   bool deadOnly;
@@ -64,6 +66,10 @@ class Balancer {
   static void* run(void* data);
   void loop();
   void rest();
+  void wait(int ms);
+  void pauseFor(uint64_t ns);
+  bool armBlocked();
+  void tellUse(uint64_t now);
   // `now` by the judge's clock, and by everybody's.
   void look(uint64_t now, uint64_t real);
   void see(uint64_t now, uint64_t real, Sight* sights);
@@ -113,6 +119,7 @@ class Balancer {
   bool notify_ = false;
   Judge judge_;
   Budget budget_;
+  Use use_;
   Figures figures_ = {};
   Sight sights_[kMostSeats];
   bool wanted_[kMostSeats];

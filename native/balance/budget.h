@@ -1,17 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
-// How often the origin's thread may look: what it uses of a CPU is bounded, whatever a look costs on this machine (one
-// sleep of 2 ms cost 11 to 42 us of CPU time on a virtual machine of 2 CPUs with Linux 6.18, the look itself less).
+// How often the origin's thread may look where CPU is short: what it uses of one is bounded, whatever a look costs on
+// this machine (one sleep of 2 ms cost 11 to 42 us of CPU time on a virtual machine of 2 CPUs with Linux 6.18, the look
+// itself less). Where CPU is not short a look costs nobody anything, and who is blocked is to be found at once.
 #pragma once
 
 #include <stdint.h>
 
+#include "page.h"
+
 namespace fastsocket::balance {
+
+// Whether all workers are busy: one that is not has CPU to spare, and may be needed at once.
+class Use {
+ public:
+  // Long enough for a share, short enough for a burst of load.
+  static constexpr uint64_t kEach = 100'000'000;
+
+  [[nodiscard]] bool isDue(uint64_t now) const { return now - toldAt_ >= kEach; }
+
+  // What each has used is told next. `now`: in ns.
+  void begin(uint64_t now) {
+    took_ = now - toldAt_;
+    toldAt_ = now;
+    least_ = ~uint64_t{0};
+    workers_ = 0;
+  }
+  // `cpu`: of its process, in ns; less than before where it is another process.
+  void tell(int seat, uint64_t cpu) {
+    const uint64_t used = cpu > cpu_[seat] ? cpu - cpu_[seat] : 0;
+    cpu_[seat] = cpu;
+    workers_++;
+    if (used < least_) least_ = used;
+  }
+
+  // Even the one that has used least has used more than two fifths of its part of so many CPUs: whoever loads them, and
+  // the kernel's work for that, may well use the rest.
+  [[nodiscard]] bool isHigh(uint64_t cpus) const { return workers_ > 0 && least_ * workers_ * 5 > took_ * cpus * 2; }
+
+ private:
+  uint64_t toldAt_ = 0;
+  uint64_t took_ = 0;
+  uint64_t least_ = 0;
+  uint64_t workers_ = 0;
+  uint64_t cpu_[kMostSeats] = {};
+};
 
 // A bucket of CPU time: who has looked seldom may look closely for a while.
 class Budget {
  public:
   // One part in so many of a core.
-  static constexpr int64_t kPart = 100;
+  static constexpr int64_t kPart = 125;
   // What can be saved up, in ns: that of a second.
   static constexpr int64_t kMost = 1'000'000'000 / kPart;
 

@@ -17,18 +17,20 @@ using balance::Guarded;
 
 constexpr uint64_t kUs = 1'000;
 
-// T, T of who has no CPU, the time between looks, the time to exclusion, all in us; bits: 1 steals, 2 excludes, 4 from
-// the dead only, 8 tells.
+// T, T of who has no CPU, the time between looks, the time to exclusion, all in us; the workers' CPUs; bits: 1 steals,
+// 2 excludes, 4 from the dead only, 8 tells.
 napi_value jsStart(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int blocked = args.integer(0);
   const int starved = args.integer(1);
   const int look = args.integer(2);
   const int excluded = args.integer(3);
-  const int bits = args.integer(4);
+  const int cpus = args.integer(4);
+  const int bits = args.integer(5);
   if (!args.ok()) return nullptr;
   balance::Options options = {};
   options.rules = {blocked * kUs, starved * kUs, excluded * kUs, look * kUs, (bits & 2) != 0};
+  options.cpus = static_cast<uint64_t>(cpus);
   options.steals = (bits & 1) != 0;
   options.deadOnly = (bits & 4) != 0;
   options.tells = (bits & 8) != 0;

@@ -5,15 +5,15 @@ namespace fastsocket::balance {
 
 namespace {
 
-// While somebody is blocked, and others could help, its queue is looked at this often, for so long; afterwards as ever.
-constexpr uint64_t kClosely = 1'000'000;
+// While somebody is blocked, has connections, and others could help, there are close looks for so long; afterwards as
+// ever.
 constexpr uint64_t kCloselyFor = 50'000'000;
 constexpr uint64_t kShortest = 50'000;
 // A picture that stays the same for so long is looked at as seldom as this.
 constexpr uint64_t kSameFor = 1'000'000'000;
 constexpr uint64_t kSeldom = 20'000'000;
 
-// Looks that are due for the sake of one turn are at least so far apart, in ns: a look costs more where there are more.
+// Looks for the sake of one worker are at least so far apart, in ns: a look costs more where there are more.
 constexpr uint64_t kGrain = 500'000;
 constexpr uint64_t kGrainEach = 16'000;
 
@@ -26,6 +26,8 @@ bool sleeps(uint64_t turns) { return (turns & 1) != 0; }
 
 // For half of the time, at least.
 bool computes(uint64_t cpu, uint64_t ns) { return cpu * 2 >= ns; }
+// Some of that may have been before the turn.
+bool computesInTurn(uint64_t cpu, uint64_t ns) { return cpu * 4 >= ns * 3; }
 
 }  // namespace
 
@@ -39,14 +41,18 @@ uint64_t Judge::longAt(const Mind& mind) const {
 void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
   const bool moved = sight.accepted != mind.accepted;
   const bool turned = sight.turns != mind.turns;
+  const uint64_t lastCpu = mind.lastCpu;
   mind.accepted = sight.accepted;
   mind.turns = sight.turns;
+  mind.lastCpu = sight.cpuNs;
   if (turned || moved || mind.turnedAt == 0) {
     // since the last look, whatever it says; and where the machine has stood still in between, that is nobody's turn
     const uint64_t most = mind.turnedAt == 0 || !turned ? 0 : now - lookedAt_;
     mind.turnedAt = now - (sight.turnNs < most ? sight.turnNs : most);
-    mind.seenAt = now;
-    mind.seenCpu = sight.cpuNs;
+    // what it has computed since the last look was before this turn in part: little, where that is not long ago
+    const bool known = turned && lastCpu != 0 && now - lookedAt_ <= rules_.lookNs + rules_.blockedNs;
+    mind.seenAt = known ? lookedAt_ : now;
+    mind.seenCpu = known ? lastCpu : sight.cpuNs;
   }
   if (moved || turned || !sight.serves) mind.blocked = false;
   if (!sight.serves || !sight.queued || moved) {
@@ -59,10 +65,11 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
   }
   const bool known = sight.cpuNs != 0;
   const uint64_t still = now - mind.stillSince;
+  const uint64_t from = mind.seenAt > mind.turnedAt ? mind.seenAt : mind.turnedAt;
   // one callback for all that time; where several share a CPU, for as much of it as it was given one
   const uint64_t turnCpu = known && mind.seenCpu != 0 ? sight.cpuNs - mind.seenCpu : 0;
   const bool inOneTurn = !sleeps(sight.turns) && now >= longAt(mind) && turnCpu > 0 &&
-                         (turnCpu >= rules_.blockedNs || computes(turnCpu, now - mind.seenAt));
+                         (turnCpu >= rules_.blockedNs + (from - mind.seenAt) || computesInTurn(turnCpu, now - from));
   const bool busy =
       still >= rules_.blockedNs && (!known || mind.stillCpu == 0 || computes(sight.cpuNs - mind.stillCpu, still));
   if (mind.blocked || (!inOneTurn && !busy && still < rules_.starvedNs)) return;
@@ -73,6 +80,7 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
 void Judge::look(uint64_t now, const Sight* sights, int seats) {
   helpers_ = false;
   bool lives = false;
+  bool blocked = false;
   quiet_ = true;
   for (int i = 1; i < seats; i++) {
     const Sight& sight = sights[i];
@@ -86,7 +94,10 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
     const bool goesOn = sight.serves && !minds_[i].blocked;
     lives = lives || goesOn;
     helpers_ = helpers_ || (goesOn && !sight.queued && !sight.behind);
+    blocked = blocked || minds_[i].blocked;
   }
+  // it may come back, or be excluded, without anything having come
+  if (blocked && now - changedAt_ <= kSameFor) quiet_ = false;
   for (int i = 1; i < seats; i++) {
     Mind& mind = minds_[i];
     if (!mind.blocked) mind.excluded = false;
@@ -132,7 +143,9 @@ uint64_t Judge::pause(uint64_t now, int seats) const {
   for (int i = 1; i < seats; i++) {
     const Mind& mind = minds_[i];
     if (mind.blocked) {
-      if (helpers_ && now - mind.blockedAt < kCloselyFor && pause > kClosely) pause = kClosely;
+      const uint64_t due = mind.blockedAt + rules_.excludedNs - rules_.blockedNs;
+      if (rules_.excludes && !mind.excluded && due > now && due - now < pause) pause = due - now;
+      if (helpers_ && mind.queued && now - mind.blockedAt < kCloselyFor && pause > grain) pause = grain;
     } else if (mind.stillSince != 0) {
       // where nobody could help there is no hurry
       uint64_t turn = helpers_ && !sleeps(mind.turns) ? longAt(mind) : 0;

@@ -65,7 +65,7 @@ class Judge {
   int helperFor(int victim, const Sight* sights, const bool* allowed, int seats, bool insists = false);
   // Blocked for so long that nobody counts on it.
   [[nodiscard]] bool isGone(int seat, uint64_t now) const;
-  // Nothing has moved since the last look, and no queue has anything in it.
+  // Nothing has moved since the last look, no queue has anything in it, and nobody has been blocked for a moment only.
   [[nodiscard]] bool isQuiet() const { return quiet_; }
   // How long until the next look, in ns.
   [[nodiscard]] uint64_t pause(uint64_t now, int seats) const;
@@ -75,7 +75,9 @@ class Judge {
     uint64_t accepted;
     uint64_t turns;
     bool queued;
-    // When its turn began; when it was first seen, and the CPU time then.
+    // At the last look; 0: not known.
+    uint64_t lastCpu;
+    // When its turn began; a look before which it was not in it, or the first at which it was; and the CPU time then.
     uint64_t turnedAt;
     uint64_t seenAt;
     uint64_t seenCpu;

@@ -23,8 +23,11 @@ constexpr int kMostEvents = 64;
 constexpr int kMostPolled = 256;
 // Connections that one offer stands for: the helper stops when the queue is empty, or when it has one of its own.
 constexpr uint32_t kMostOffered = 64;
+constexpr uint64_t kMs = 1'000'000;
 // A sleep may last longer than was asked for.
-constexpr uint64_t kLate = 1'000'000;
+constexpr uint64_t kLate = 2 * kMs;
+// Of so few seats everybody's CPU time is asked for at each look (0.3 us each).
+constexpr int kFew = 16;
 // Whoever could not make use of an offer is not asked for so long.
 constexpr uint64_t kDeclinedFor = 50'000'000;
 
@@ -88,7 +91,7 @@ void Balancer::loop() {
     uint64_t pause = options_.rules.blockedNs;
     uint64_t last = nowNs();
     while (!quiet) {
-      sleepFor(pause);
+      pauseFor(pause);
       pthread_mutex_lock(&lock_);
       const uint64_t now = nowNs();
       // the whole machine may have stood still: that is nobody's blocking
@@ -99,11 +102,18 @@ void Balancer::loop() {
       quiet = judge_.isQuiet();
       if (!quiet) notify();
       pause = judge_.pause(clock_, seats_);
-      const uint64_t least = budget_.pause(now, ownCpuTime(), 2 * options_.rules.lookNs);
-      if (pause < least) pause = least;
+      const uint64_t least = budget_.pause(now, ownCpuTime(), 4 * options_.rules.lookNs);
+      if (use_.isDue(now)) tellUse(now);
+      if (pause < least && use_.isHigh(options_.cpus)) pause = least;
       pthread_mutex_unlock(&lock_);
     }
   }
+}
+
+void Balancer::tellUse(uint64_t now) {
+  use_.begin(now);
+  for (int i = 1; i < seats_; i++)
+    if (balance::get(page_->seats[i].told.joined) != 0) use_.tell(i, cpuTimeOf(balance::get(page_->seats[i].told.pid)));
 }
 
 void Balancer::notify() {
@@ -117,8 +127,13 @@ void Balancer::rest() {
   armAll();
   figures_.rests++;
   pthread_mutex_unlock(&lock_);
+  wait(-1);
+}
+
+// At most so long, in ms.
+void Balancer::wait(int ms) {
   epoll_event events[kMostEvents];
-  const int count = epoll_wait(epoll_, events, kMostEvents, -1);
+  const int count = epoll_wait(epoll_, events, kMostEvents, ms);
   pthread_mutex_lock(&lock_);
   for (int i = 0; i < count; i++) {
     const uint64_t of = events[i].data.u64;
@@ -133,6 +148,29 @@ void Balancer::rest() {
   }
   if (count > 0) notify();
   pthread_mutex_unlock(&lock_);
+}
+
+// What comes to a worker that is known to be blocked ends the pause: it has waited for nothing yet.
+void Balancer::pauseFor(uint64_t ns) {
+  pthread_mutex_lock(&lock_);
+  const bool armed = options_.steals && armBlocked();
+  pthread_mutex_unlock(&lock_);
+  if (!armed) return sleepFor(ns);
+  wait(static_cast<int>((ns + kMs - 1) / kMs));
+}
+
+// False where there is nobody's empty queue to wait for; one that is not empty would be reported at once.
+bool Balancer::armBlocked() {
+  bool any = false;
+  for (int slot = 0; slot < kMostGroups; slot++) {
+    Group& group = groups_[slot];
+    for (size_t i = 1; i < group.armed.size() && i < static_cast<size_t>(seats_); i++) {
+      if (group.queued[i] || !group.serving[i] || !judge_.isBlocked(static_cast<int>(i))) continue;
+      if (!group.armed[i]) (void)arm(slot, static_cast<int>(i), EPOLL_CTL_MOD);
+      any = any || group.armed[i];
+    }
+  }
+  return any;
 }
 
 void Balancer::armAll() {
@@ -195,8 +233,8 @@ void Balancer::see(uint64_t now, uint64_t real, Sight* sights) {
   for (int i = 1; i < seats_; i++) blocked = blocked || judge_.isBlocked(i);
   if (blocked) seeMoved(moved, sights);
   for (int i = 1; i < seats_; i++) {
-    // of those alone that might be blocked now or at the next look
-    if (sights[i].serves && (sights[i].queued || (sights[i].turns & 1) == 0))
+    // of many those alone that might be blocked now or at the next look
+    if (sights[i].serves && (sights[i].queued || (sights[i].turns & 1) == 0 || seats_ <= kFew))
       sights[i].cpuNs = cpuTimeOf(balance::get(page_->seats[i].told.pid));
   }
 }

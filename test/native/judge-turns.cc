@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who is blocked by what is known of its turn: case by case.
+#include <stdio.h>
+
+#include "model/check.h"
+#include "model/judged.h"
+
+namespace model {
+
+namespace {
+
+// A worker says when its turn began: it is not asked to be seen twice, T apart; nor where it was seen before that.
+void turnsSayWhenTheyBegan() {
+  World world(2);
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(2 * kMs);
+  world.wakeUp(1);
+  world.sights[1].turnNs = 3 * kMs / 2;
+  world.sights[1].queued = true;
+  world.sights[1].cpuNs += kMs;
+  world.after(2 * kMs);
+  CHECK(!world.judge->isBlocked(1));
+  CHECK(world.judge->pause(world.now, world.seats()) == kMs / 2);
+  world.sights[1].cpuNs += kMs / 2;
+  world.after(kMs / 2 - 1);
+  CHECK(!world.judge->isBlocked(1));
+  world.after(1);
+  CHECK(world.judge->isBlocked(1));
+}
+
+// What it had computed before is not known: it is to be seen in its turn for T / 2.
+void turnsOfWhoWasNotLookedAt() {
+  World world(2);
+  world.after(2 * kMs);
+  world.wakeUp(1);
+  world.sights[1].turnNs = 3 * kMs / 2;
+  world.sights[1].queued = true;
+  world.sights[1].cpuNs = 51 * kMs;
+  world.after(2 * kMs);
+  CHECK(!world.judge->isBlocked(1));
+  CHECK(world.judge->pause(world.now, world.seats()) == kMs);
+  world.sights[1].cpuNs += kMs;
+  world.after(kMs);
+  CHECK(world.judge->isBlocked(1));
+}
+
+// It has been in its turn for long, and has computed for less than half of the time since the last look.
+void turnsOfWhoHasNoCpu() {
+  World world(2);
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(2 * kMs);
+  world.wakeUp(1);
+  world.sights[1].turnNs = 3 * kMs;
+  world.sights[1].queued = true;
+  world.sights[1].cpuNs += kMs;
+  world.after(4 * kMs);
+  CHECK(!world.judge->isBlocked(1));
+  world.sights[1].cpuNs += kMs;
+  world.after(kMs);
+  CHECK(!world.judge->isBlocked(1));
+  // T in all, wherever the first of it was
+  world.sights[1].cpuNs += kMs;
+  world.after(2 * kMs);
+  CHECK(world.judge->isBlocked(1));
+}
+
+// The last look was long ago: what it has computed since then says nothing of its turn.
+void turnsAfterAPause() {
+  World world(2);
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(2 * kMs);
+  world.wakeUp(1);
+  world.sights[1].turnNs = 2 * kMs;
+  world.sights[1].queued = true;
+  world.sights[1].cpuNs += 6 * kMs;
+  world.after(8 * kMs);
+  CHECK(!world.judge->isBlocked(1));
+  CHECK(world.judge->pause(world.now, world.seats()) == kMs);
+  world.after(kMs);
+  CHECK(!world.judge->isBlocked(1));
+}
+
+// What it says is not believed where it cannot be: its turn has begun since the last look.
+void turnsThatAreSaidToBeOld() {
+  World world(2);
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(kMs);
+  world.wakeUp(1);
+  world.sights[1].turnNs = ~uint64_t{0};
+  world.sights[1].queued = true;
+  world.after(kMs / 2);
+  CHECK(world.judge->pause(world.now, world.seats()) == 3 * kMs / 2);
+  world.sights[1].cpuNs += 3 * kMs / 2;
+  world.after(3 * kMs / 2 - 1);
+  CHECK(!world.judge->isBlocked(1));
+  world.after(1);
+  CHECK(world.judge->isBlocked(1));
+}
+
+// Others share its CPU: what it was given of it counts.
+void longTurnOnASharedCpu() {
+  World world(2);
+  world.wakeUp(1);
+  world.sights[1].queued = true;
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(kMs);
+  for (int i = 1; i <= 8; i++) {
+    CHECK(!world.judge->isBlocked(1));
+    world.sights[1].cpuNs += kMs / 4;
+    world.after(2 * kMs / 3);
+  }
+  CHECK(world.judge->isBlocked(1));
+}
+
+// However many they are, and whenever their turns began.
+void manyTurns() {
+  World world(128);
+  int looks = 0;
+  for (const uint64_t end = world.now + 1'000 * kMs; world.now < end; looks++) {
+    for (int i = 1; i < 128; i++) {
+      // a turn of 3 ms each, one after the other
+      const uint64_t turn = (world.now + static_cast<uint64_t>(i) * 23'000) / (3 * kMs);
+      world.sights[i].turns = turn * 2;
+      world.sights[i].accepted = turn;
+      world.sights[i].queued = turn % 2 == 0;
+      world.sights[i].cpuNs = world.now;
+      world.sights[i].turnNs = (world.now + static_cast<uint64_t>(i) * 23'000) % (3 * kMs);
+    }
+    world.after(world.judge->pause(world.now, world.seats()));
+  }
+  CHECK(looks < 1'100);
+}
+
+}  // namespace
+}  // namespace model
+
+int main() {
+  model::turnsSayWhenTheyBegan();
+  model::turnsOfWhoWasNotLookedAt();
+  model::turnsOfWhoHasNoCpu();
+  model::turnsAfterAPause();
+  model::turnsThatAreSaidToBeOld();
+  model::longTurnOnASharedCpu();
+  model::manyTurns();
+  printf("all\n");
+  return 0;
+}
