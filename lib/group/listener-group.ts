@@ -31,12 +31,12 @@ export interface GroupOptions {
  * one there: the origin stands by when it polls it no longer, and nothing has to leave for that.
  */
 export class ListenerGroup {
-  readonly key: string;
+  key: string;
   readonly generation: number;
   readonly handle: TcpHandle;
   readonly backlog: number;
   readonly loopback: boolean;
-  readonly port: number;
+  port: number;
   readonly openedAt = performance.now();
   readonly sockets: number[] = [];
   /** Workers whose accept loop has run. */
@@ -69,6 +69,12 @@ export class ListenerGroup {
     this.port = options.bind.port;
     this.loopback = isLoopbackAddress(options.bind.address);
     this.departures = this.departuresFrom([]);
+  }
+
+  /** The kernel has chosen the port, at listen(). */
+  portChosen(key: string, port: number): void {
+    this.key = key;
+    this.port = port;
   }
 
   private departuresFrom(left: Iterable<number>): Departures {
