@@ -4,7 +4,7 @@ import { initialEnvironment, setMarker } from '../config/environment';
 import { parseSettings, type Settings } from '../config/settings';
 import { ArrivalSampler } from '../group/arrivals';
 import { isLoopbackAddress } from '../group/key';
-import { type FauxHandle, followFaux, type PipeHandle } from '../hook/cluster';
+import { type FauxHandle, followFaux, type PipeHandle, sureToDisconnect } from '../hook/cluster';
 import { loadTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import { type Addon, loadAddon } from '../native/addon';
@@ -48,6 +48,8 @@ export class ClusterMember {
         this.tell({ kind: 'arrivals', cpus });
       },
     );
+    // a connection that is refused is sent to the primary
+    sureToDisconnect(process);
     process.on('internalMessage' as never, (message: unknown, handle: unknown) => {
       if (!isClusterMessage<ToMember>(message)) return;
       const { body } = message;

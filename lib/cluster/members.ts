@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ChildProcess } from 'node:child_process';
 import type { Cluster, Worker as ClusterWorker } from 'node:cluster';
-import { type PipeHandle, wrapPipe } from '../hook/cluster';
+import { type PipeHandle, sureToDisconnect, wrapPipe } from '../hook/cluster';
 import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
@@ -84,7 +84,10 @@ export class Members {
   }
 
   seat(member: Member): number {
-    member.index ||= this.seats.take();
+    if (member.index === 0) {
+      member.index = this.seats.take();
+      sureToDisconnect(member.process);
+    }
     return member.index;
   }
 

@@ -67,6 +67,38 @@ export function isClusterWorker(): boolean {
   return builtinLoaded('cluster') && process.connected && (require('node:cluster') as Cluster).isWorker;
 }
 
+/** One end of Node's channel between processes: a child process, or `process` in one. */
+interface ChannelEnd {
+  connected: boolean;
+  channel?: unknown;
+  /** What waits until the other end has acknowledged a handle; null: it need not. */
+  _handleQueue: unknown[] | null;
+  disconnect(): void;
+  emit(event: 'disconnect'): boolean;
+}
+
+/**
+ * Sees to it that 'disconnect' comes when the other end goes while a handle is on its way there. Node waits for the
+ * acknowledgement then, for ever: the end of the channel is followed by disconnect(), which leaves the rest to whoever
+ * empties _handleQueue, and channel = null (lib/internal/child_process.js, setupChannel: onread).
+ */
+export function sureToDisconnect(end: object): void {
+  replace(
+    end as ChannelEnd,
+    'disconnect',
+    (original) =>
+      function (this: ChannelEnd) {
+        if (this._handleQueue === null) return Reflect.apply(original, this, []);
+        const first = this.connected;
+        if (first) Reflect.apply(original, this, []);
+        process.nextTick(() => {
+          if (this.channel === null) this.emit('disconnect');
+          else if (!first) Reflect.apply(original, this, []);
+        });
+      },
+  );
+}
+
 /** pipe_wrap's Pipe, as far as descriptors are passed on by it (src/pipe_wrap.cc). */
 export interface PipeHandle {
   fd: number;
