@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// Apps that fork cluster workers themselves: each worker accepts from a socket of its own, and nothing else is different.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { fixture, freePort, request, until } from './support/app';
+import { whoAnswers } from './support/clients';
+import { numbers, type OwnCluster, ownCluster } from './support/own-cluster';
+
+const HOST = '127.0.0.1';
+
+/** What `f` does it does while the primary's event loop stands still. */
+async function whileBlocked(t: TestContext, cluster: OwnCluster, f: () => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-block-'));
+  const file = join(folder, 'go-on');
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  cluster.command(`block ${file}`);
+  await cluster.seen('blocked');
+  try {
+    await f();
+    assert.deepEqual(cluster.of('free'), [], 'it is blocked still');
+  } finally {
+    writeFileSync(file, '');
+  }
+  await cluster.seen('free');
+}
+
+describe("each of the app's own workers accepts by itself", { concurrency: 2 }, () => {
+  for (const [what, port] of [
+    ['on a fixed port', undefined],
+    ['on port 0, the same for all', 0],
+  ] as const) {
+    test(what, async (t) => {
+      const cluster = await ownCluster(t, port === undefined ? {} : { port });
+      const told = cluster.of('listening').map(({ id, ...rest }) => rest);
+      const expected = {
+        event: 'listening',
+        address: HOST,
+        addressType: 4,
+        port: cluster.port,
+      };
+      assert.deepEqual(told, [expected, expected]);
+      assert.ok(cluster.port > 0);
+      if (port === undefined) assert.equal(cluster.port, cluster.app.port);
+      await whileBlocked(t, cluster, async () => {
+        const replies = await cluster.answers(96);
+        assert.deepEqual(numbers(replies), [1, 2]);
+        for (const id of [1, 2]) {
+          const accepted = Math.max(
+            ...replies.filter((reply) => reply.id === id).map((reply) => reply.accepted),
+          );
+          assert.ok(accepted > 10, `worker ${id} has accepted ${accepted} connections`);
+        }
+      });
+      const { address } = await cluster.ask('/address');
+      assert.deepEqual(address, { address: HOST, family: 'IPv4', port: cluster.port });
+    });
+  }
+
+  test('a server that speaks first', async (t) => {
+    const cluster = await ownCluster(t, { kind: 'greets' });
+    await whileBlocked(t, cluster, async () => {
+      const by = new Set<number>();
+      for (let i = 0; i < 40; i++) by.add(await whoAnswers('net', { port: cluster.port, host: HOST }));
+      assert.equal(by.size, 2);
+    });
+  });
+
+  test('two servers in each worker', async (t) => {
+    const second = await freePort(HOST);
+    const cluster = await ownCluster(t, {
+      kind: 'two servers',
+      served: 4,
+      env: { SECOND: `${second}` },
+    });
+    await whileBlocked(t, cluster, async () => {
+      for (const port of [cluster.app.port, second])
+        assert.deepEqual(numbers(await cluster.answers(48, port)), [1, 2], `port ${port}`);
+    });
+  });
+
+  test('as many as are forked later, also on the sockets of those that have ended', async (t) => {
+    const cluster = await ownCluster(t);
+    for (const { pid } of (await cluster.answers(32)).slice(-1)) process.kill(pid, 'SIGKILL');
+    await cluster.seen('exit');
+    cluster.command('fork 3');
+    await cluster.served(5);
+    await whileBlocked(t, cluster, async () => {
+      const replies = await cluster.answers(160);
+      assert.equal(numbers(replies).length, 4);
+    });
+    // seats are taken again: the fifth process has the number of the first that ended
+    const taken = [...cluster.app.stderr.matchAll(/worker \d+ serves \S+ from socket (\d+)/g)].map(([, n]) =>
+      Number(n),
+    );
+    assert.deepEqual(taken.toSorted((a, b) => a - b).filter((n) => n < 3).length, 3);
+    assert.equal(Math.max(...taken), 4);
+  });
+
+  test('a worker that closes and listens again', async (t) => {
+    const cluster = await ownCluster(t);
+    const { id } = await cluster.ask('/reopen');
+    await cluster.served(3);
+    await whileBlocked(t, cluster, async () => {
+      assert.deepEqual(numbers(await cluster.answers(96)), [1, 2], `worker ${id} again, too`);
+    });
+  });
+
+  test('the file and the arguments of setupPrimary', async (t) => {
+    const cluster = await ownCluster(t, { env: { EXEC: fixture('own-cluster.js') } });
+    await whileBlocked(t, cluster, async () => {
+      assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
+    });
+  });
+});
+
+describe("what the app's own workers cannot serve by themselves goes through the primary", {
+  concurrency: true,
+}, () => {
+  test('while one of them has no hook', async (t) => {
+    const cluster = await ownCluster(t);
+    cluster.command('plain');
+    const [, , plain] = await cluster.seen('listening', 3);
+    await cluster.app.said(/served by round robin: worker 3 has no socket of its own/);
+    await until(async () => (await cluster.ask()).id === plain?.id, 'an answer of the third');
+    assert.deepEqual(numbers(await cluster.answers(96)), [1, 2, 3]);
+    cluster.command('disconnect 3');
+    await cluster.seen('exit');
+    await whileBlocked(t, cluster, async () => {
+      assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
+    });
+  });
+
+  test('connections that a worker has no room for', async (t) => {
+    const major = Number.parseInt(process.versions.node, 10);
+    if (major < 22) return t.skip('Node 20 takes 0 for no limit');
+    const cluster = await ownCluster(t, { kind: 'full' });
+    assert.deepEqual(numbers(await cluster.answers(48)), [2]);
+    assert.deepEqual(cluster.of('message'), [], "no 'drop' event, as in plain cluster");
+  });
+
+  test('FASTSOCKET_WORKERS=1', async (t) => {
+    const cluster = await ownCluster(t, { served: 0, env: { FASTSOCKET_WORKERS: '1' } });
+    await cluster.app.said(/left to round robin: one worker is asked for/);
+    const replies = await cluster.answers(16);
+    assert.deepEqual(numbers(replies), [1, 2]);
+  });
+});
+
+test('what the primary itself listens on is its own affair, and nothing is multiplied', async (t) => {
+  const cluster = await ownCluster(t);
+  const port = await freePort(HOST);
+  cluster.command(`admin ${port}`);
+  const [admin] = await cluster.seen('admin');
+  for (let i = 0; i < 5; i++) assert.match(await request(port), new RegExp(`"pid":${admin?.pid}`));
+  assert.equal(cluster.app.workers().length, 2);
+  assert.equal(admin?.pid, cluster.app.pid);
+});

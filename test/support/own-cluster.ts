@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { TestContext } from 'node:test';
+import { addonPath } from './addon';
+import { type App, type AppOptions, fixture, freePort, request, startApp, until } from './app';
+
+export interface ClusterEvent {
+  event: string;
+  id?: number;
+  port?: number;
+  address?: string;
+  addressType?: number;
+  code?: number | null;
+  signal?: string | null;
+  exitedAfterDisconnect?: boolean;
+  message?: unknown;
+  pid?: number;
+}
+
+export interface Reply {
+  id: number;
+  pid: number;
+  /** Connections that listeners of the process have accepted themselves. */
+  accepted: number;
+  address?: { port: number; address: string };
+}
+
+export interface ClusterOptions extends AppOptions {
+  kind?: string;
+  /** Workers that it forks at once; 2. */
+  workers?: number;
+  /** Workers that serve from sockets of their own, before the test begins; all. */
+  served?: number;
+}
+
+/** fixtures/own-cluster.js: an app that forks cluster workers itself. */
+export class OwnCluster {
+  constructor(readonly app: App) {}
+
+  get events(): ClusterEvent[] {
+    return this.app.stdout
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as ClusterEvent);
+  }
+
+  of(event: string): ClusterEvent[] {
+    return this.events.filter((one) => one.event === event);
+  }
+
+  /** Waits until there have been `count` events of this name, and gives them. */
+  seen(event: string, count = 1): Promise<ClusterEvent[]> {
+    return until(
+      () => {
+        const found = this.of(event);
+        return found.length >= count && found;
+      },
+      () => `${count} x ${event}:\n${this.app.stdout}\n${this.app.stderr}`,
+    );
+  }
+
+  command(line: string): void {
+    this.app.child.stdin?.write(`${line}\n`);
+  }
+
+  /** The port that the workers have got. */
+  get port(): number {
+    return this.of('listening')[0]?.port ?? this.app.port;
+  }
+
+  ask(path = '/', port = this.port): Promise<Reply> {
+    return request(port, path).then((text) => JSON.parse(text.slice(text.indexOf('{'))) as Reply);
+  }
+
+  /** `count` answers, eight at a time. */
+  async answers(count: number, port = this.port): Promise<Reply[]> {
+    const replies: Reply[] = [];
+    while (replies.length < count)
+      replies.push(...(await Promise.all(Array.from({ length: 8 }, () => this.ask('/', port)))));
+    return replies;
+  }
+
+  /** Waits until the primary has steered connections to so many workers since the app began. */
+  served(count: number): Promise<unknown> {
+    return until(
+      () => [...this.app.stderr.matchAll(/worker \d+ serves \S+ from socket/g)].length >= count,
+      () => `${count} workers with sockets of their own:\n${this.app.stderr}`,
+    );
+  }
+}
+
+export const numbers = (replies: readonly Reply[]): number[] =>
+  [...new Set(replies.map(({ id }) => id))].sort((a, b) => a - b);
+
+/** Starts it, and waits until its workers listen and serve. */
+export async function ownCluster(
+  t: TestContext,
+  options: ClusterOptions & { port?: number } = {},
+): Promise<OwnCluster> {
+  const { kind = 'http', workers = 2, served = options.hook === false ? 0 : workers, env = {} } = options;
+  const port = options.port ?? (await freePort('127.0.0.1'));
+  const app = startApp(fixture('own-cluster.js'), {
+    ...options,
+    port,
+    stdin: 'pipe',
+    env: { KIND: kind, WORKERS: `${workers}`, ADDON: addonPath(), ...env },
+  });
+  t.after(() => app.stop());
+  const cluster = new OwnCluster(app);
+  await cluster.seen('listening', workers);
+  await cluster.served(served);
+  return cluster;
+}
