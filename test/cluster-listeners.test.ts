@@ -1,31 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Apps that fork cluster workers themselves: each worker accepts from a socket of its own, and nothing else is different.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { describe, type TestContext, test } from 'node:test';
-import { fixture, freePort, request, until } from './support/app';
+import { describe, test } from 'node:test';
+import { fixture, freePort, until } from './support/app';
 import { whoAnswers } from './support/clients';
-import { numbers, type OwnCluster, ownCluster } from './support/own-cluster';
+import { numbers, ownCluster, whileBlocked } from './support/own-cluster';
 
 const HOST = '127.0.0.1';
-
-/** What `f` does it does while the primary's event loop stands still. */
-async function whileBlocked(t: TestContext, cluster: OwnCluster, f: () => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-block-'));
-  const file = join(folder, 'go-on');
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  cluster.command(`block ${file}`);
-  await cluster.seen('blocked');
-  try {
-    await f();
-    assert.deepEqual(cluster.of('free'), [], 'it is blocked still');
-  } finally {
-    writeFileSync(file, '');
-  }
-  await cluster.seen('free');
-}
 
 describe("each of the app's own workers accepts by itself", { concurrency: 2 }, () => {
   for (const [what, port] of [
@@ -147,14 +128,4 @@ describe("what the app's own workers cannot serve by themselves goes through the
     const replies = await cluster.answers(16);
     assert.deepEqual(numbers(replies), [1, 2]);
   });
-});
-
-test('what the primary itself listens on is its own affair, and nothing is multiplied', async (t) => {
-  const cluster = await ownCluster(t);
-  const port = await freePort(HOST);
-  cluster.command(`admin ${port}`);
-  const [admin] = await cluster.seen('admin');
-  for (let i = 0; i < 5; i++) assert.match(await request(port), new RegExp(`"pid":${admin?.pid}`));
-  assert.equal(cluster.app.workers().length, 2);
-  assert.equal(admin?.pid, cluster.app.pid);
 });

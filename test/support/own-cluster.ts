@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { addonPath } from './addon';
 import { type App, type AppOptions, fixture, freePort, request, startApp, until } from './app';
@@ -30,6 +34,8 @@ export interface ClusterOptions extends AppOptions {
   workers?: number;
   /** Workers that serve from sockets of their own, before the test begins; all. */
   served?: number;
+  /** 'listening' events before that; one for each worker. */
+  listening?: number;
 }
 
 /** fixtures/own-cluster.js: an app that forks cluster workers itself. */
@@ -96,7 +102,7 @@ export async function ownCluster(
   t: TestContext,
   options: ClusterOptions & { port?: number } = {},
 ): Promise<OwnCluster> {
-  const { kind = 'http', workers = 2, served = options.hook === false ? 0 : workers, env = {} } = options;
+  const { kind = 'http', workers = 2, served = workers, listening = workers, env = {} } = options;
   const port = options.port ?? (await freePort('127.0.0.1'));
   const app = startApp(fixture('own-cluster.js'), {
     ...options,
@@ -106,7 +112,27 @@ export async function ownCluster(
   });
   t.after(() => app.stop());
   const cluster = new OwnCluster(app);
-  await cluster.seen('listening', workers);
+  await cluster.seen('listening', listening);
   await cluster.served(served);
   return cluster;
+}
+
+/** What `f` does it does while the primary's event loop stands still. */
+export async function whileBlocked(
+  t: TestContext,
+  cluster: OwnCluster,
+  f: () => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-block-'));
+  const file = join(folder, 'go-on');
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  cluster.command(`block ${file}`);
+  await cluster.seen('blocked');
+  try {
+    await f();
+    assert.deepEqual(cluster.of('free'), [], 'it is blocked still');
+  } finally {
+    writeFileSync(file, '');
+  }
+  await cluster.seen('free');
 }
