@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the workers of an app that forks them itself leave: as Node documents it, and without losing a connection.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Customers, type Kill, nothing, settle } from './support/accounts';
 import { addonPath } from './support/addon';
@@ -36,6 +39,21 @@ describe("the app's own workers leave", { concurrency: 2 }, () => {
     cluster.command('disconnect 1');
     cluster.command('fork 1');
     await cluster.served(2);
+    assert.deepEqual(numbers(await cluster.answers(16)), [2]);
+  });
+
+  test('and the port is taken again while the one that is told to leave is blocked', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-block-'));
+    const file = join(folder, 'go-on');
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const cluster = await ownCluster(t, { workers: 1, env: { GO_ON: file } });
+    await cluster.ask('/block');
+    cluster.command('disconnect 1');
+    cluster.command('fork 1');
+    await cluster.served(2);
+    assert.deepEqual(numbers(await cluster.answers(16)), [2]);
+    writeFileSync(file, '');
+    assert.deepEqual(await cluster.seen('exit'), [{ ...orderly, id: 1 }]);
     assert.deepEqual(numbers(await cluster.answers(16)), [2]);
   });
 

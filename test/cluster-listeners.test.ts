@@ -89,6 +89,15 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
     });
   });
 
+  test('a worker that closes its server leaves the rest to the other', async (t) => {
+    const cluster = await ownCluster(t);
+    const { id } = await cluster.ask('/close');
+    await cluster.seen('message');
+    await cluster.app.said(/evenly over 1 worker(.|\n)*evenly over 1 worker/);
+    assert.deepEqual(numbers(await cluster.answers(48)), [3 - id]);
+    assert.equal(cluster.app.workers().length, 2);
+  });
+
   test('the file and the arguments of setupPrimary', async (t) => {
     const cluster = await ownCluster(t, { env: { EXEC: fixture('own-cluster.js') } });
     await whileBlocked(t, cluster, async () => {

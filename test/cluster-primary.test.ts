@@ -20,9 +20,19 @@ describe('a port of the primary', { concurrency: 2 }, () => {
     const replies = await cluster.answers(8, port);
     assert.deepEqual([...new Set(replies.map(({ pid }) => pid))], [cluster.app.pid]);
     assert.equal(cluster.app.workers().length, 2);
+    assert.equal(cluster.app.stderr.match(/is a listener group/g)?.length, 1);
     await whileBlocked(t, cluster, async () => {
       assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
     });
+  });
+
+  test('when all workers have ended, too', async (t) => {
+    const cluster = await ownCluster(t);
+    cluster.command('disconnect');
+    await cluster.seen('exit', 2);
+    cluster.command(`admin ${await freePort(HOST)}`);
+    await cluster.seen('admin');
+    await cluster.app.said(/left to Node: the app forks cluster workers of its own/);
   });
 
   test('before the forks, too, and nothing is multiplied', async (t) => {
