@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { fixture, freePort, until } from './support/app';
 import { whoAnswers } from './support/clients';
 import { numbers, ownCluster, whileBlocked } from './support/own-cluster';
+import { refusing } from './support/refuse';
 
 const HOST = '127.0.0.1';
 
@@ -121,6 +122,40 @@ describe("what the app's own workers cannot serve by themselves goes through the
     await whileBlocked(t, cluster, async () => {
       assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
     });
+  });
+
+  test('while there are more than sockets', async (t) => {
+    const cluster = await ownCluster(t, { served: 0, workers: 1, env: { FASTSOCKET_WORKERS: '2' } });
+    const sockets = Number((await cluster.app.said(/own workers, (\d+) sockets/))[1]) - 1;
+    cluster.command(`fork ${sockets}`);
+    await cluster.seen('listening', sockets + 1);
+    await cluster.app.said(new RegExp(`no socket of its own \\(there are ${sockets} sockets for workers\\)`));
+    const all = Array.from({ length: sockets + 1 }, (_, i) => i + 1);
+    await until(
+      async () => numbers(await cluster.answers(8 * all.length)).length === all.length,
+      'all of them',
+    );
+    cluster.command('disconnect 1');
+    await cluster.seen('exit');
+    await cluster.served(sockets + 1);
+    await whileBlocked(t, cluster, async () => {
+      assert.deepEqual(numbers(await cluster.answers(8 * all.length * 4)), all.slice(1));
+    });
+  });
+
+  test('where the kernel takes no steering program', async (t) => {
+    const cluster = await ownCluster(t, {
+      served: 0,
+      // SO_ATTACH_REUSEPORT_CBPF
+      prefix: refusing('setsockopt:2=51:EPERM'),
+    });
+    await cluster.app.said(/left to round robin: no steering program \(errno 1\)/);
+    assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
+  });
+
+  test('without the addon', async (t) => {
+    const cluster = await ownCluster(t, { served: 0, execArgv: ['--no-addons'], env: { ADDON: '' } });
+    assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
   });
 
   test('connections that a worker has no room for', async (t) => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ListenerGroup } from '../group/listener-group';
 import type { Addon } from '../native/addon';
+import { LEAVE_MS } from '../workers/lifecycle';
 
 interface Leftover {
   port: number;
@@ -10,7 +11,7 @@ interface Leftover {
 
 /**
  * Sockets of groups that the primary has closed and workers are about to: cluster.disconnect() closes in the primary
- * first. What they have queued they serve; only when the primary wants the port again before that, it takes it.
+ * first. What they have queued they serve, within a second, or until the primary wants the port again.
  */
 export class Leftovers {
   private readonly byGeneration = new Map<number, Leftover>();
@@ -26,7 +27,9 @@ export class Leftovers {
       if (holders.has(i + 1)) sockets.set(i + 1, fd);
       else this.addon.close(fd);
     });
-    if (sockets.size > 0) this.byGeneration.set(generation, { port, sockets });
+    if (sockets.size === 0) return;
+    this.byGeneration.set(generation, { port, sockets });
+    setTimeout(() => this.end(generation), LEAVE_MS).unref();
   }
 
   /** Worker `index` holds its socket no longer: of one group, or of all. */
@@ -46,12 +49,16 @@ export class Leftovers {
    */
   freePort(port: number): void {
     for (const [generation, leftover] of this.byGeneration) {
-      if (leftover.port !== port) continue;
-      for (const fd of leftover.sockets.values()) {
-        this.addon.shutdownRead(fd);
-        this.addon.close(fd);
-      }
-      this.byGeneration.delete(generation);
+      if (leftover.port === port) this.end(generation);
     }
+  }
+
+  /** They take no connection any more, whoever has a duplicate. */
+  private end(generation: number): void {
+    for (const fd of this.byGeneration.get(generation)?.sockets.values() ?? []) {
+      this.addon.shutdownRead(fd);
+      this.addon.close(fd);
+    }
+    this.byGeneration.delete(generation);
   }
 }

@@ -70,10 +70,12 @@ export class ClusterMember {
   /** A server has come to listen by way of the primary, who may have a socket for it. */
   listens(server: ServerInside, faux: FauxHandle): void {
     const name = nameOf(faux);
-    if (name === undefined) return;
+    // another one on a duplicate of the same socket is served by the primary
+    if (name === undefined || this.listeners.has(name)) return;
     const { addon, tcp } = this;
     const refuse = (client: TcpHandle) => this.tell({ kind: 'refused', name }, client);
-    const listener = new OwnListener({ addon, tcp, server, faux, refuse });
+    const lost = () => this.letGo(name, listener);
+    const listener: OwnListener = new OwnListener({ addon, tcp, server, faux, refuse, lost });
     this.listeners.set(name, listener);
     followFaux(faux, {
       ref: () => listener.ref(),
@@ -109,12 +111,14 @@ export class ClusterMember {
     const [fd, ...seat] = fds as [number, ...number[]];
     this.prepare(body, seat);
     const listener = this.listeners.get(name);
-    if (!listener || listener.listening) {
+    if (!listener || listener.serves(generation)) {
       // closed meanwhile; or it was asked for twice
       this.addon.close(fd);
       if (!listener) this.tell({ kind: 'closed', name, generation });
       return;
     }
+    // of a group that has closed meanwhile
+    this.letGo(name, listener);
     const error = listener.listen(fd, generation, body.backlog);
     if (error < 0) return this.tell({ kind: 'failed', name, generation, why: `listen: errno ${-error}` });
     this.serves(name, generation, listener);

@@ -16,6 +16,8 @@ export interface Member {
   index: number;
   /** It has been given a place in the balancing. */
   seated: boolean;
+  /** It has been sent a handle. */
+  handed: boolean;
   /** Names that it has asked for. */
   readonly asked: Set<string>;
   /** What is on its way to it. */
@@ -62,6 +64,7 @@ export class Members {
       process: child,
       index: 0,
       seated: false,
+      handed: false,
       asked: new Set(),
       pipes: new Set(),
     };
@@ -78,17 +81,20 @@ export class Members {
     child.once('exit', () => {
       closePipes(member);
       this.byId.delete(id);
-      this.events.ended(member);
       if (member.index > 0) this.seats.free(member.index);
+      this.events.ended(member);
     });
   }
 
   seat(member: Member): number {
-    if (member.index === 0) {
-      member.index = this.seats.take();
-      sureToDisconnect(member.process);
-    }
+    member.index ||= this.seats.take();
     return member.index;
+  }
+
+  /** It is to be given another one. */
+  leaveSeat(member: Member): void {
+    this.seats.free(member.index);
+    member.index = 0;
   }
 
   tell({ process: child }: Member, body: ToMember, pipe?: PipeHandle, sent = () => {}): void {
@@ -102,6 +108,8 @@ export class Members {
    */
   hand(member: Member, body: ToMember, fds: number[]): string | undefined {
     const { addon } = this;
+    if (!member.handed) sureToDisconnect(member.process);
+    member.handed = true;
     const pair = addon.streamPair();
     if (typeof pair === 'number') return `socketpair: errno ${-pair}`;
     const [ours, theirs] = pair;

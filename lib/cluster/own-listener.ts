@@ -8,6 +8,9 @@ import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { takesAll } from '../worker/limits';
 
+/** EINVAL: the socket has left LISTEN (accept(2)), which epoll reports again and again. */
+const NO_LISTENER = -22;
+
 export interface OwnListenerOptions {
   addon: Addon;
   tcp: TcpBinding;
@@ -15,6 +18,8 @@ export interface OwnListenerOptions {
   faux: FauxHandle;
   /** A connection that the server has no room for goes to another worker. */
   refuse(client: TcpHandle): void;
+  /** The primary has ended the socket. */
+  lost(): void;
 }
 
 /**
@@ -32,8 +37,9 @@ export class OwnListener {
     return this.real !== undefined;
   }
 
-  get server(): ServerInside {
-    return this.options.server;
+  /** It listens on the socket of this group. */
+  serves(generation: number): boolean {
+    return this.listening && this.generation === generation;
   }
 
   /**
@@ -69,9 +75,9 @@ export class OwnListener {
   }
 
   private accepted(status: number, client: TcpHandle | undefined): void {
+    const { server, faux, refuse, lost } = this.options;
     // as in the primary (lib/internal/cluster/round_robin_handle.js, distribute): nobody hears of a failed accept()
-    if (status !== 0 || client === undefined) return;
-    const { server, faux, refuse } = this.options;
+    if (status !== 0 || client === undefined) return status === NO_LISTENER ? lost() : undefined;
     if (isFull(server)) refuse(client);
     else faux.onconnection(0, client);
   }

@@ -9,6 +9,7 @@ import { Groups } from '../origin/groups';
 import type { Multiplied } from '../origin/plan';
 import { Served } from '../origin/served';
 import type { State } from '../state';
+import { Giving } from './giving';
 import { Leftovers } from './leftovers';
 import { type Member, Members } from './members';
 import type { ToPrimary } from './messages';
@@ -17,6 +18,7 @@ import { PlainUsers } from './plain-users';
 import { planCluster } from './plan';
 
 type Join = Extract<ToPrimary, { kind: 'join' }>;
+type Failed = Extract<ToPrimary, { kind: 'failed' }>;
 
 /**
  * The primary of an app that forks cluster workers itself. Node's round robin listens, and goes on as ever; its socket is
@@ -29,6 +31,7 @@ export class ClusterPrimary {
   private readonly members: Members;
   private readonly served: Served;
   private readonly leftovers: Leftovers;
+  private readonly giving: Giving;
   private generation = 0;
 
   constructor(private readonly plan: Multiplied) {
@@ -40,6 +43,13 @@ export class ClusterPrimary {
       listens: (member, port) => this.listens(member, port),
       disconnected: (member) => this.disconnected(member),
       ended: (member) => this.ended(member),
+    });
+    this.giving = new Giving({
+      plan,
+      groups: this.groups,
+      members: this.members,
+      balancer: this.served.balancer,
+      failed: (member, group, why) => this.leaveToPrimary(member, group, why),
     });
   }
 
@@ -110,8 +120,7 @@ export class ClusterPrimary {
       case 'closed':
         return this.letGo(member, body.name, body.generation);
       case 'failed':
-        this.letGo(member, body.name, body.generation);
-        return this.leaveToPrimary(member, body.name, body.why);
+        return this.failed(member, body);
       case 'arrivals':
         return this.served.arrived(body.cpus);
       case 'refused': {
@@ -128,41 +137,14 @@ export class ClusterPrimary {
     if (!group) return;
     const { addon } = this.plan;
     if (version !== addon.version)
-      return this.leaveToPrimary(member, name, `its addon has version ${version}, not ${addon.version}`);
-    const index = this.members.seat(member);
-    if (index >= group.sockets.length)
-      return this.leaveToPrimary(member, name, `there are ${group.sockets.length - 1} sockets for workers`);
-    if (!group.hasProgram) return;
-    this.give(member, group);
+      return this.leaveToPrimary(member, group, `its addon has version ${version}, not ${addon.version}`);
+    if (group.hasProgram) this.giving.give(member, group);
   }
 
-  private give(member: Member, group: ListenerGroup): void {
-    const { key, generation, backlog } = group;
-    const { index } = member;
-    const { addon, cores } = this.plan;
-    const seat = member.seated ? [] : this.served.balancer.seat(index);
-    const { fds } = this.groups.handover(index, [group]);
-    const cpu = cores[index];
-    const why = this.members.hand(
-      member,
-      {
-        kind: 'socket',
-        name: key,
-        generation,
-        index,
-        ...(cpu === undefined ? {} : { cpu }),
-        backlog,
-        seat: seat.length > 0,
-      },
-      [...fds, ...seat],
-    );
-    for (const fd of seat) addon.close(fd);
-    if (why === undefined) {
-      member.seated ||= seat.length > 0;
-      return;
-    }
-    group.workerEnded(index);
-    this.leaveToPrimary(member, key, why);
+  private failed(member: Member, { name, generation, why }: Failed): void {
+    this.letGo(member, name, generation);
+    const group = this.groups.find(name, generation);
+    if (group) this.leaveToPrimary(member, group, why);
   }
 
   private ready(member: Member, name: string, generation: number): void {
@@ -185,10 +167,8 @@ export class ClusterPrimary {
   }
 
   /** Whoever is served by round robin needs the primary's socket: the kernel gives everything to that one then. */
-  private leaveToPrimary(member: Member, name: string, why: string): void {
-    const group = this.groups.get(name);
-    if (!group) return;
-    debug('%s is served by round robin: worker %d has no socket of its own (%s)', name, member.id, why);
+  private leaveToPrimary(member: Member, group: ListenerGroup, why: string): void {
+    debug('%s is served by round robin: worker %d has no socket of its own (%s)', group.key, member.id, why);
     this.plain.add(member.id, group);
     this.resteer(group);
   }
@@ -197,7 +177,7 @@ export class ClusterPrimary {
   private listens(member: Member, port: number): void {
     for (const group of this.groups)
       if (group.port === port && !member.asked.has(group.key) && !this.asksElsewhere(member, port))
-        this.leaveToPrimary(member, group.key, 'it does not ask for one');
+        this.leaveToPrimary(member, group, 'it does not ask for one');
   }
 
   private asksElsewhere({ asked }: Member, port: number): boolean {
@@ -231,17 +211,16 @@ export class ClusterPrimary {
   }
 
   private ended(member: Member): void {
-    const { id, index } = member;
-    for (const group of this.groups) this.plain.left(id, group);
-    if (index > 0) this.vacate(member);
-    else this.served.resteerAll();
+    for (const group of this.groups) this.plain.left(member.id, group);
+    if (member.index > 0) this.vacate(member);
+    this.giving.ended(member);
+    for (const group of this.groups) this.resteer(group);
   }
 
   private vacate({ index, seated }: Member): void {
     if (seated) this.served.balancer.vacate(index);
     this.leftovers.dropped(index);
     this.groups.ended(index, false);
-    for (const group of this.groups) this.resteer(group);
   }
 }
 
