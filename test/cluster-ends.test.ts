@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the workers of an app that forks them itself leave: as Node documents it, and without losing a connection.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -55,6 +55,33 @@ describe("the app's own workers leave", { concurrency: 2 }, () => {
     writeFileSync(file, '');
     assert.deepEqual(await cluster.seen('exit'), [{ ...orderly, id: 1 }]);
     assert.deepEqual(numbers(await cluster.answers(16)), [2]);
+  });
+
+  test("killed as soon as they listen: 'disconnect' comes, too", async (t) => {
+    const cluster = await ownCluster(t, { kind: 'killed', workers: 4, served: 0 });
+    const killed = { event: 'exit', code: null, signal: 'SIGKILL', exitedAfterDisconnect: false };
+    assert.deepEqual(withoutIds(await cluster.seen('exit', 4)), [killed, killed, killed, killed]);
+    await cluster.seen('disconnect', 4);
+  });
+
+  test('again and again: the primary has no descriptor more', async (t) => {
+    const cluster = await ownCluster(t);
+    const count = () => readdirSync(`/proc/${cluster.app.pid}/fd`).length;
+    let next = 3;
+    const replace = async () => {
+      cluster.command('fork 2');
+      await cluster.served(next + 1);
+      for (const id of [next - 2, next - 1]) cluster.command(`disconnect ${id}`);
+      await cluster.seen('exit', next - 1);
+      next += 2;
+    };
+    await replace();
+    const before = count();
+    for (let i = 0; i < 3; i++) await replace();
+    await until(
+      () => count() === before,
+      () => `${before} descriptors, not ${count()}`,
+    );
   });
 
   test('one after the other, under load, with successors: nobody is refused or lost', async (t) => {

@@ -2,20 +2,23 @@
 // Apps that fork cluster workers themselves: each worker accepts from a socket of its own, and nothing else is different.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { fixture, freePort, until } from './support/app';
+import { fixture, freePort, hookModule, until } from './support/app';
 import { whoAnswers } from './support/clients';
-import { numbers, ownCluster, whileBlocked } from './support/own-cluster';
+import { type ClusterOptions, numbers, ownCluster, whileBlocked } from './support/own-cluster';
 import { refusing } from './support/refuse';
 
 const HOST = '127.0.0.1';
 
 describe("each of the app's own workers accepts by itself", { concurrency: 2 }, () => {
-  for (const [what, port] of [
-    ['on a fixed port', undefined],
-    ['on port 0, the same for all', 0],
-  ] as const) {
+  const ways: Record<string, ClusterOptions & { port?: number }> = {
+    'on a fixed port': {},
+    'on port 0, the same for all': { port: 0 },
+    'with --import': { hook: ['--import', hookModule] },
+    'with messages in the other serialization': { env: { SERIALIZATION: 'advanced' } },
+  };
+  for (const [what, options] of Object.entries(ways)) {
     test(what, async (t) => {
-      const cluster = await ownCluster(t, port === undefined ? {} : { port });
+      const cluster = await ownCluster(t, options);
       const told = cluster.of('listening').map(({ id, ...rest }) => rest);
       const expected = {
         event: 'listening',
@@ -25,7 +28,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
       };
       assert.deepEqual(told, [expected, expected]);
       assert.ok(cluster.port > 0);
-      if (port === undefined) assert.equal(cluster.port, cluster.app.port);
+      if (options.port === undefined) assert.equal(cluster.port, cluster.app.port);
       await whileBlocked(t, cluster, async () => {
         const replies = await cluster.answers(96);
         assert.deepEqual(numbers(replies), [1, 2]);
@@ -102,7 +105,9 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
   test('the file and the arguments of setupPrimary', async (t) => {
     const cluster = await ownCluster(t, { env: { EXEC: fixture('own-cluster.js') } });
     await whileBlocked(t, cluster, async () => {
-      assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
+      const replies = await cluster.answers(48);
+      assert.deepEqual(numbers(replies), [1, 2]);
+      for (const { args } of replies) assert.deepEqual(args, ['from', 'the primary']);
     });
   });
 });
@@ -164,6 +169,12 @@ describe("what the app's own workers cannot serve by themselves goes through the
     const cluster = await ownCluster(t, { kind: 'full' });
     assert.deepEqual(numbers(await cluster.answers(48)), [2]);
     assert.deepEqual(cluster.of('message'), [], "no 'drop' event, as in plain cluster");
+  });
+
+  test("with cluster's other policy", async (t) => {
+    const cluster = await ownCluster(t, { served: 0, env: { NODE_CLUSTER_SCHED_POLICY: 'none' } });
+    await cluster.ask();
+    assert.doesNotMatch(cluster.app.stderr, /is a listener group|socket of its own/);
   });
 
   test('FASTSOCKET_WORKERS=1', async (t) => {

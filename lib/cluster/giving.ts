@@ -48,6 +48,7 @@ export class Giving {
     const cpu = plan.cores[index];
     const seat = member.seated ? [] : balancer.seat(index);
     const { fds } = groups.handover(index, [group]);
+    group.lastGiven = Math.max(group.lastGiven, index);
     const body = { kind: 'socket', name, generation, index, backlog, seat: seat.length > 0 } as const;
     const why = members.hand(member, cpu === undefined ? body : { ...body, cpu }, [...fds, ...seat]);
     for (const fd of seat) plan.addon.close(fd);

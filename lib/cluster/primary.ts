@@ -91,6 +91,7 @@ export class ClusterPrimary {
     const { port = 0 } = addressOf(handle) ?? {};
     const key = groupKey({ ...bind, port });
     group.portChosen(key, port);
+    group.lastGiven = 0;
     addon.seamOwn(handle.fd);
     debug("%s is a listener group of the app's own workers, %d sockets", key, group.sockets.length);
     this.groups.add(group);

@@ -50,6 +50,8 @@ export class ListenerGroup {
   hasProgram = false;
   /** The negative errno with which the kernel has refused it; 0: it has not. */
   refused = 0;
+  /** Sockets above this index have never been a worker's, and nothing has been steered to them. */
+  lastGiven = Number.POSITIVE_INFINITY;
   closing = false;
   closed = false;
   private departures: Departures;
@@ -244,10 +246,16 @@ export class ListenerGroup {
     return drain(this.addon, this.handle, socket, this.inContext);
   }
 
+  /** How many sockets may have a queue beside the origin's. */
+  get workerSockets(): number {
+    const all = this.sockets.length - 1;
+    return this.hasProgram ? Math.min(this.lastGiven, all) : all;
+  }
+
   /** Serves here what waits on sockets that no worker serves. */
   drainUnserved(): number {
     let accepted = 0;
-    for (let i = 1; i < this.sockets.length; i++) {
+    for (let i = 1; i <= this.workerSockets; i++) {
       if (!this.ready.has(i) && !this.departures.left.has(i)) accepted += this.drainSocket(i);
     }
     return accepted;

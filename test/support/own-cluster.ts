@@ -23,6 +23,8 @@ export interface ClusterEvent {
 export interface Reply {
   id: number;
   pid: number;
+  /** Of its command line. */
+  args: string[];
   /** Connections that listeners of the process have accepted themselves. */
   accepted: number;
   address?: { port: number; address: string };
