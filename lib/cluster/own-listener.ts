@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { drain } from '../group/drain';
 import type { FauxHandle } from '../hook/cluster';
-import { captureContext } from '../hook/context';
+import { captureContext, type InContext } from '../hook/context';
 import { spareUnheard } from '../hook/http-close';
 import type { ServerInside, TcpBinding, TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
@@ -28,6 +28,8 @@ export interface OwnListenerOptions {
  */
 export class OwnListener {
   private real: TcpHandle | undefined;
+  /** That of the channel, in which a worker's connections come without us, too. */
+  private inContext: InContext = (f) => f();
   /** The primary's name for the group; undefined before it has given a socket. */
   generation: number | undefined;
 
@@ -62,6 +64,7 @@ export class OwnListener {
       return failed;
     }
     this.real = real;
+    this.inContext = captureContext();
     this.generation = generation;
     if ((server as ServerInside & { _unref?: boolean })._unref) real.unref();
     spareUnheard(server);
@@ -96,7 +99,7 @@ export class OwnListener {
     const { real, generation } = this;
     if (real === undefined || generation === undefined) return;
     addon.balanceFlush(generation);
-    const accepted = drain(addon, real, real.fd, captureContext());
+    const accepted = drain(addon, real, real.fd, this.inContext);
     debug('leaves its own socket, %d connections were still queued', accepted);
     this.real = undefined;
     real.close();
