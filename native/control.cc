@@ -159,11 +159,7 @@ napi_value jsPeerPid(napi_env env, napi_callback_info info) {
 
 bool exportControl(napi_env env, napi_value exports) {
   static const Export kTable[] = {
-      {"pair", jsPair},
-      {"streamPair", jsStreamPair},
-      {"send", jsSend},
-      {"receive", jsReceive},
-      {"peerPid", jsPeerPid},
+      {"pair", jsPair}, {"streamPair", jsStreamPair}, {"send", jsSend}, {"receive", jsReceive}, {"peerPid", jsPeerPid},
   };
   return defineAll(env, exports, kTable);
 }
