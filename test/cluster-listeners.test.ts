@@ -32,6 +32,9 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
       await whileBlocked(t, cluster, async () => {
         const replies = await cluster.answers(96);
         assert.deepEqual(numbers(replies), [1, 2]);
+        // each has its own, where there are as many, and the quota allows it
+        const cores = new Set(replies.map(({ told }) => told?.core));
+        assert.equal(cores.size, /; pinned/.test(cluster.app.stderr) ? 2 : 1);
         for (const id of [1, 2]) {
           const accepted = Math.max(
             ...replies.filter((reply) => reply.id === id).map((reply) => reply.accepted),

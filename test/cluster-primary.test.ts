@@ -59,8 +59,14 @@ describe('a port of the primary', { concurrency: 2 }, () => {
     await until(() => !copies.some((pid) => cluster.app.workers().includes(pid)), 'the end of our copies');
     const replies = await cluster.answers(8, port);
     assert.deepEqual([...new Set(replies.map(({ pid }) => pid))], [cluster.app.pid]);
+    assert.deepEqual(replies[0]?.told, {
+      active: false,
+      reason: 'the app forks cluster workers of its own',
+    });
     await whileBlocked(t, cluster, async () => {
-      assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
+      const own = await cluster.answers(48);
+      assert.deepEqual(numbers(own), [1, 2]);
+      for (const { told } of own) assert.deepEqual([told?.active, told?.reason], [true, undefined]);
     });
   });
 });

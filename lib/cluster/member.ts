@@ -130,6 +130,7 @@ export class ClusterMember {
     if (!isLoopbackAddress(addressOf(handle)?.address ?? '')) this.sampler.attach(handle);
     this.state.role = 'worker';
     this.state.active = true;
+    this.state.reason = undefined;
     debug('%s has a socket of its own here', name);
     // when its accept loop has run
     setImmediate(() => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { addonPath } from './addon';
-import { type App, type AppOptions, fixture, freePort, request, startApp, until } from './app';
+import { type App, type AppOptions, fixture, freePort, request, root, startApp, until } from './app';
 
 export interface ClusterEvent {
   event: string;
@@ -23,6 +23,8 @@ export interface ClusterEvent {
 export interface Reply {
   id: number;
   pid: number;
+  /** What the API says there. */
+  told?: { active: boolean; reason?: string; core?: number };
   /** Of its command line. */
   args: string[];
   /** Connections that listeners of the process have accepted themselves. */
@@ -110,7 +112,7 @@ export async function ownCluster(
     ...options,
     port,
     stdin: 'pipe',
-    env: { KIND: kind, WORKERS: `${workers}`, ADDON: addonPath(), ...env },
+    env: { KIND: kind, WORKERS: `${workers}`, ADDON: addonPath(), API: join(root, 'dist/index.cjs'), ...env },
   });
   t.after(() => app.stop());
   const cluster = new OwnCluster(app);
