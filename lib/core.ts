@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bundled to core.cjs: everything but the preload.
 import type { Cluster } from 'node:cluster';
+import { askForSocket } from './cluster/member';
+import { listenForWorkers } from './cluster/primary';
 import { initialEnvironment, setMarker, snapshotEnvironment } from './config/environment';
 import { DEFAULT_SETTINGS, parseSettings, type Settings } from './config/settings';
 import { listDestinations } from './connect/destinations';
@@ -9,9 +11,11 @@ import { portShare } from './connect/port-share';
 import { FallbackOrigin } from './fallback/origin';
 import { FallbackTree } from './fallback/tree';
 import { FallbackWorker } from './fallback/worker';
-import { loadTcp, useTcp } from './hook/tcp';
+import type { FauxHandle } from './hook/cluster';
+import { loadTcp, type ServerInside, type TcpHandle, useTcp } from './hook/tcp';
 import { debug, say } from './log';
 import { loadAddon } from './native/addon';
+import { ownWorkers } from './origin/eligible';
 import { Origin } from './origin/origin';
 import { Tree } from './origin/tree';
 import type { Preload } from './preload';
@@ -152,6 +156,29 @@ export function startSeam(
   if (!addon || !settings) return undefined;
   if (attachSeam(addon, settings) === undefined && own) addon.seamOwn(fd);
   return backlogFor(backlog.asked, backlog.named, settings);
+}
+
+/** The round robin of the app's own cluster workers listens, in a process whose app has not listened on a fixed port. */
+export function listenForCluster(
+  { birth, state, tcp }: Preload,
+  handle: TcpHandle,
+  backlog: number,
+  native: (backlog: number) => number,
+): number {
+  const { settings } = parseSettings(birth.env);
+  if (!settings) return native(backlog);
+  useTcp(tcp);
+  return listenForWorkers(handle, backlog, native, {
+    settings,
+    state,
+    live: ownWorkers(),
+    multiplied: false,
+  });
+}
+
+/** In a worker that the app has forked. */
+export function listensInCluster(state: State, server: ServerInside, faux: FauxHandle): void {
+  askForSocket(state, server, faux);
 }
 
 let said: string | undefined;

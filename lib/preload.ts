@@ -11,6 +11,7 @@ import {
   underTestRunner,
 } from './config/environment';
 import type { BindArguments } from './group/key';
+import { type FauxHandle, isClusterWorker, isRoundRobin, onFauxListen } from './hook/cluster';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
 import {
   beforeFirstConnect,
@@ -20,6 +21,7 @@ import {
   type ListenCall,
   loadTcp,
   onListenCall,
+  type ServerInside,
   type TcpBinding,
   type TcpHandle,
   type TcpHooks,
@@ -41,6 +43,8 @@ export interface Preload {
   readonly calls: WeakMap<object, ListenCall['options']>;
   /** The same by fixed port: at bind() time a handle does not know its server yet. */
   readonly asked: Map<number, ListenCall['options']>;
+  /** This process has bound the handle by bind(), to whatever port. */
+  isBoundHere(handle: TcpHandle): boolean;
   /** The app had loaded node:cluster before its first listen(); net loads it in that call, for everybody. */
   clusterLoaded: boolean | undefined;
   /** A relayed signal has reached this process; its handlers run next. */
@@ -58,6 +62,15 @@ export interface Core {
   destinations(): readonly object[];
   /** Puts the seam under this thread's loop, which is about to listen. */
   startSeam(fd: number, own: boolean, backlog: { asked: number; named: unknown }): number | undefined;
+  /** The primary's round robin is about to listen for workers that the app has forked. */
+  listenForCluster(
+    preload: Preload,
+    handle: TcpHandle,
+    backlog: number,
+    native: (backlog: number) => number,
+  ): number;
+  /** In such a worker a server has come to listen by way of the primary. */
+  listensInCluster(state: State, server: ServerInside, faux: FauxHandle): void;
 }
 
 /** A worker's marker while it starts; afterwards, and in whatever the tree starts: its core, `none` or `origin`. */
@@ -105,9 +118,22 @@ function begin(state: State): string | undefined {
 
 /** A program that the tree has started, or a thread of a worker: it never multiplies. */
 function startDescendant(state: State, mark: string): string {
+  joinCluster(state);
   if (PINNED.test(mark) && inThread()) core().restoreThread();
   startSeamAlone(state);
   return 'started by a program that fastsocket has multiplied already';
+}
+
+/** In a worker that the app has forked servers ask the primary for sockets of their own. */
+function joinCluster(state: State): void {
+  if (inThread() || !isClusterWorker()) return;
+  onFauxListen((server, faux) => {
+    try {
+      core().listensInCluster(state, server, faux);
+    } catch (error) {
+      debug('a server is left to the primary: %s', (error as Error).message);
+    }
+  });
 }
 
 /** Where nothing is multiplied a server still gets the seam. */
@@ -172,14 +198,16 @@ function startOrigin(state: State): string | undefined {
   }
   const birth = rememberBirth(snapshotEnvironment());
   const calls: Preload['calls'] = new WeakMap();
+  const overSeam = listenOverSeam(calls);
   const preload: Preload = {
     state,
     birth,
     tcp,
-    hooks: { bind, listen: listenOverSeam(calls) },
+    hooks: { bind, listen },
     bound: new WeakMap(),
     calls,
     asked: new Map(),
+    isBoundHere,
     clusterLoaded: undefined,
     signalled: () => {},
   };
@@ -192,8 +220,14 @@ function startOrigin(state: State): string | undefined {
   hookTcp(tcp, preload.hooks);
   connectOverSeam(state, tcp, preload.hooks);
   relaySignals(preload);
+  joinCluster(state);
   state.role = 'origin';
   return undefined;
+
+  function listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
+    if (!isBoundHere(handle) || !isRoundRobin(handle)) return overSeam(handle, backlog, native);
+    return overSeam(handle, backlog, (length) => core().listenForCluster(preload, handle, length, native));
+  }
 
   /** The first bind() to a fixed port that a listen() asked for: from here on the core decides. */
   function bind(handle: TcpHandle, args: BindArguments, native: () => number): number {

@@ -51,11 +51,9 @@ int Message::receive(int sock) {
 
 namespace {
 
-napi_value jsPair(napi_env env, napi_callback_info info) {
-  Args args(env, info);
-  if (!args.ok()) return nullptr;
+napi_value makePair(napi_env env, int type) {
   int ends[2] = {-1, -1};
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return number(env, -errno);
+  if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) < 0) return number(env, -errno);
   Fd first(ends[0]);
   Fd second(ends[1]);
   napi_value result = numbers(env, ends, 2);
@@ -63,6 +61,18 @@ napi_value jsPair(napi_env env, napi_callback_info info) {
   first.release();
   second.release();
   return result;
+}
+
+napi_value jsPair(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  return args.ok() ? makePair(env, SOCK_SEQPACKET) : nullptr;
+}
+
+// For Node's channel between processes: it passes on what libuv knows, and that is streams (src/unix/core.c,
+// uv__guess_handle).
+napi_value jsStreamPair(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  return args.ok() ? makePair(env, SOCK_STREAM) : nullptr;
 }
 
 int sendMessage(int sock, Buffer<char>& text, const Buffer<int>& fds) {
@@ -149,10 +159,7 @@ napi_value jsPeerPid(napi_env env, napi_callback_info info) {
 
 bool exportControl(napi_env env, napi_value exports) {
   static const Export kTable[] = {
-      {"pair", jsPair},
-      {"send", jsSend},
-      {"receive", jsReceive},
-      {"peerPid", jsPeerPid},
+      {"pair", jsPair}, {"streamPair", jsStreamPair}, {"send", jsSend}, {"receive", jsReceive}, {"peerPid", jsPeerPid},
   };
   return defineAll(env, exports, kTable);
 }

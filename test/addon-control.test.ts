@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readlinkSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { describe, type TestContext, test } from 'node:test';
 import { addonPath, testAddon } from './support/addon';
@@ -41,6 +42,28 @@ describe('control socket', () => {
       addon.close(fd);
     }
     assert.equal(addon.receive(b, 0), -EAGAIN);
+  });
+
+  test('the same of a stream, one message at a time; libuv knows what it is', (t) => {
+    const ends = addon.streamPair();
+    assert.ok(Array.isArray(ends));
+    const [a, b] = ends as [number, number];
+    t.after(() => {
+      addon.close(a);
+      addon.close(b);
+    });
+    assert.deepEqual([addon.isCloseOnExec(a), addon.isCloseOnExec(b)], [1, 1]);
+    assert.equal(addon.peerPid(b), process.pid);
+    assert.ok(addon.send(a, 'one', [a]) > 0);
+    const message = addon.receive(b, 0);
+    assert.ok(typeof message === 'object');
+    assert.equal(message.text, 'one');
+    assert.equal(message.fds.length, 1);
+    for (const fd of message.fds) addon.close(fd);
+    // what it does not know it does not pass on (src/unix/core.c, uv__guess_handle)
+    new Socket({ fd: addon.dup(b) }).destroy();
+    const [packets] = pair(t);
+    assert.throws(() => new Socket({ fd: packets }), { code: 'ERR_INVALID_FD_TYPE' });
   });
 
   test('two hundred descriptors in one message, text in any script', (t) => {

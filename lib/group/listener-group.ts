@@ -31,12 +31,12 @@ export interface GroupOptions {
  * one there: the origin stands by when it polls it no longer, and nothing has to leave for that.
  */
 export class ListenerGroup {
-  readonly key: string;
+  key: string;
   readonly generation: number;
   readonly handle: TcpHandle;
   readonly backlog: number;
   readonly loopback: boolean;
-  readonly port: number;
+  port: number;
   readonly openedAt = performance.now();
   readonly sockets: number[] = [];
   /** Workers whose accept loop has run. */
@@ -50,6 +50,8 @@ export class ListenerGroup {
   hasProgram = false;
   /** The negative errno with which the kernel has refused it; 0: it has not. */
   refused = 0;
+  /** Sockets above this index have never been a worker's, and nothing has been steered to them. */
+  lastGiven = Number.POSITIVE_INFINITY;
   closing = false;
   closed = false;
   private departures: Departures;
@@ -69,6 +71,12 @@ export class ListenerGroup {
     this.port = options.bind.port;
     this.loopback = isLoopbackAddress(options.bind.address);
     this.departures = this.departuresFrom([]);
+  }
+
+  /** The kernel has chosen the port, at listen(). */
+  portChosen(key: string, port: number): void {
+    this.key = key;
+    this.port = port;
   }
 
   private departuresFrom(left: Iterable<number>): Departures {
@@ -238,10 +246,16 @@ export class ListenerGroup {
     return drain(this.addon, this.handle, socket, this.inContext);
   }
 
+  /** How many sockets may have a queue beside the origin's. */
+  get workerSockets(): number {
+    const all = this.sockets.length - 1;
+    return this.hasProgram ? Math.min(this.lastGiven, all) : all;
+  }
+
   /** Serves here what waits on sockets that no worker serves. */
   drainUnserved(): number {
     let accepted = 0;
-    for (let i = 1; i < this.sockets.length; i++) {
+    for (let i = 1; i <= this.workerSockets; i++) {
       if (!this.ready.has(i) && !this.departures.left.has(i)) accepted += this.drainSocket(i);
     }
     return accepted;

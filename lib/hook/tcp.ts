@@ -16,6 +16,7 @@ export interface TcpHandle {
   open(fd: number): number;
   close(callback?: () => void): void;
   getsockname(out: { address?: string; port?: number }): number;
+  ref(): void;
   unref(): void;
   /** Node's accessor for owner_symbol, kept for user land on 20 to 26: the net.Server of a listening handle. */
   owner?: ServerInside;
@@ -41,20 +42,28 @@ export interface TcpBinding {
 let tcp: TcpBinding | undefined;
 
 /**
- * Finds the TCP handle class without loading net. process.binding warns under --pending-deprecation, so warnings are
- * off for the length of this one call (lib/internal/process/warning.js asks process.noDeprecation), and it is refused
+ * A binding of Node's without loading the module over it. process.binding warns under --pending-deprecation, so warnings
+ * are off for the length of this one call (lib/internal/process/warning.js asks process.noDeprecation), and it is refused
  * under --permission.
  * @throws what process.binding throws
  */
-export function loadTcp(): TcpBinding {
+export function quietBinding<T>(name: string): T {
   const had = Object.getOwnPropertyDescriptor(process, 'noDeprecation');
   Object.defineProperty(process, 'noDeprecation', { value: true, configurable: true, writable: true });
   try {
-    tcp = (process as unknown as { binding(name: string): TcpBinding | undefined }).binding('tcp_wrap');
+    return (process as unknown as { binding(name: string): T }).binding(name);
   } finally {
     if (had) Object.defineProperty(process, 'noDeprecation', had);
     else delete (process as { noDeprecation?: boolean }).noDeprecation;
   }
+}
+
+/**
+ * Finds the TCP handle class without loading net.
+ * @throws what process.binding throws
+ */
+export function loadTcp(): TcpBinding {
+  tcp = quietBinding<TcpBinding>('tcp_wrap');
   if (typeof tcp?.TCP?.prototype?.listen !== 'function')
     throw new Error('tcp_wrap has no TCP.prototype.listen');
   return tcp;

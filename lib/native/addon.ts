@@ -176,6 +176,8 @@ export interface Addon {
 
   /** A SOCK_SEQPACKET pair, both ends close-on-exec. */
   pair(): [number, number] | number;
+  /** A SOCK_STREAM pair, likewise, whose ends libuv can pass on. One message at a time: where two meet is not kept. */
+  streamPair(): [number, number] | number;
   /** One message of up to 64 KiB with up to 250 descriptors; never blocks. */
   send(sock: number, text: string, fds: number[]): number;
   /**
@@ -229,7 +231,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 7;
+const VERSION = 8;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -37,7 +37,12 @@ export function onClusterFork(forked: () => void): void {
 
 /** True once the app has forked cluster workers: then its primary's listens are the cluster module's own. */
 export function appForks(): boolean {
-  if (!builtinLoaded('cluster')) return false;
+  return ownWorkers() > 0;
+}
+
+/** How many cluster workers the app has forked that have not ended. */
+export function ownWorkers(): number {
+  if (!builtinLoaded('cluster')) return 0;
   const { workers } = loadedCluster();
-  return workers !== undefined && Object.keys(workers).length > 0;
+  return workers === undefined ? 0 : Object.keys(workers).length;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { freeClusterPort, hasClusterGroups, listenForWorkers } from '../cluster/primary';
 import type { Settings } from '../config/settings';
 import type { ClosingGroup } from '../group/closing';
 import { type BindArguments, groupKey, IPV6_ONLY } from '../group/key';
 import { ListenerGroup } from '../group/listener-group';
+import { isRoundRobin } from '../hook/cluster';
 import { captureContext } from '../hook/context';
 import { spareUnheard } from '../hook/http-close';
 import { hookGetConnections, interceptClose } from '../hook/node';
@@ -12,7 +14,7 @@ import { debug, say } from '../log';
 import type { Preload } from '../preload';
 import { backlogFor } from '../seam/backlog';
 import { Attempts } from './attempts';
-import { appForks, bindReason, callReason, processReason } from './eligible';
+import { appForks, bindReason, callReason, ownWorkers, processReason } from './eligible';
 import { type Multiplied, makePlan, type Plan } from './plan';
 import type { Tree } from './tree';
 
@@ -56,6 +58,7 @@ export class Origin {
   }
 
   private bind(handle: TcpHandle, bind: BindArguments, native: () => number): number {
+    freeClusterPort(bind.port);
     if (this.tree?.isOwnedByWorker(groupKey(bind))) {
       pretendBound(handle, bind);
       this.postponed.set(handle, native);
@@ -98,6 +101,8 @@ export class Origin {
   }
 
   private listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
+    if (this.preload.isBoundHere(handle) && isRoundRobin(handle))
+      return this.listenForWorkers(handle, backlog, native);
     const bind = this.preload.bound.get(handle);
     if (!bind) return native(backlog);
     const bindNow = this.postponed.get(handle);
@@ -111,6 +116,18 @@ export class Origin {
       return native(backlog);
     }
     return this.openGroup(handle, bound, backlog, native);
+  }
+
+  /** The app forks cluster workers of its own, and Node's round robin listens for them. */
+  private listenForWorkers(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
+    const { settings, tree } = this;
+    const { state } = this.preload;
+    return listenForWorkers(handle, backlog, native, {
+      settings,
+      state,
+      live: ownWorkers(),
+      multiplied: tree !== undefined,
+    });
   }
 
   /** A worker was here first, with an address that turns out to be the whole app's: it serves until it gives it back. */
@@ -145,7 +162,7 @@ export class Origin {
     if (!server || !this.preload.calls.has(server)) return 'not a net.Server';
     const why = callReason(this.preload.calls.get(server)) ?? bindReason(bound.bind);
     if (why !== undefined) return why;
-    if (appForks()) return 'the app forks cluster workers of its own';
+    if (appForks() || hasClusterGroups()) return 'the app forks cluster workers of its own';
     if (this.tree) return this.tree.off;
     return this.reasonOfProcess();
   }

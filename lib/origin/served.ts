@@ -14,11 +14,11 @@ export class Served {
   private readonly steering: Steering;
   private readonly unserved: UnservedQueues;
 
-  /** @param multiplied whether the workers serve: while the canary proves itself the origin does */
+  /** @param multiplied whether the workers serve a group: while the canary proves itself the origin does */
   constructor(
     plan: Multiplied,
     private readonly groups: Groups,
-    private readonly multiplied: () => boolean,
+    private readonly multiplied: (group: ListenerGroup) => boolean,
   ) {
     this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, plan.places, (figures, elapsedMs) =>
       this.steering.balance(figures, elapsedMs, () => this.resteerAll()),
@@ -32,7 +32,7 @@ export class Served {
 
   /** Workers of which the group is served now. */
   private serving(group: ListenerGroup): number[] {
-    return this.multiplied() ? [...group.ready] : [];
+    return this.multiplied(group) ? [...group.ready] : [];
   }
 
   /** Who serves the group has changed. */

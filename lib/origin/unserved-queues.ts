@@ -32,7 +32,7 @@ export class UnservedQueues {
     let accepted = 0;
     const early = performance.now() - this.lastChange < SIBLINGS_MS;
     for (const group of this.groups()) {
-      missing ||= group.hasProgram && group.ready.size < group.sockets.length - 1;
+      missing ||= group.hasProgram && group.ready.size < group.workerSockets;
       if (!early || !this.siblingsServe(group)) accepted += group.drainUnserved();
       group.advance();
       departing ||= group.departing;

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Balancer } from '../group/balancer';
+import type { ListenerGroup } from '../group/listener-group';
+import type { Groups } from '../origin/groups';
+import type { Multiplied } from '../origin/plan';
+import type { Member, Members } from './members';
+
+/**
+ * How long a worker has to serve from a socket that it was sent. It may be blocked; or the socket has not reached it
+ * (RLIMIT_NOFILE), of which nobody is told (lib/internal/child_process.js: NODE_HANDLE_NACK).
+ */
+export const SERVES_WITHIN_MS = 5_000;
+
+export interface GivingOptions {
+  plan: Multiplied;
+  groups: Groups;
+  members: Members;
+  balancer: Balancer;
+  /** The worker is left to the primary's round robin. */
+  failed(member: Member, group: ListenerGroup, why: string): void;
+}
+
+/** Gives workers their sockets: each the one of its number. */
+export class Giving {
+  /** Workers for which there was no socket, and the groups. */
+  private readonly crowd = new Map<Member, Set<ListenerGroup>>();
+
+  constructor(private readonly options: GivingOptions) {}
+
+  give(member: Member, group: ListenerGroup): void {
+    const { members, failed } = this.options;
+    const index = members.seat(member);
+    if (index < group.sockets.length) {
+      const why = this.send(member, group);
+      if (why === undefined) return this.expect(member, group);
+      group.workerEnded(index);
+      return failed(member, group, why);
+    }
+    this.crowd.set(member, (this.crowd.get(member) ?? new Set()).add(group));
+    failed(member, group, `there are ${group.sockets.length - 1} sockets for workers`);
+  }
+
+  /** @returns why the socket could not be sent */
+  private send(member: Member, group: ListenerGroup): string | undefined {
+    const { plan, groups, members, balancer } = this.options;
+    const { index } = member;
+    const { key: name, generation, backlog } = group;
+    const cpu = plan.cores[index];
+    const seat = member.seated ? [] : balancer.seat(index);
+    const { fds } = groups.handover(index, [group]);
+    group.lastGiven = Math.max(group.lastGiven, index);
+    const body = { kind: 'socket', name, generation, index, backlog, seat: seat.length > 0 } as const;
+    const why = members.hand(member, cpu === undefined ? body : { ...body, cpu }, [...fds, ...seat]);
+    for (const fd of seat) plan.addon.close(fd);
+    if (why === undefined) member.seated ||= seat.length > 0;
+    return why;
+  }
+
+  private expect(member: Member, group: ListenerGroup): void {
+    const { index } = member;
+    setTimeout(() => {
+      const waits = group.holders.has(index) && !group.letGo.has(index) && !group.ready.has(index);
+      if (waits && !group.closing && member.index === index)
+        this.options.failed(member, group, `not within ${SERVES_WITHIN_MS} ms`);
+    }, SERVES_WITHIN_MS).unref();
+  }
+
+  /** A worker has ended: its number is free. */
+  ended(member: Member): void {
+    this.crowd.delete(member);
+    for (const [waiting, groups] of [...this.crowd]) {
+      this.crowd.delete(waiting);
+      if (!this.holds(waiting)) this.options.members.leaveSeat(waiting);
+      for (const group of groups) if (!group.closing) this.give(waiting, group);
+    }
+  }
+
+  /** It has a socket somewhere, whose number it keeps. */
+  private holds({ index }: Member): boolean {
+    return [...this.options.groups].some(({ holders, letGo }) => holders.has(index) && !letGo.has(index));
+  }
+}

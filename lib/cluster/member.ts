@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { initialEnvironment, setMarker } from '../config/environment';
+import { parseSettings, type Settings } from '../config/settings';
+import { ArrivalSampler } from '../group/arrivals';
+import { isLoopbackAddress } from '../group/key';
+import { type FauxHandle, followFaux, type PipeHandle, sureToDisconnect } from '../hook/cluster';
+import { loadTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
+import { debug } from '../log';
+import { type Addon, loadAddon } from '../native/addon';
+import { attachSeam } from '../seam/seam';
+import type { State } from '../state';
+import { pinEventLoop } from '../worker/pinning';
+import { takeSeat } from '../worker/seat';
+import { CLUSTER_COMMAND, isClusterMessage, type ToMember, type ToPrimary } from './messages';
+import { addressOf, nameOf } from './name';
+import { OwnListener } from './own-listener';
+
+type SendFunction = (
+  message: unknown,
+  handle: unknown,
+  options: object | undefined,
+  callback: () => void,
+) => boolean;
+
+type GivenSocket = Extract<ToMember, { kind: 'socket' }>;
+
+/** A worker that the app has forked: its servers listen by way of the primary, as ever, and on sockets of their own. */
+export class ClusterMember {
+  private readonly listeners = new Map<string, OwnListener>();
+  private readonly sampler: ArrivalSampler;
+  /** As it is before the app: some put a function of their own there. */
+  private readonly send = process.send as unknown as SendFunction;
+  private core: number | undefined;
+  private prepared = false;
+
+  constructor(
+    private readonly addon: Addon,
+    private readonly tcp: TcpBinding,
+    private readonly settings: Settings,
+    private readonly state: State,
+  ) {
+    this.sampler = new ArrivalSampler(
+      addon,
+      () => this.core,
+      ({ cpus, local, remote }) => {
+        if (this.core !== undefined) addon.balanceArrived(Math.round(local), Math.round(remote));
+        this.tell({ kind: 'arrivals', cpus });
+      },
+    );
+    // a connection that is refused is sent to the primary
+    sureToDisconnect(process);
+    process.on('internalMessage' as never, (message: unknown, handle: unknown) => {
+      if (!isClusterMessage<ToMember>(message)) return;
+      const { body } = message;
+      if (body.kind === 'socket') this.given(body, handle as PipeHandle | undefined);
+      else this.leave(body.name, body.generation);
+    });
+    // without the primary there is nothing to serve for: cluster ends the process, or it drains
+    process.once('disconnect', () => {
+      for (const listener of this.listeners.values()) listener.close();
+    });
+  }
+
+  private tell(body: ToPrimary, handle?: TcpHandle): void {
+    if (!process.connected) return handle?.close();
+    this.send.call(process, { cmd: CLUSTER_COMMAND, body }, handle, undefined, () => handle?.close());
+  }
+
+  /** A server has come to listen by way of the primary, who may have a socket for it. */
+  listens(server: ServerInside, faux: FauxHandle): void {
+    const name = nameOf(faux);
+    // another one on a duplicate of the same socket is served by the primary
+    if (name === undefined || this.listeners.has(name)) return;
+    const { addon, tcp } = this;
+    const refuse = (client: TcpHandle) => this.tell({ kind: 'refused', name }, client);
+    const lost = () => this.letGo(name, listener);
+    const listener: OwnListener = new OwnListener({ addon, tcp, server, faux, refuse, lost });
+    this.listeners.set(name, listener);
+    followFaux(faux, {
+      ref: () => listener.ref(),
+      unref: () => listener.unref(),
+      close: () => this.closes(name, listener),
+    });
+    this.tell({ kind: 'join', name, version: addon.version });
+  }
+
+  private closes(name: string, listener: OwnListener): void {
+    if (this.listeners.get(name) !== listener) return;
+    this.listeners.delete(name);
+    this.letGo(name, listener);
+  }
+
+  private letGo(name: string, listener: OwnListener): void {
+    const { generation, listening } = listener;
+    if (!listening || generation === undefined) return;
+    listener.close();
+    this.tell({ kind: 'closed', name, generation });
+  }
+
+  private leave(name: string, generation: number): void {
+    const listener = this.listeners.get(name);
+    if (listener?.generation === generation) this.letGo(name, listener);
+  }
+
+  /** The primary has a socket for a server here. */
+  private given(body: GivenSocket, pipe: PipeHandle | undefined): void {
+    const { name, generation } = body;
+    const fds = this.receive(pipe);
+    if (typeof fds === 'string') return this.tell({ kind: 'failed', name, generation, why: fds });
+    const [fd, ...seat] = fds as [number, ...number[]];
+    this.prepare(body, seat);
+    const listener = this.listeners.get(name);
+    if (!listener || listener.serves(generation)) {
+      // closed meanwhile; or it was asked for twice
+      this.addon.close(fd);
+      if (!listener) this.tell({ kind: 'closed', name, generation });
+      return;
+    }
+    // of a group that has closed meanwhile
+    this.letGo(name, listener);
+    const error = listener.listen(fd, generation, body.backlog);
+    if (error < 0) return this.tell({ kind: 'failed', name, generation, why: `listen: errno ${-error}` });
+    this.serves(name, generation, listener);
+  }
+
+  private serves(name: string, generation: number, listener: OwnListener): void {
+    const { handle } = listener;
+    if (!handle) return;
+    if (!isLoopbackAddress(addressOf(handle)?.address ?? '')) this.sampler.attach(handle);
+    this.state.role = 'worker';
+    this.state.active = true;
+    this.state.reason = undefined;
+    debug('%s has a socket of its own here', name);
+    // when its accept loop has run
+    setImmediate(() => {
+      if (listener.listening) this.tell({ kind: 'ready', name, generation });
+    });
+  }
+
+  /** What waits on the socket that has come over the channel; in words why nothing does. */
+  private receive(pipe: PipeHandle | undefined): number[] | string {
+    if (!pipe) return 'no descriptor has come';
+    const { addon } = this;
+    try {
+      if (addon.peerPid(pipe.fd) !== process.ppid) return 'its socket does not lead to the parent';
+      const received = addon.receive(pipe.fd, 0);
+      if (typeof received === 'number') return `nothing to read (errno ${-received})`;
+      return received.fds.length > 0 ? received.fds : 'no socket among what has come';
+    } finally {
+      pipe.close();
+    }
+  }
+
+  /** Once: the seam, the seat, the CPU. */
+  private prepare({ index, cpu, seat: hasSeat }: GivenSocket, seat: number[]): void {
+    const { addon, settings, state } = this;
+    if (!this.prepared) attachSeam(addon, settings);
+    this.prepared = true;
+    if (hasSeat && seat.length === 3) takeSeat(addon, index, seat as [number, number, number]);
+    else for (const fd of seat) addon.close(fd);
+    if (cpu === undefined || this.core !== undefined || !pinEventLoop(addon, cpu)) return;
+    this.core = state.core = cpu;
+    // threads and programs that it starts are not to inherit the pin, nor to multiply
+    setMarker(String(cpu));
+  }
+}
+
+let member: ClusterMember | undefined | false;
+
+/** A server of a worker that the app has forked has come to listen by way of the primary: it asks for a socket of its own. */
+export function askForSocket(state: State, server: ServerInside, faux: FauxHandle): void {
+  member ??= make(state) ?? false;
+  if (member) member.listens(server, faux);
+}
+
+function make(state: State): ClusterMember | undefined {
+  const { addon, reason } = loadAddon();
+  const { settings, error } = parseSettings(initialEnvironment());
+  if (!addon || !settings) {
+    debug("servers are left to the primary's round robin: %s", reason ?? error);
+    return undefined;
+  }
+  return new ClusterMember(addon, loadTcp(), settings, state);
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// Apps that fork cluster workers themselves: each worker accepts from a socket of its own, and nothing else is different.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { fixture, freePort, hookModule, until } from './support/app';
+import { whoAnswers } from './support/clients';
+import { type ClusterOptions, numbers, ownCluster, whileBlocked } from './support/own-cluster';
+import { refusing } from './support/refuse';
+
+const HOST = '127.0.0.1';
+
+describe("each of the app's own workers accepts by itself", { concurrency: 2 }, () => {
+  const ways: Record<string, ClusterOptions & { port?: number }> = {
+    'on a fixed port': {},
+    'on port 0, the same for all': { port: 0 },
+    'with --import': { hook: ['--import', hookModule] },
+    'with messages in the other serialization': { env: { SERIALIZATION: 'advanced' } },
+  };
+  for (const [what, options] of Object.entries(ways)) {
+    test(what, async (t) => {
+      const cluster = await ownCluster(t, options);
+      const told = cluster.of('listening').map(({ id, ...rest }) => rest);
+      const expected = {
+        event: 'listening',
+        address: HOST,
+        addressType: 4,
+        port: cluster.port,
+      };
+      assert.deepEqual(told, [expected, expected]);
+      assert.ok(cluster.port > 0);
+      if (options.port === undefined) assert.equal(cluster.port, cluster.app.port);
+      await whileBlocked(t, cluster, async () => {
+        const replies = await cluster.answers(96);
+        assert.deepEqual(numbers(replies), [1, 2]);
+        // each has its own, where there are as many, and the quota allows it
+        const cores = new Set(replies.map(({ told }) => told?.core));
+        assert.equal(cores.size, /; pinned/.test(cluster.app.stderr) ? 2 : 1);
+        for (const id of [1, 2]) {
+          const accepted = Math.max(
+            ...replies.filter((reply) => reply.id === id).map((reply) => reply.accepted),
+          );
+          assert.ok(accepted > 10, `worker ${id} has accepted ${accepted} connections`);
+        }
+      });
+      const { address } = await cluster.ask('/address');
+      assert.deepEqual(address, { address: HOST, family: 'IPv4', port: cluster.port });
+    });
+  }
+
+  test('a server that speaks first', async (t) => {
+    const cluster = await ownCluster(t, { kind: 'greets' });
+    await whileBlocked(t, cluster, async () => {
+      const by = new Set<number>();
+      for (let i = 0; i < 40; i++) by.add(await whoAnswers('net', { port: cluster.port, host: HOST }));
+      assert.equal(by.size, 2);
+    });
+  });
+
+  test('two servers in each worker', async (t) => {
+    const second = await freePort(HOST);
+    const cluster = await ownCluster(t, {
+      kind: 'two servers',
+      served: 4,
+      env: { SECOND: `${second}` },
+    });
+    await whileBlocked(t, cluster, async () => {
+      for (const port of [cluster.app.port, second])
+        assert.deepEqual(numbers(await cluster.answers(48, port)), [1, 2], `port ${port}`);
+    });
+  });
+
+  test('as many as are forked later, also on the sockets of those that have ended', async (t) => {
+    const cluster = await ownCluster(t);
+    for (const { pid } of (await cluster.answers(32)).slice(-1)) process.kill(pid, 'SIGKILL');
+    await cluster.seen('exit');
+    cluster.command('fork 3');
+    await cluster.served(5);
+    await whileBlocked(t, cluster, async () => {
+      const replies = await cluster.answers(160);
+      assert.equal(numbers(replies).length, 4);
+    });
+    // seats are taken again: the fifth process has the number of the first that ended
+    const taken = [...cluster.app.stderr.matchAll(/worker \d+ serves \S+ from socket (\d+)/g)].map(([, n]) =>
+      Number(n),
+    );
+    assert.deepEqual(taken.toSorted((a, b) => a - b).filter((n) => n < 3).length, 3);
+    assert.equal(Math.max(...taken), 4);
+  });
+
+  test('a worker that closes and listens again', async (t) => {
+    const cluster = await ownCluster(t);
+    const { id } = await cluster.ask('/reopen');
+    await cluster.served(3);
+    await whileBlocked(t, cluster, async () => {
+      assert.deepEqual(numbers(await cluster.answers(96)), [1, 2], `worker ${id} again, too`);
+    });
+  });
+
+  test('a worker that closes its server leaves the rest to the other', async (t) => {
+    const cluster = await ownCluster(t);
+    const { id } = await cluster.ask('/close');
+    await cluster.seen('message');
+    await cluster.app.said(/evenly over 1 worker(.|\n)*evenly over 1 worker/);
+    assert.deepEqual(numbers(await cluster.answers(48)), [3 - id]);
+    assert.equal(cluster.app.workers().length, 2);
+  });
+
+  test('the file and the arguments of setupPrimary', async (t) => {
+    const cluster = await ownCluster(t, { env: { EXEC: fixture('own-cluster.js') } });
+    await whileBlocked(t, cluster, async () => {
+      const replies = await cluster.answers(48);
+      assert.deepEqual(numbers(replies), [1, 2]);
+      for (const { args } of replies) assert.deepEqual(args, ['from', 'the primary']);
+    });
+  });
+});
+
+describe("what the app's own workers cannot serve by themselves goes through the primary", {
+  concurrency: true,
+}, () => {
+  test('while one of them has no hook', async (t) => {
+    const cluster = await ownCluster(t);
+    cluster.command('plain');
+    const [, , plain] = await cluster.seen('listening', 3);
+    await cluster.app.said(/served by round robin: worker 3 has no socket of its own/);
+    await until(async () => (await cluster.ask()).id === plain?.id, 'an answer of the third');
+    assert.deepEqual(numbers(await cluster.answers(96)), [1, 2, 3]);
+    cluster.command('disconnect 3');
+    await cluster.seen('exit');
+    await whileBlocked(t, cluster, async () => {
+      assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
+    });
+  });
+
+  test('while there are more than sockets', async (t) => {
+    const cluster = await ownCluster(t, { served: 0, workers: 1, env: { FASTSOCKET_WORKERS: '2' } });
+    const sockets = Number((await cluster.app.said(/own workers, (\d+) sockets/))[1]) - 1;
+    cluster.command(`fork ${sockets}`);
+    await cluster.seen('listening', sockets + 1);
+    await cluster.app.said(new RegExp(`no socket of its own \\(there are ${sockets} sockets for workers\\)`));
+    const all = Array.from({ length: sockets + 1 }, (_, i) => i + 1);
+    await until(
+      async () => numbers(await cluster.answers(8 * all.length)).length === all.length,
+      'all of them',
+    );
+    cluster.command('disconnect 1');
+    await cluster.seen('exit');
+    await cluster.served(sockets + 1);
+    await whileBlocked(t, cluster, async () => {
+      assert.deepEqual(numbers(await cluster.answers(8 * all.length * 4)), all.slice(1));
+    });
+  });
+
+  test('where the kernel takes no steering program', async (t) => {
+    const cluster = await ownCluster(t, {
+      served: 0,
+      // SO_ATTACH_REUSEPORT_CBPF
+      prefix: refusing('setsockopt:2=51:EPERM'),
+    });
+    await cluster.app.said(/left to round robin: no steering program \(errno 1\)/);
+    assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
+  });
+
+  test('without the addon', async (t) => {
+    const cluster = await ownCluster(t, { served: 0, execArgv: ['--no-addons'], env: { ADDON: '' } });
+    assert.deepEqual(numbers(await cluster.answers(48)), [1, 2]);
+  });
+
+  test('connections that a worker has no room for', async (t) => {
+    const major = Number.parseInt(process.versions.node, 10);
+    if (major < 22) return t.skip('Node 20 takes 0 for no limit');
+    const cluster = await ownCluster(t, { kind: 'full' });
+    assert.deepEqual(numbers(await cluster.answers(48)), [2]);
+    assert.deepEqual(cluster.of('message'), [], "no 'drop' event, as in plain cluster");
+  });
+
+  test("with cluster's other policy", async (t) => {
+    const cluster = await ownCluster(t, { served: 0, env: { NODE_CLUSTER_SCHED_POLICY: 'none' } });
+    await cluster.ask();
+    assert.doesNotMatch(cluster.app.stderr, /is a listener group|socket of its own/);
+  });
+
+  test('FASTSOCKET_WORKERS=1', async (t) => {
+    const cluster = await ownCluster(t, { served: 0, env: { FASTSOCKET_WORKERS: '1' } });
+    await cluster.app.said(/left to round robin: one worker is asked for/);
+    const replies = await cluster.answers(16);
+    assert.deepEqual(numbers(replies), [1, 2]);
+  });
+});

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of lib/cluster that need no process: numbers, sockets that are left over, who is served by the primary.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Giving, SERVES_WITHIN_MS } from '../lib/cluster/giving';
+import { Leftovers } from '../lib/cluster/leftovers';
+import type { Member } from '../lib/cluster/members';
+import { nameOf } from '../lib/cluster/name';
+import { isFull, OwnListener } from '../lib/cluster/own-listener';
+import { PlainUsers } from '../lib/cluster/plain-users';
+import { roundRobinReason } from '../lib/cluster/plan';
+import { Seats, seatCount } from '../lib/cluster/seats';
+import type { ListenerGroup } from '../lib/group/listener-group';
+import type { ServerInside, TcpHandle } from '../lib/hook/tcp';
+import type { Addon } from '../lib/native/addon';
+import { LEAVE_MS } from '../lib/workers/lifecycle';
+
+/** What is done with descriptors, in words. */
+function noting(): { addon: Addon; said: string[] } {
+  const said: string[] = [];
+  const addon = {
+    close: (fd: number) => said.push(`close ${fd}`),
+    shutdownRead: (fd: number) => said.push(`shut ${fd}`),
+  };
+  return { addon: addon as unknown as Addon, said };
+}
+
+interface Fake {
+  generation: number;
+  port: number;
+  key: string;
+  closing: boolean;
+  sockets: number[];
+  holders: Set<number>;
+  letGo: Set<number>;
+  ready: Set<number>;
+  workerEnded(index: number): void;
+}
+
+/** Sockets 100 (the primary's), 101, ... */
+function group(workers: number, generation = 1): Fake & ListenerGroup {
+  const fake: Fake = {
+    generation,
+    port: 80,
+    key: `group ${generation}`,
+    closing: false,
+    sockets: Array.from({ length: workers + 1 }, (_, i) => 100 + i),
+    holders: new Set(),
+    letGo: new Set(),
+    ready: new Set(),
+    workerEnded: (index) => fake.holders.delete(index),
+  };
+  return fake as Fake & ListenerGroup;
+}
+
+test('the lowest free number is given', () => {
+  const seats = new Seats();
+  assert.deepEqual([seats.take(), seats.take(), seats.take()], [1, 2, 3]);
+  seats.free(2);
+  assert.deepEqual([seats.take(), seats.take()], [2, 4]);
+});
+
+test('there are sockets for twice the workers and twice the CPUs, eight at least', () => {
+  assert.equal(seatCount(2, 2), 8);
+  assert.equal(seatCount(6, 4), 12);
+  assert.equal(seatCount(1, 64), 128);
+  assert.equal(seatCount(5_000, 64), 1_024);
+});
+
+test('one address has one name, whoever says it', () => {
+  const named = (family: string, address: string) => ({
+    getsockname: (out: object) => {
+      Object.assign(out, { family, address, port: 80 });
+      return 0;
+    },
+  });
+  assert.equal(nameOf(named('IPv4', '127.0.0.1')), '4|127.0.0.1|80');
+  assert.equal(nameOf(named('IPv6', '::')), '6|::|80');
+  assert.equal(nameOf({ getsockname: () => -9 }), undefined);
+  assert.equal(nameOf({}), undefined, 'a Unix socket');
+});
+
+test('one worker is asked for: round robin', () => {
+  assert.match(roundRobinReason({ workers: { kind: 'count', n: 1 } }) ?? '', /FASTSOCKET_WORKERS=1/);
+  assert.equal(roundRobinReason({ workers: { kind: 'count', n: 2 } }), undefined);
+  assert.equal(roundRobinReason({ workers: { kind: 'auto' } }), undefined);
+});
+
+test('a server is full as cluster says it', () => {
+  const full = (maxConnections: number | null | undefined, dropMaxConnection = false) =>
+    isFull({ maxConnections, _connections: 2, dropMaxConnection } as unknown as ServerInside);
+  assert.equal(full(undefined), false);
+  assert.equal(full(null), false);
+  assert.equal(full(3), false);
+  assert.equal(full(2), true);
+  assert.equal(full(1), true);
+  assert.equal(full(1, true), false, 'it drops them itself');
+  assert.equal(full(0), Number.parseInt(process.versions.node, 10) >= 22);
+});
+
+describe('a socket of its own', () => {
+  const started = (server: object) => {
+    const said: string[] = [];
+    const { addon } = noting();
+    let real: Partial<TcpHandle> = {};
+    const TCP = function (this: Partial<TcpHandle>) {
+      Object.assign(this, {
+        open: () => 0,
+        listen: () => 0,
+        fd: 5,
+        unref: () => said.push('unref'),
+        close: () => said.push('closed'),
+      });
+      real = this;
+    };
+    const listener = new OwnListener({
+      addon: Object.assign(addon, {
+        seamOwn: () => 0,
+        balanceHelp: () => 0,
+        balanceFlush: () => 0,
+        accept: () => -11,
+      }),
+      tcp: { TCP, constants: { SERVER: 1 } } as never,
+      server: Object.assign({ _connections: 1 }, server) as never,
+      faux: { onconnection: (_status: number, client: unknown) => said.push(`serves ${client}`) } as never,
+      refuse: (client: unknown) => said.push(`refuses ${client}`),
+      lost: () => said.push('lost'),
+    });
+    assert.equal(listener.listen(5, 7, 511), 0);
+    const arrives = (status: number, client?: unknown) => real.onconnection?.(status, client as TcpHandle);
+    return { listener, arrives, said };
+  };
+
+  test('serves what comes, and nobody hears of what fails', () => {
+    const { arrives, said } = started({});
+    arrives(0, 'one');
+    arrives(-24);
+    assert.deepEqual(said, ['serves one']);
+  });
+
+  test('sends back what there is no room for', () => {
+    const { arrives, said } = started({ maxConnections: 1 });
+    arrives(0, 'one');
+    assert.deepEqual(said, ['refuses one']);
+  });
+
+  test('is given up when the primary has ended it: it would be reported without an end', () => {
+    const { arrives, said } = started({});
+    arrives(-22);
+    assert.deepEqual(said, ['lost']);
+  });
+
+  test('keeps the process alive no more than its server does, and is closed once', () => {
+    const { listener, said } = started({ _unref: true });
+    assert.equal(listener.serves(7), true);
+    assert.equal(listener.serves(6), false);
+    listener.close();
+    listener.close();
+    assert.deepEqual(said, ['unref', 'closed']);
+    assert.equal(listener.listening, false);
+  });
+});
+
+test('the primary serves a group while any of its workers needs it', () => {
+  const plain = new PlainUsers();
+  const [one, other] = [group(2, 1), group(2, 2)];
+  plain.add(7, one);
+  plain.add(8, one);
+  assert.deepEqual([plain.uses(one), plain.uses(other)], [true, false]);
+  plain.left(7, one);
+  assert.equal(plain.uses(one), true);
+  plain.left(8, one);
+  assert.equal(plain.uses(one), false);
+  plain.addAll(other);
+  plain.left(7, other);
+  assert.equal(plain.uses(other), true);
+  plain.closed(other);
+  assert.equal(plain.uses(other), false);
+});
+
+describe('sockets of a group that has closed', () => {
+  const closed = (t: import('node:test').TestContext) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const { addon, said } = noting();
+    const leftovers = new Leftovers(addon);
+    const its = group(4);
+    its.holders.add(1).add(3);
+    leftovers.add(its);
+    assert.deepEqual(said.splice(0), ['close 102', 'close 104'], 'nobody holds these');
+    assert.deepEqual(its.sockets, [100], "the primary's own is Node's to close");
+    return { leftovers, said };
+  };
+
+  test('are closed when their workers have left', (t) => {
+    const { leftovers, said } = closed(t);
+    leftovers.dropped(3, 99);
+    assert.deepEqual(said, [], 'of another group');
+    leftovers.dropped(3, 1);
+    leftovers.dropped(1);
+    assert.deepEqual(said, ['close 103', 'close 101']);
+    t.mock.timers.tick(LEAVE_MS);
+    leftovers.freePort(80);
+    assert.equal(said.length, 2);
+  });
+
+  test('are ended where the port is wanted', (t) => {
+    const { leftovers, said } = closed(t);
+    leftovers.freePort(81);
+    assert.deepEqual(said, []);
+    leftovers.freePort(80);
+    assert.deepEqual(said, ['shut 101', 'close 101', 'shut 103', 'close 103']);
+  });
+
+  test('are ended after a while', (t) => {
+    const { said } = closed(t);
+    t.mock.timers.tick(LEAVE_MS - 1);
+    assert.deepEqual(said, []);
+    t.mock.timers.tick(1);
+    assert.deepEqual(said, ['shut 101', 'close 101', 'shut 103', 'close 103']);
+  });
+});
+
+describe('workers are given sockets', () => {
+  const giver = (its: Fake & ListenerGroup) => {
+    const seats = new Seats();
+    const said: string[] = [];
+    const members = {
+      seat: (member: Member) => {
+        member.index ||= seats.take();
+        return member.index;
+      },
+      leaveSeat: (member: Member) => {
+        seats.free(member.index);
+        member.index = 0;
+      },
+      hand: (member: Member, body: { index: number; cpu?: number }, fds: number[]) => {
+        said.push(
+          `worker ${member.id}: ${fds} as ${body.index}${body.cpu === undefined ? '' : `, CPU ${body.cpu}`}`,
+        );
+        return undefined;
+      },
+    };
+    const groups = {
+      handover: (index: number) => {
+        its.holders.add(index);
+        return { fds: [its.sockets[index]] };
+      },
+      [Symbol.iterator]: () => [its][Symbol.iterator](),
+    };
+    const giving = new Giving({
+      plan: { addon: noting().addon, cores: [undefined, 4, 6] } as never,
+      groups: groups as never,
+      members: members as never,
+      balancer: { seat: () => [] } as never,
+      failed: (member, _group, why) => said.push(`worker ${member.id}: ${why}`),
+    });
+    const ended = (member: Member) => {
+      its.holders.delete(member.index);
+      seats.free(member.index);
+      giving.ended(member);
+    };
+    return { giving, said, ended };
+  };
+  const member = (id: number): Member =>
+    ({ id, index: 0, seated: false, asked: new Set() }) as unknown as Member;
+
+  test('each its own, with the CPU of its number', () => {
+    const its = group(3);
+    const { giving, said } = giver(its);
+    for (const id of [11, 12, 13]) giving.give(member(id), its);
+    assert.deepEqual(said, [
+      'worker 11: 101 as 1, CPU 4',
+      'worker 12: 102 as 2, CPU 6',
+      'worker 13: 103 as 3',
+    ]);
+  });
+
+  test('as long as there are any, and later when one is free', () => {
+    const its = group(2);
+    const { giving, said, ended } = giver(its);
+    const [first, second, third] = [11, 12, 13].map(member) as [Member, Member, Member];
+    for (const each of [first, second, third]) giving.give(each, its);
+    assert.equal(said.pop(), 'worker 13: there are 2 sockets for workers');
+    ended(second);
+    assert.equal(said.pop(), 'worker 13: 102 as 2, CPU 6');
+    ended(first);
+    assert.equal(said.length, 2, 'nobody waits any more');
+  });
+
+  test('and have to serve soon', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const its = group(3);
+    const { giving, said } = giver(its);
+    for (const id of [11, 12, 13]) giving.give(member(id), its);
+    its.ready.add(1);
+    its.letGo.add(2);
+    said.splice(0);
+    t.mock.timers.tick(SERVES_WITHIN_MS - 1);
+    assert.deepEqual(said, []);
+    t.mock.timers.tick(1);
+    assert.deepEqual(said, [`worker 13: not within ${SERVES_WITHIN_MS} ms`]);
+  });
+});
