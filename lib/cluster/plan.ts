@@ -34,13 +34,12 @@ function planWith(addon: Addon, settings: Settings, live: number, multiplied: bo
   const usual = layOut(settings, mask);
   const layout =
     live <= usual.workers ? usual : layOut({ ...settings, workers: { kind: 'count', n: live } }, mask);
-  const { cores, nodes, perCpu } = layout;
+  const { cores, places } = layout;
   return {
     addon,
     workers: seatCount(live, mask.length),
     cores,
-    nodes,
-    perCpu,
+    places,
     steer: settings.steer,
     balance: multiplied ? [] : settings.balance,
     exitWaitMs: settings.exitWaitMs,
