@@ -15,7 +15,7 @@ interface Seat {
 
 /** As Addon.balanceFigures gives it. */
 const listOf = (...seats: Seat[]): number[] => [
-  ...[1, 2, 3, 4, 5, 6],
+  ...[1, 2, 3, 4, 5, 6, 7],
   ...seats.flatMap(({ joined = 1, turns = 0, accepted = 0, open = 0, idleMs = 0 }) => [
     joined,
     turns,

@@ -59,10 +59,16 @@ test('connections that last: even after they have come, after a burst, and after
   await sleep(300);
   const lopsided = unevenness(await figures(tree));
   assert.ok(lopsided > 0.5, `${lopsided}`);
-  const more = await openSome(tree.port, COUNT, 5_000);
-  await sleep(200);
-  const evened = unevenness(await figures(tree));
-  t.diagnostic(`one has lost all: ${(lopsided * 100).toFixed(0)} %, later ${(evened * 100).toFixed(1)} %`);
+  const more: Socket[] = [];
+  let evened = lopsided;
+  // on a busy machine a worker misses some of them, and has its share of the next
+  for (let tries = 0; tries < 3 && evened > MOST; tries++) {
+    more.push(...(await openSome(tree.port, COUNT, 5_000)));
+    await sleep(200);
+    evened = unevenness(await figures(tree));
+    const after = `after ${more.length} more ${(evened * 100).toFixed(1)} %`;
+    t.diagnostic(`one has lost all: ${(lopsided * 100).toFixed(0)} %, ${after}`);
+  }
   assert.ok(evened <= MOST, `${evened}`);
   for (const socket of [...more, ...answers.map((answer) => answer.socket)]) socket.destroy();
 });

@@ -104,6 +104,18 @@ test("a stolen connection is the thief's own: its server, its context, its peer"
     assert.deepEqual({ what, context }, { what: [localPort, true], context: 'listening' });
 });
 
+test('what comes to a worker that is known to be blocked wakes the thread: it is not waited for', async (t) => {
+  const tree = await start(t, { env: { FASTSOCKET_BALANCE: 'steal' } });
+  await block(tree);
+  const before = await figures(tree);
+  // one at a time: each finds the queue empty, but for some that are there before the thread waits for them
+  const { failed } = await askMany(tree.port, 200, 1);
+  assert.equal(failed, 0);
+  const now = await figures(tree);
+  const [woken, taken] = [now.woken - before.woken, stolen(now) - stolen(before)];
+  assert.ok(taken > 50 && woken > taken / 5, `${woken} of ${taken}`);
+});
+
 test('the control: without balancing they wait', async (t) => {
   const tree = await start(t, { env: { FASTSOCKET_BALANCE: 'off' } });
   await block(tree);

@@ -4,7 +4,7 @@ import type { WorkerFigures } from '../steering/balance';
 
 const PULSE_MS = 100;
 /** Addon.balanceFigures: of the thread, and then of each seat. */
-const OF_THREAD = 6;
+const OF_THREAD = 7;
 const OF_SEAT = 11;
 
 interface Row {

@@ -142,7 +142,7 @@ export interface Addon {
   /** The next time that something comes after nothing has, there is a notice. */
   balanceNotify(): number;
   /**
-   * Looks, rests, blocked, offers, swaps, CPU time in ns; then for each seat joined, turns, accepted, stolen (taken from a
+   * Looks, rests, woken (by what came to a blocked worker), blocked, offers, swaps, CPU time in ns; then for each seat joined, turns, accepted, stolen (taken from a
    * sibling's queue), open, idle in ns, declined offers, taken (from its queues, by siblings), local and remote (see
    * balanceArrived), drops (by the kernel, for want of room in its queues).
    */

@@ -16,6 +16,8 @@ struct Figures {
   uint64_t looks;
   // Times that it has slept until something came.
   uint64_t rests;
+  // Pauses that ended early because something came to a worker that is blocked.
+  uint64_t woken;
   uint64_t blocked;
   uint64_t offers;
   // Programs that were attached to exclude a worker, or to take it back.
@@ -66,7 +68,8 @@ class Balancer {
   static void* run(void* data);
   void loop();
   void rest();
-  void wait(int ms);
+  // At most so long, in ms, -1 without an end. True where something has come.
+  bool wait(int ms);
   void pauseFor(uint64_t ns);
   bool armBlocked();
   void tellUse(uint64_t now);

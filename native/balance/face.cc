@@ -148,7 +148,8 @@ napi_value jsFigures(napi_env env, napi_callback_info info) {
   uint64_t threadNs = 0;
   balancer->figures(&figures, &threadNs);
   uint32_t at = 0;
-  const uint64_t whole[] = {figures.looks, figures.rests, figures.blocked, figures.offers, figures.swaps, threadNs};
+  const uint64_t whole[] = {figures.looks,  figures.rests, figures.woken, figures.blocked,
+                            figures.offers, figures.swaps, threadNs};
   for (const uint64_t value : whole)
     if (!put(env, list, &at, value)) return nullptr;
   for (int i = 1; i < balancer->seats(); i++) {

@@ -127,13 +127,13 @@ void Balancer::rest() {
   armAll();
   figures_.rests++;
   pthread_mutex_unlock(&lock_);
-  wait(-1);
+  (void)wait(-1);
 }
 
-// At most so long, in ms.
-void Balancer::wait(int ms) {
+bool Balancer::wait(int ms) {
   epoll_event events[kMostEvents];
   const int count = epoll_wait(epoll_, events, kMostEvents, ms);
+  bool came = false;
   pthread_mutex_lock(&lock_);
   for (int i = 0; i < count; i++) {
     const uint64_t of = events[i].data.u64;
@@ -142,12 +142,14 @@ void Balancer::wait(int ms) {
       (void)!read(wake_, &times, sizeof times);
       continue;
     }
+    came = true;
     Group& group = groups_[of >> 16 & 0xffff];
     const size_t index = of & 0xffff;
     if (group.generation == of >> 32 && index < group.armed.size()) group.armed[index] = false;
   }
   if (count > 0) notify();
   pthread_mutex_unlock(&lock_);
+  return came;
 }
 
 // What comes to a worker that is known to be blocked ends the pause: it has waited for nothing yet.
@@ -156,7 +158,10 @@ void Balancer::pauseFor(uint64_t ns) {
   const bool armed = options_.steals && armBlocked();
   pthread_mutex_unlock(&lock_);
   if (!armed) return sleepFor(ns);
-  wait(static_cast<int>((ns + kMs - 1) / kMs));
+  if (!wait(static_cast<int>((ns + kMs - 1) / kMs))) return;
+  pthread_mutex_lock(&lock_);
+  figures_.woken++;
+  pthread_mutex_unlock(&lock_);
 }
 
 // False where there is nobody's empty queue to wait for; one that is not empty would be reported at once.

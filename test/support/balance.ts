@@ -48,6 +48,7 @@ export interface Seat {
 export interface Figures {
   looks: number;
   rests: number;
+  woken: number;
   blocked: number;
   offers: number;
   swaps: number;
@@ -60,13 +61,13 @@ export async function figures({ app }: Pick<Tree, 'app'>): Promise<Figures> {
   const seen = app.stdout.length;
   process.kill(app.pid, 'SIGUSR2');
   const line = await until(() => /^\[.*\]$/m.exec(app.stdout.slice(seen))?.[0], 'figures');
-  const [looks, rests, blocked, offers, swaps, threadNs, ...rows] = JSON.parse(line) as number[];
+  const [looks, rests, woken, blocked, offers, swaps, threadNs, ...rows] = JSON.parse(line) as number[];
   const seats = [];
   for (let i = 0; i + 11 <= rows.length; i += 11) {
     const [joined, , accepted, stolen, open, , declined, taken, local, remote, drops] = rows.slice(i, i + 11);
     seats.push({ joined, accepted, stolen, taken, open, declined, local, remote, drops });
   }
-  return { looks, rests, blocked, offers, swaps, threadNs, seats } as Figures;
+  return { looks, rests, woken, blocked, offers, swaps, threadNs, seats } as Figures;
 }
 
 export const stolen = ({ seats }: Figures): number => seats.reduce((sum, seat) => sum + seat.stolen, 0);
