@@ -6,12 +6,10 @@ import { Giving, SERVES_WITHIN_MS } from '../lib/cluster/giving';
 import { Leftovers } from '../lib/cluster/leftovers';
 import type { Member } from '../lib/cluster/members';
 import { nameOf } from '../lib/cluster/name';
-import { isFull, OwnListener } from '../lib/cluster/own-listener';
 import { PlainUsers } from '../lib/cluster/plain-users';
 import { roundRobinReason } from '../lib/cluster/plan';
 import { Seats, seatCount } from '../lib/cluster/seats';
 import type { ListenerGroup } from '../lib/group/listener-group';
-import type { ServerInside, TcpHandle } from '../lib/hook/tcp';
 import type { Addon } from '../lib/native/addon';
 import { LEAVE_MS } from '../lib/workers/lifecycle';
 
@@ -84,81 +82,6 @@ test('one worker is asked for: round robin', () => {
   assert.match(roundRobinReason({ workers: { kind: 'count', n: 1 } }) ?? '', /FASTSOCKET_WORKERS=1/);
   assert.equal(roundRobinReason({ workers: { kind: 'count', n: 2 } }), undefined);
   assert.equal(roundRobinReason({ workers: { kind: 'auto' } }), undefined);
-});
-
-test('a server is full as cluster says it', () => {
-  const full = (maxConnections: number | null | undefined, dropMaxConnection = false) =>
-    isFull({ maxConnections, _connections: 2, dropMaxConnection } as unknown as ServerInside);
-  assert.equal(full(undefined), false);
-  assert.equal(full(null), false);
-  assert.equal(full(3), false);
-  assert.equal(full(2), true);
-  assert.equal(full(1), true);
-  assert.equal(full(1, true), false, 'it drops them itself');
-  assert.equal(full(0), Number.parseInt(process.versions.node, 10) >= 22);
-});
-
-describe('a socket of its own', () => {
-  const started = (server: object) => {
-    const said: string[] = [];
-    const { addon } = noting();
-    let real: Partial<TcpHandle> = {};
-    const TCP = function (this: Partial<TcpHandle>) {
-      Object.assign(this, {
-        open: () => 0,
-        listen: () => 0,
-        fd: 5,
-        unref: () => said.push('unref'),
-        close: () => said.push('closed'),
-      });
-      real = this;
-    };
-    const listener = new OwnListener({
-      addon: Object.assign(addon, {
-        seamOwn: () => 0,
-        balanceHelp: () => 0,
-        balanceFlush: () => 0,
-        accept: () => -11,
-      }),
-      tcp: { TCP, constants: { SERVER: 1 } } as never,
-      server: Object.assign({ _connections: 1 }, server) as never,
-      faux: { onconnection: (_status: number, client: unknown) => said.push(`serves ${client}`) } as never,
-      refuse: (client: unknown) => said.push(`refuses ${client}`),
-      lost: () => said.push('lost'),
-    });
-    assert.equal(listener.listen(5, 7, 511), 0);
-    const arrives = (status: number, client?: unknown) => real.onconnection?.(status, client as TcpHandle);
-    return { listener, arrives, said };
-  };
-
-  test('serves what comes, and nobody hears of what fails', () => {
-    const { arrives, said } = started({});
-    arrives(0, 'one');
-    arrives(-24);
-    assert.deepEqual(said, ['serves one']);
-  });
-
-  test('sends back what there is no room for', () => {
-    const { arrives, said } = started({ maxConnections: 1 });
-    arrives(0, 'one');
-    assert.deepEqual(said, ['refuses one']);
-  });
-
-  test('is given up when the primary has ended it: it would be reported without an end', () => {
-    const { arrives, said } = started({});
-    arrives(-22);
-    assert.deepEqual(said, ['lost']);
-  });
-
-  test('keeps the process alive no more than its server does, and is closed once', () => {
-    const { listener, said } = started({ _unref: true });
-    assert.equal(listener.serves(7), true);
-    assert.equal(listener.serves(6), false);
-    listener.close();
-    listener.close();
-    assert.deepEqual(said, ['unref', 'closed']);
-    assert.equal(listener.listening, false);
-  });
 });
 
 test('the primary serves a group while any of its workers needs it', () => {
