@@ -24,7 +24,7 @@ constexpr int kMostPolled = 256;
 // Connections that one offer stands for: the helper stops when the queue is empty, or when it has one of its own.
 constexpr uint32_t kMostOffered = 64;
 constexpr uint64_t kMs = 1'000'000;
-// A sleep may last longer than was asked for.
+// A sleep may last longer than was asked for; one in epoll_wait(2) is of whole milliseconds.
 constexpr uint64_t kLate = 2 * kMs;
 // Of so few seats everybody's CPU time is asked for at each look (0.3 us each).
 constexpr int kFew = 16;
@@ -36,20 +36,18 @@ void sleepFor(uint64_t ns) {
   (void)nanosleep(&time, nullptr);
 }
 
-// Of all its threads: who computes on several has not lost its CPU.
-uint64_t cpuTimeOf(uint32_t pid) {
-  // clock_getcpuclockid(3), without looking whether there is such a process (include/linux/posix-timers.h,
-  // make_process_cpuclock: CPUCLOCK_SCHED)
-  const auto clock = static_cast<clockid_t>(~pid << 3U | 2U);
+// In ns; 0 where it is not known.
+uint64_t cpuTimeOn(clockid_t clock) {
   timespec used = {};
   if (clock_gettime(clock, &used) < 0) return 0;
   return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
 }
 
-uint64_t ownCpuTime() {
-  timespec used = {};
-  if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) < 0) return 0;
-  return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
+// Of all its threads: who computes on several has not lost its CPU.
+uint64_t cpuTimeOf(uint32_t pid) {
+  // clock_getcpuclockid(3), without looking whether there is such a process (include/linux/posix-timers.h,
+  // make_process_cpuclock: CPUCLOCK_SCHED)
+  return cpuTimeOn(static_cast<clockid_t>(~pid << 3U | 2U));
 }
 
 // Queues that are looked at together.
@@ -102,7 +100,7 @@ void Balancer::loop() {
       quiet = judge_.isQuiet();
       if (!quiet) notify();
       pause = judge_.pause(clock_, seats_);
-      const uint64_t least = budget_.pause(now, ownCpuTime(), 4 * options_.rules.lookNs);
+      const uint64_t least = budget_.pause(now, cpuTimeOn(CLOCK_THREAD_CPUTIME_ID), 4 * options_.rules.lookNs);
       if (use_.isDue(now)) tellUse(now);
       if (pause < least && use_.isHigh(options_.cpus)) pause = least;
       pthread_mutex_unlock(&lock_);

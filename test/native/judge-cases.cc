@@ -271,6 +271,29 @@ void quiet() {
   CHECK(!world.judge->isQuiet());
 }
 
+// What it had was taken: it is excluded at its time, without anything having come, and then nobody looks on and on.
+void blockedBesideAnEmptyQueue() {
+  World world(2);
+  world.wakeUp(1);
+  world.sights[1].queued = true;
+  world.after(2 * kMs);
+  world.after(2 * kMs);
+  CHECK(world.judge->isBlocked(1));
+  const uint64_t blockedAt = world.now;
+  world.sights[1].queued = false;
+  world.after(kMs);
+  while (!world.judge->isExcluded(1)) {
+    CHECK(!world.judge->isQuiet());
+    world.after(world.judge->pause(world.now, world.seats()));
+  }
+  CHECK(world.now == blockedAt + 14 * kMs);
+  while (world.now <= blockedAt + 1'001 * kMs) {
+    CHECK(!world.judge->isQuiet());
+    world.after(world.judge->pause(world.now, world.seats()));
+  }
+  CHECK(world.judge->isQuiet());
+}
+
 // Another process has the seat: nothing is held against it.
 void successor() {
   World world(2);
@@ -305,6 +328,7 @@ int main() {
   model::askedInVain();
   model::asleepBesideAnEmptyQueue();
   model::quiet();
+  model::blockedBesideAnEmptyQueue();
   model::successor();
   printf("all\n");
   return 0;
