@@ -3,6 +3,7 @@ import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
 import type { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
+import type { Sharables } from '../hook/sharables';
 import type { ServerInside } from '../hook/tcp';
 import { debug } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
@@ -11,7 +12,7 @@ import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
 import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
-import { type Worker, WorkerPool } from '../workers/pool';
+import { MOST_FDS, type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
@@ -23,6 +24,7 @@ import { Groups } from './groups';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
+import { SharedSockets } from './shared-sockets';
 
 export interface TreeOptions {
   plan: Multiplied;
@@ -33,6 +35,7 @@ export interface TreeOptions {
   markOrigin(): void;
   signals: OriginSignals;
   attempts: Attempts;
+  sharables: Sharables;
 }
 
 /** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
@@ -45,6 +48,7 @@ export class Tree {
   private readonly counts = new ConnectionCount();
   private readonly asks: Asks;
   private readonly renewal: Renewal<Worker>;
+  private readonly shared: SharedSockets<Worker>;
 
   constructor(private readonly options: TreeOptions) {
     const { plan, birth, clusterLoaded, signals } = options;
@@ -66,8 +70,16 @@ export class Tree {
         sockets: (index) => {
           const { fds, handover } = this.groups.handover(index);
           const own = this.served.balancer.seat(index);
-          const seat = own.length > 0;
-          return { fds, own, handover: { ...handover, seat, refused: options.attempts.history } };
+          const shared = this.shared.handover(index, MOST_FDS - fds.length - own.length);
+          return {
+            fds: [...fds, ...shared.fds],
+            own,
+            handover: {
+              sockets: [...handover.sockets, ...shared.sockets],
+              seat: own.length > 0,
+              refused: options.attempts.history,
+            },
+          };
         },
         changed,
       },
@@ -95,6 +107,13 @@ export class Tree {
       give: (worker, group) => this.give(worker, group),
       hand: (worker, handover) => this.hand(worker, handover, []),
       release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
+    });
+    this.shared = new SharedSockets({
+      addon: plan.addon,
+      sharables: options.sharables,
+      workers: () => this.pool.live,
+      hand: (worker, handover, fds) => this.hand(worker, handover, fds),
+      send: (worker, message) => this.pool.send(worker, message),
     });
     this.renewal = new Renewal({
       needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,
@@ -243,6 +262,8 @@ export class Tree {
         return this.served.arrived(message.cpus);
       case 'connections':
         return this.counts.answered(message.id, worker.index, message.count);
+      default:
+        return this.shared.message(worker, message);
     }
   }
 
@@ -266,6 +287,7 @@ export class Tree {
     const replaced = this.pool.get(index) !== undefined;
     if (!replaced) this.served.balancer.vacate(index);
     this.groups.ended(index, replaced);
+    this.shared.workerLeft(worker, replaced);
     const { toldAt } = worker;
     if (this.lifecycle.state === 'canary') {
       if (replaced) return;
@@ -282,6 +304,7 @@ export class Tree {
   private startFailed(index: number, error: Error): void {
     this.served.balancer.vacate(index);
     for (const group of this.groups) group.holders.delete(index); // it has held nothing: what has left stays away
+    this.shared.notStarted(index);
     if (this.lifecycle.state === 'canary')
       return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;

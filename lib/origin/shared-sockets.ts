@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+import { isAbstract, pathOfKey, type SharedAddress, sharedKey } from '../group/shared-address';
+import { interceptClose } from '../hook/node';
+import type { SharableHandle, Sharables } from '../hook/sharables';
+import { debug } from '../log';
+import type { Addon } from '../native/addon';
+import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
+import { OWN_MS } from './late-ports';
+
+/** What net.js says where the app names none (lib/net.js, setupListenHandle). */
+const BACKLOG = 511;
+
+export interface SharedHooks<W> {
+  addon: Pick<Addon, 'dup' | 'close'>;
+  sharables: Sharables;
+  workers(): W[];
+  /** Gives a worker descriptors, or an answer, and tells it to look. */
+  hand(worker: W, handover: Handover, fds: number[]): void;
+  send(worker: W, message: ToWorker): void;
+}
+
+interface Shared {
+  readonly key: string;
+  readonly generation: number;
+  /** The app's own; or what has been made for copies, as long as the app has none here. */
+  handle: SharableHandle;
+  made: SharableHandle | undefined;
+  /** Workers, by index, that have a descriptor, and those whose app may have something open on it. */
+  readonly holders: Set<number>;
+  readonly users: Set<number>;
+  /** While it closes: a duplicate, for the app that opens it again before all workers have let go. -1: none is needed. */
+  kept: number;
+}
+
+interface Waiting<W> {
+  workers: Set<W>;
+  timer: NodeJS.Timeout;
+}
+
+type SharedMessage = Extract<ToOrigin, { kind: 'share' | 'unused' | 'unshared' }>;
+
+/**
+ * Servers on paths and UDP sockets: the origin's are the workers', too, as duplicates. Every process accepts or receives
+ * for itself, the origin as well, so nothing is lost with a worker. What only copies open is made here for them, as
+ * cluster's primary does (lib/internal/cluster/shared_handle.js).
+ */
+export class SharedSockets<W extends { readonly index: number }> {
+  private readonly open = new Map<string, Shared>();
+  private readonly closing = new Set<Shared>();
+  private readonly waiting = new Map<string, Waiting<W>>();
+  private generation = 0;
+
+  constructor(private readonly hooks: SharedHooks<W>) {
+    hooks.sharables.opened = (key) => this.opened(key);
+    hooks.sharables.adopt = (key, handle) => this.adopt(key, handle);
+  }
+
+  /**
+   * The servers on paths that worker `index` is given before its first line runs; all else is given when asked for.
+   * @param room so many descriptors at most
+   */
+  handover(index: number, room: number): { fds: number[]; sockets: Handover['sockets'] } {
+    const fds: number[] = [];
+    const sockets: Handover['sockets'] = [];
+    for (const key of this.hooks.sharables.paths) {
+      const shared = fds.length < room ? this.find(key) : undefined;
+      if (!shared) continue;
+      shared.holders.add(index);
+      fds.push(shared.handle.fd);
+      sockets.push({ key, generation: shared.generation });
+    }
+    return { fds, sockets };
+  }
+
+  message(worker: W, message: SharedMessage): void {
+    switch (message.kind) {
+      case 'share':
+        return this.asked(worker, message.address);
+      case 'unused':
+        return this.unused(worker.index, message.key, message.generation);
+      case 'unshared':
+        return this.unshared(worker.index, message.key, message.generation);
+    }
+  }
+
+  private asked(worker: W, address: SharedAddress): void {
+    const key = sharedKey(address);
+    const shared = this.find(key);
+    if (shared) return this.give(worker, shared);
+    let waiting = this.waiting.get(key);
+    if (!waiting) {
+      waiting = { workers: new Set(), timer: setTimeout(() => this.make(key, address), OWN_MS).unref() };
+      this.waiting.set(key, waiting);
+    }
+    waiting.workers.add(worker);
+  }
+
+  private find(key: string): Shared | undefined {
+    const known = this.open.get(key);
+    if (known) return known;
+    const handle = this.hooks.sharables.find(key);
+    return handle && this.share(key, handle, undefined);
+  }
+
+  private share(key: string, handle: SharableHandle, made: SharableHandle | undefined): Shared {
+    const shared: Shared = {
+      key,
+      generation: ++this.generation,
+      handle,
+      made,
+      holders: new Set(),
+      users: new Set(),
+      kept: -1,
+    };
+    this.open.set(key, shared);
+    if (!made) interceptClose(handle, (native) => this.close(shared, native));
+    return shared;
+  }
+
+  private give(worker: W, { key, generation, handle, holders, users }: Shared): void {
+    holders.add(worker.index);
+    users.add(worker.index);
+    this.hooks.hand(worker, { sockets: [{ key, generation }] }, [handle.fd]);
+  }
+
+  /** The app may have opened it here: those that wait have it, and all know of a path, so that they do not remove it. */
+  private opened(key: string): void {
+    const waiting = this.waiting.get(key)?.workers;
+    if (!waiting && pathOfKey(key) === undefined) return;
+    const shared = this.find(key);
+    if (!shared) return;
+    this.answered(key);
+    for (const worker of waiting ?? []) this.give(worker, shared);
+    if (pathOfKey(key) === undefined) return;
+    for (const worker of this.hooks.workers())
+      if (!shared.holders.has(worker.index)) this.give(worker, shared);
+  }
+
+  private answered(key: string): Set<W> {
+    const waiting = this.waiting.get(key);
+    this.waiting.delete(key);
+    clearTimeout(waiting?.timer);
+    return waiting?.workers ?? new Set();
+  }
+
+  /** The app has not opened it here: its copies have it. */
+  private make(key: string, address: SharedAddress): void {
+    const { sharables, hand } = this.hooks;
+    const waiting = this.answered(key);
+    const handle = this.tryToMake(address);
+    if (typeof handle === 'number') {
+      debug('%s cannot be shared: errno %d', key, -handle);
+      // each fares as it would alone
+      for (const worker of waiting) hand(worker, { sockets: [], own: key }, []);
+      return;
+    }
+    if (address.kind === 'path') sharables.hookPipes();
+    debug('%s is opened for copies', key);
+    const shared = this.share(key, handle, handle);
+    for (const worker of waiting) this.give(worker, shared);
+  }
+
+  private tryToMake(address: SharedAddress): SharableHandle | number {
+    try {
+      return this.hooks.sharables.make(address, BACKLOG);
+    } catch (error) {
+      debug('%s', (error as Error).message);
+      return -1;
+    }
+  }
+
+  /** The app opens here what was made for copies, or what they have not let go of yet. */
+  private adopt(key: string, handle: SharableHandle): boolean {
+    const shared = this.open.get(key);
+    if (shared) {
+      // the app's own is open already: plain Node's answer is the right one
+      if (shared.made !== shared.handle || !this.copyInto(handle, shared.handle.fd)) return false;
+      shared.handle = handle;
+      interceptClose(handle, (native) => this.close(shared, native));
+      return true;
+    }
+    for (const closing of this.closing)
+      if (closing.key === key && closing.kept >= 0) return this.copyInto(handle, closing.kept);
+    return false;
+  }
+
+  private copyInto(handle: SharableHandle, fd: number): boolean {
+    const { addon } = this.hooks;
+    const copy = addon.dup(fd);
+    if (copy < 0) return false;
+    if ((handle.open(copy) ?? 0) === 0) return true;
+    addon.close(copy);
+    return false;
+  }
+
+  /** Closed here, it is closed everywhere: after close() no connection and no datagram comes. */
+  private close(shared: Shared, native: () => void): void {
+    const { addon, workers, send } = this.hooks;
+    const { key, generation, handle, made, holders } = shared;
+    this.open.delete(key);
+    const path = pathOfKey(key);
+    // a path is free as soon as libuv has removed it (src/unix/pipe.c, uv__pipe_close); other addresses are not
+    if (holders.size > 0 && (path === undefined || isAbstract(path))) shared.kept = addon.dup(handle.fd);
+    native();
+    if (made && made !== handle) made.close();
+    if (holders.size === 0) return;
+    debug('%s closes', key);
+    this.closing.add(shared);
+    for (const worker of workers())
+      if (holders.has(worker.index)) send(worker, { kind: 'unshare', key, generation });
+  }
+
+  private unused(index: number, key: string, generation: number): void {
+    const shared = this.open.get(key);
+    if (shared?.generation !== generation) return;
+    shared.users.delete(index);
+    const { made, handle, users } = shared;
+    if (made && made === handle && users.size === 0) this.close(shared, () => made.close());
+  }
+
+  private unshared(index: number, key: string, generation: number): void {
+    for (const closing of [...this.closing])
+      if (closing.key === key && closing.generation === generation) this.letGo(closing, index);
+  }
+
+  private letGo(closing: Shared, index: number): void {
+    closing.holders.delete(index);
+    if (closing.holders.size > 0) return;
+    this.closing.delete(closing);
+    if (closing.kept >= 0) this.hooks.addon.close(closing.kept);
+  }
+
+  /** @param replaced another worker has its index already, and what is open */
+  workerLeft(worker: W, replaced: boolean): void {
+    for (const { workers } of this.waiting.values()) workers.delete(worker);
+    for (const closing of [...this.closing]) this.letGo(closing, worker.index);
+    if (!replaced) this.notStarted(worker.index);
+  }
+
+  /** Worker `index` has nothing of what is open. */
+  notStarted(index: number): void {
+    for (const { holders, users } of this.open.values()) {
+      holders.delete(index);
+      users.delete(index);
+    }
+  }
+}

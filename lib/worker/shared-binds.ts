@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+import {
+  isAbstract,
+  pathKey,
+  pathOfKey,
+  type SharedAddress,
+  sharedAddress,
+  sharedKey,
+} from '../group/shared-address';
+import { captureContext, type InContext } from '../hook/context';
+import {
+  closeUnnoticed,
+  type Datagram,
+  type GetServerCallback,
+  interceptClose,
+  isServer,
+  type ServerQuery,
+} from '../hook/node';
+import { privateDatagram, type SharableHandle, Sharables } from '../hook/sharables';
+import type { ServerInside } from '../hook/tcp';
+import { shareMemberships, type UdpHandle } from '../hook/udp';
+import { hookUnlink } from '../hook/unlink';
+import { debug } from '../log';
+import type { Addon } from '../native/addon';
+import type { ToOrigin } from '../workers/messages';
+import type { InheritedSockets } from './inherited';
+
+/** A timer that has nothing to do. */
+const ALIVE_MS = 60_000;
+
+/** One listen() or bind() of the app. */
+interface Asking {
+  address: SharedAddress;
+  key: string;
+  asking: (ServerInside & { _listeningId?: number }) | Datagram;
+  /** net.js counts listen() and close() of a server, to know late answers (lib/net.js, listenInCluster). */
+  listeningId: number | undefined;
+  callback: GetServerCallback;
+  /** Lets the app bind for itself. */
+  alone(): void;
+}
+
+interface Waiting extends Asking {
+  inContext: InContext;
+}
+
+interface Open {
+  address: SharedAddress;
+  key: string;
+  generation: number;
+  handle: SharableHandle;
+  server: ServerInside | undefined;
+}
+
+export interface SharedBindsOptions {
+  addon: Addon;
+  inherited: InheritedSockets;
+  tell(message: ToOrigin): void;
+}
+
+/** In a worker: servers on paths and UDP sockets on fixed ports, which are duplicates of the origin's. */
+export class SharedBinds {
+  private readonly sharables = new Sharables();
+  private readonly open = new Map<string, Open>();
+  private readonly waiting = new Set<Waiting>();
+  /** Their socket has ended, while the app has just opened it again: they go on with the origin's next one. */
+  private readonly moving = new Map<string, Open>();
+  /** `key generation` of what the app has closed here. */
+  private readonly closedOnce = new Set<string>();
+  private alive: NodeJS.Timeout | undefined;
+  private unlinkHooked = false;
+
+  constructor(private readonly options: SharedBindsOptions) {}
+
+  /** Paths of the origin's are there from the start. */
+  install(): void {
+    this.sparePaths();
+  }
+
+  private sparePaths(): void {
+    const { inherited } = this.options;
+    if (this.unlinkHooked || !inherited.keys.some((key) => pathOfKey(key) !== undefined)) return;
+    this.unlinkHooked = true;
+    hookUnlink((path) => {
+      inherited.read();
+      const spared = inherited.has(pathKey(path));
+      if (spared) debug('%s is the origin’s and stays', path);
+      return spared;
+    });
+  }
+
+  /** One listen() of a server, or bind() of a UDP socket; false where it is this process's own affair. */
+  take(
+    asking: ServerInside | Datagram,
+    query: ServerQuery,
+    callback: GetServerCallback,
+    alone: () => void,
+  ): boolean {
+    const address = sharedAddress(query);
+    if (!address) return false;
+    const { inherited, tell } = this.options;
+    const key = sharedKey(address);
+    // the second of one process: the kernel says what it says in plain Node
+    if (this.open.has(key) || this.moving.has(key)) return false;
+    inherited.read();
+    const { _listeningId: listeningId } = asking as { _listeningId?: number };
+    const asked: Asking = { address, key, asking, listeningId, callback, alone };
+    if (inherited.has(key)) return this.use(asked);
+    if (!process.connected) return false;
+    this.waiting.add({ ...asked, inContext: captureContext() });
+    // what waits to listen keeps its process alive
+    this.alive ??= setInterval(() => {}, ALIVE_MS);
+    tell({ kind: 'share', address });
+    return true;
+  }
+
+  /** The inherited socket becomes what the app has asked for; false where that cannot be. */
+  private use({ address, key, asking, callback }: Asking): boolean {
+    const { inherited } = this.options;
+    if (address.kind === 'path' && !isThere(address.path)) {
+      debug('%s has been removed: the worker binds it alone', key);
+      return false;
+    }
+    const found = inherited.find(key);
+    const handle = found.kind === 'group' ? this.wrap(address.kind, found.fd) : -1;
+    if (found.kind !== 'group' || typeof handle === 'number') {
+      debug('%s cannot be shared: errno %d', key, -Number(handle));
+      return false;
+    }
+    const server = isServer(asking) ? asking : undefined;
+    const open = { address, key, generation: found.generation, handle, server };
+    if (address.kind === 'udp') shareMemberships(handle as UdpHandle);
+    // by the one that has bound it; here the path may be gone by then
+    else Object.defineProperty(handle, 'fchmod', { value: () => 0, configurable: true, enumerable: false });
+    this.open.set(key, open);
+    interceptClose(handle, (close) => {
+      this.closed(open);
+      close();
+    });
+    debug('%s is shared', key);
+    callback(0, handle);
+    return true;
+  }
+
+  private wrap(kind: SharedAddress['kind'], fd: number): SharableHandle | number {
+    const { addon } = this.options;
+    const copy = addon.dup(fd);
+    if (copy < 0) return copy;
+    const handle = this.sharables.wrap(kind, copy);
+    if (typeof handle === 'number') addon.close(copy);
+    return handle;
+  }
+
+  private closed(open: Open): void {
+    const { key, generation } = open;
+    if (this.moving.get(key) === open) this.moving.delete(key);
+    if (this.open.get(key) !== open) return;
+    this.open.delete(key);
+    this.closedOnce.add(`${key} ${generation}`);
+    this.options.tell({ kind: 'unused', key, generation });
+  }
+
+  /** Something has come from the origin. */
+  look(): void {
+    const { inherited } = this.options;
+    inherited.read();
+    this.sparePaths();
+    for (const waiting of [...this.waiting]) {
+      const { key, alone, inContext } = waiting;
+      if (!inherited.has(key) && !inherited.isAnswered(key)) continue;
+      this.waiting.delete(waiting);
+      inContext(() => {
+        if (!stillWaits(waiting)) return;
+        if (this.open.has(key) || !inherited.has(key) || !this.use(waiting)) {
+          inherited.find(key); // the answer is used up
+          alone();
+        }
+      });
+    }
+    for (const open of [...this.moving.values()]) this.move(open);
+    if (this.waiting.size > 0) return;
+    clearInterval(this.alive);
+    this.alive = undefined;
+  }
+
+  /** The origin's socket of this name has ended. */
+  unshare(key: string, generation: number): void {
+    const { inherited, tell } = this.options;
+    inherited.read();
+    inherited.drop(key, generation);
+    const open = this.open.get(key);
+    if (open?.generation === generation) this.end(open);
+    tell({ kind: 'unshared', key, generation });
+  }
+
+  private end(open: Open): void {
+    const { key, generation, handle, server, address } = open;
+    const reopened = this.closedOnce.has(`${key} ${generation}`);
+    debug('%s ends here%s', key, reopened ? ' until the origin has it again' : '');
+    if (server && !reopened) return closeUnnoticed(server);
+    this.open.delete(key);
+    const { addon } = this.options;
+    // the socket lives on in other processes, and so would what libuv's epoll set holds of it (epoll(7))
+    addon.pollDelete(handle.fd);
+    if (address.kind === 'path') addon.vacate(handle.fd);
+    else this.isolate(handle as UdpHandle, address.bind.family);
+    if (!reopened) return;
+    this.moving.set(key, open);
+    this.options.tell({ kind: 'share', address });
+    this.move(open);
+  }
+
+  /** The app's UDP socket goes on with a port of its own: it can send, and close. */
+  private isolate(handle: UdpHandle, family: 4 | 6): void {
+    const { addon } = this.options;
+    const other = privateDatagram(family);
+    if (typeof other === 'number') return debug('no other UDP socket: errno %d', -other);
+    addon.occupy(handle.fd, other.fd);
+    other.close();
+    addon.pollAdd(handle.fd);
+  }
+
+  private move(open: Open): void {
+    const { addon, inherited } = this.options;
+    const { key, handle, address } = open;
+    if (!inherited.has(key)) return;
+    const found = inherited.find(key);
+    if (found.kind !== 'group') return;
+    this.moving.delete(key);
+    addon.pollDelete(handle.fd);
+    if (addon.occupy(handle.fd, found.fd) < 0) return;
+    addon.pollAdd(handle.fd);
+    this.open.set(key, { ...open, generation: found.generation });
+    interceptClose(handle, (close) => {
+      const current = this.open.get(key);
+      if (current?.handle === handle) this.closed(current);
+      close();
+    });
+    debug('%s goes on, %s', key, address.kind);
+  }
+
+  /** This process is about to end. */
+  closeAll(): void {
+    for (const { server } of [...this.open.values()]) closeUnnoticed(server);
+  }
+}
+
+function stillWaits({ asking, listeningId }: Waiting): boolean {
+  // dgram.js looks for itself (bindServerHandle)
+  return !isServer(asking) || (asking as { _listeningId?: number })._listeningId === listeningId;
+}
+
+/** A path that the app has removed leads to nobody's server. */
+function isThere(path: string): boolean {
+  if (isAbstract(path)) return true;
+  const { lstatSync } = require('node:fs') as typeof import('node:fs');
+  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
+}
