@@ -129,7 +129,7 @@ describe('a server on a path, and a UDP port', { concurrency: 2 }, () => {
 describe('close() in the origin', { concurrency: 2 }, () => {
   for (const kind of ['file', 'abstract'] as const) {
     test(`ends it everywhere, and it may be opened again (${kind})`, async (t) => {
-      const env = { RELOAD: 'origin', RELOAD_MS: '1000' };
+      const env = { RELOAD: 'origin', RELOAD_MS: '3000' };
       const shared = await startShared(t, { path: kind, udp: true, env });
       const { app, path, udp } = shared;
       await noted(shared, processes(shared), /^(path "|udp \d)/, 2);
@@ -151,8 +151,13 @@ describe('close() in the origin', { concurrency: 2 }, () => {
           process.kill(app.pid, 'SIGHUP');
           await noted(shared, processes(shared), /^(path "|udp \d)/, 2 + 2 * round);
           await until(
-            () => allAnswer(shared, ['path', 'udp']).then(() => true),
-            () => app.stderr,
+            () =>
+              allAnswer(shared, ['path', 'udp']).then(
+                () => true,
+                () => false,
+              ),
+            () => `round ${round}: all answer:\n${app.stderr}`,
+            40_000,
           );
         }
         assert.deepEqual(

@@ -56,3 +56,10 @@ export function sharedAddress(query: SharedQuery): SharedAddress | undefined {
   if ((addressType !== 'udp4' && addressType !== 'udp6') || !(port > 0)) return undefined;
   return { kind: 'udp', bind: { family: addressType === 'udp6' ? 6 : 4, address, port, flags: flags ?? 0 } };
 }
+
+/** False for a path that has been removed: it leads to nobody's server any more. */
+export function isThere(address: SharedAddress): boolean {
+  if (address.kind !== 'path' || isAbstract(address.path)) return true;
+  const { lstatSync } = require('node:fs') as typeof import('node:fs');
+  return lstatSync(address.path, { throwIfNoEntry: false })?.isSocket() ?? false;
+}

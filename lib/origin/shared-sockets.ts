@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isAbstract, pathOfKey, type SharedAddress, sharedKey } from '../group/shared-address';
+import { isAbstract, isThere, pathOfKey, type SharedAddress, sharedKey } from '../group/shared-address';
 import { interceptClose } from '../hook/node';
 import type { SharableHandle, Sharables } from '../hook/sharables';
 import { debug } from '../log';
@@ -86,7 +86,11 @@ export class SharedSockets<W extends { readonly index: number }> {
   private asked(worker: W, address: SharedAddress): void {
     const key = sharedKey(address);
     const shared = this.find(key);
-    if (shared) return this.give(worker, shared);
+    if (shared && isThere(address)) return this.give(worker, shared);
+    if (shared) {
+      debug('%s has been removed: worker %d binds it alone', key, worker.index);
+      return this.hooks.hand(worker, { sockets: [], own: key }, []);
+    }
     let waiting = this.waiting.get(key);
     if (!waiting) {
       waiting = { workers: new Set(), timer: setTimeout(() => this.make(key, address), OWN_MS).unref() };

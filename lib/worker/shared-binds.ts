@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
-  isAbstract,
+  isThere,
   pathKey,
   pathOfKey,
   type SharedAddress,
@@ -82,7 +82,6 @@ export class SharedBinds {
     if (this.unlinkHooked || !inherited.keys.some((key) => pathOfKey(key) !== undefined)) return;
     this.unlinkHooked = true;
     hookUnlink((path) => {
-      inherited.read();
       const spared = inherited.has(pathKey(path));
       if (spared) debug('%s is the origin’s and stays', path);
       return spared;
@@ -105,8 +104,10 @@ export class SharedBinds {
     inherited.read();
     const { _listeningId: listeningId } = asking as { _listeningId?: number };
     const asked: Asking = { address, key, asking, listeningId, callback, alone };
-    if (inherited.has(key)) return this.use(asked);
+    if (inherited.has(key) && isThere(address)) return this.use(asked);
     if (!process.connected) return false;
+    // a path that has gone: the origin has closed it, or knows no more than we do
+    inherited.drop(key);
     this.waiting.add({ ...asked, inContext: captureContext() });
     // what waits to listen keeps its process alive
     this.alive ??= setInterval(() => {}, ALIVE_MS);
@@ -117,10 +118,6 @@ export class SharedBinds {
   /** The inherited socket becomes what the app has asked for; false where that cannot be. */
   private use({ address, key, asking, callback }: Asking): boolean {
     const { inherited } = this.options;
-    if (address.kind === 'path' && !isThere(address.path)) {
-      debug('%s has been removed: the worker binds it alone', key);
-      return false;
-    }
     const found = inherited.find(key);
     const handle = found.kind === 'group' ? this.wrap(address.kind, found.fd) : -1;
     if (found.kind !== 'group' || typeof handle === 'number') {
@@ -248,11 +245,4 @@ export class SharedBinds {
 function stillWaits({ asking, listeningId }: Waiting): boolean {
   // dgram.js looks for itself (bindServerHandle)
   return !isServer(asking) || (asking as { _listeningId?: number })._listeningId === listeningId;
-}
-
-/** A path that the app has removed leads to nobody's server. */
-function isThere(path: string): boolean {
-  if (isAbstract(path)) return true;
-  const { lstatSync } = require('node:fs') as typeof import('node:fs');
-  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
 }

@@ -81,7 +81,7 @@ export function canBind(port: number): Promise<boolean> {
 /** Who answers on a path: its pid. Rejects as connect() does. */
 export function askPath(path: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath: path, agent: false, timeout: 10_000 }, (response) => {
+    const asked = request({ socketPath: path, agent: false, timeout: 5_000 }, (response) => {
       response.resume();
       response.once('end', () => resolve(Number(response.headers['x-pid'])));
     });
@@ -92,7 +92,7 @@ export function askPath(path: string): Promise<number> {
 }
 
 /** Who answers on a UDP port, undefined where nobody does within `ms`. */
-export function askUdp(port: number, ms = 10_000, host = HOST): Promise<number | undefined> {
+export function askUdp(port: number, ms = 5_000, host = HOST): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4');
     const end = (pid?: number) => {
