@@ -5,7 +5,15 @@ import { existsSync, statSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { childrenOf, until } from './support/app';
-import { askPath, askUdp, canBind, type SharedApp, startShared, whileAlone } from './support/shared-app';
+import {
+  askPath,
+  askUdp,
+  beginRequest,
+  canBind,
+  type SharedApp,
+  startShared,
+  whileAlone,
+} from './support/shared-app';
 
 const processes = ({ app, workers }: SharedApp): number[] => [app.pid, ...workers];
 
@@ -127,6 +135,27 @@ describe('a server on a path, and a UDP port', { concurrency: 2 }, () => {
 });
 
 describe('close() in the origin', { concurrency: 2 }, () => {
+  test('is over when the last connection has ended, whosever that is', async (t) => {
+    const env = { RELOAD: 'origin', RELOAD_MS: '60000' };
+    const shared = await startShared(t, { path: 'file', env });
+    const { app, ledger, path, workers } = shared;
+    await noted(shared, processes(shared), /^path "/);
+    const [worker] = workers as [number];
+    const { asked, answer } = await whileAlone(worker, processes(shared), async () => {
+      const begun = beginRequest(path);
+      begun.asked.write('x');
+      await until(() => ledger.count('asked', worker) === 1, 'the worker has it');
+      return begun;
+    });
+    process.kill(app.pid, 'SIGHUP');
+    await noneAnswers(path, 'ENOENT');
+    await sleep(200);
+    assert.equal(ledger.count('path closed'), 0);
+    asked.end();
+    assert.equal(await answer, worker);
+    await noted(shared, [app.pid], /^path closed/);
+  });
+
   for (const kind of ['file', 'abstract'] as const) {
     test(`ends it everywhere, and it may be opened again (${kind})`, async (t) => {
       const env = { RELOAD: 'origin', RELOAD_MS: '3000' };

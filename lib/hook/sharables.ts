@@ -58,11 +58,16 @@ export class Sharables {
   find(key: string): SharableHandle | undefined {
     const datagram = this.datagrams.get(key);
     if (datagram && datagram.fd >= 0) return datagram;
+    return this.server(key)?._handle as unknown as PipeServer | undefined;
+  }
+
+  /** The server that is open on this path. */
+  server(key: string): ServerInside | undefined {
     const server = this.servers.get(key) as (ServerInside & { _pipeName?: unknown }) | undefined;
     const handle = server?._handle as unknown as PipeServer | null | undefined;
     // it may have closed, and listen elsewhere now
     if (handle?.constructor.name !== 'Pipe' || !(handle.fd >= 0)) return undefined;
-    return typeof server?._pipeName === 'string' && pathKey(server._pipeName) === key ? handle : undefined;
+    return typeof server?._pipeName === 'string' && pathKey(server._pipeName) === key ? server : undefined;
   }
 
   /** Names of servers on paths, open or not. */

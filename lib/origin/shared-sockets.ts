@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isAbstract, isThere, pathOfKey, type SharedAddress, sharedKey } from '../group/shared-address';
+import { holdClose } from '../hook/held-close';
 import { interceptClose } from '../hook/node';
 import type { SharableHandle, Sharables } from '../hook/sharables';
 import { debug } from '../log';
@@ -9,6 +10,8 @@ import { OWN_MS } from './late-ports';
 
 /** What net.js says where the app names none (lib/net.js, setupListenHandle). */
 const BACKLOG = 511;
+/** A timer that has nothing to do. */
+const ALIVE_MS = 60_000;
 
 export interface SharedHooks<W> {
   addon: Pick<Addon, 'dup' | 'close'>;
@@ -30,6 +33,9 @@ interface Shared {
   readonly users: Set<number>;
   /** While it closes: a duplicate, for the app that opens it again before all workers have let go. -1: none is needed. */
   kept: number;
+  /** While it closes: workers that may have connections, and what lets the app see its server's end without them. */
+  readonly serving: Set<number>;
+  letClose: (() => void) | undefined;
 }
 
 interface Waiting<W> {
@@ -37,7 +43,7 @@ interface Waiting<W> {
   timer: NodeJS.Timeout;
 }
 
-type SharedMessage = Extract<ToOrigin, { kind: 'share' | 'unused' | 'unshared' }>;
+type SharedMessage = Extract<ToOrigin, { kind: 'share' | 'unused' | 'unshared' | 'served' }>;
 
 /**
  * Servers on paths and UDP sockets: the origin's are the workers', too, as duplicates. Every process accepts or receives
@@ -49,6 +55,7 @@ export class SharedSockets<W extends { readonly index: number }> {
   private readonly closing = new Set<Shared>();
   private readonly waiting = new Map<string, Waiting<W>>();
   private generation = 0;
+  private alive: NodeJS.Timeout | undefined;
 
   constructor(private readonly hooks: SharedHooks<W>) {
     hooks.sharables.opened = (key) => this.opened(key);
@@ -79,7 +86,9 @@ export class SharedSockets<W extends { readonly index: number }> {
       case 'unused':
         return this.unused(worker.index, message.key, message.generation);
       case 'unshared':
-        return this.unshared(worker.index, message.key, message.generation);
+        return this.whileClosing(message, ({ holders }) => holders.delete(worker.index));
+      case 'served':
+        return this.whileClosing(message, ({ serving }) => serving.delete(worker.index));
     }
   }
 
@@ -115,6 +124,8 @@ export class SharedSockets<W extends { readonly index: number }> {
       holders: new Set(),
       users: new Set(),
       kept: -1,
+      serving: new Set(),
+      letClose: undefined,
     };
     this.open.set(key, shared);
     if (!made) interceptClose(handle, (native) => this.close(shared, native));
@@ -199,9 +210,14 @@ export class SharedSockets<W extends { readonly index: number }> {
 
   /** Closed here, it is closed everywhere: after close() no connection and no datagram comes. */
   private close(shared: Shared, native: () => void): void {
-    const { addon, workers, send } = this.hooks;
-    const { key, generation, handle, made, holders } = shared;
+    const { addon, sharables, workers, send } = this.hooks;
+    const { key, generation, handle, made, holders, serving } = shared;
     this.open.delete(key);
+    const live = workers().filter(({ index }) => holders.has(index));
+    holders.clear();
+    for (const { index } of live) holders.add(index);
+    const server = made === handle ? undefined : sharables.server(key);
+    if (holders.size > 0) shared.letClose = holdClose(server);
     const path = pathOfKey(key);
     // a path is free as soon as libuv has removed it (src/unix/pipe.c, uv__pipe_close); other addresses are not
     if (holders.size > 0 && (path === undefined || isAbstract(path))) shared.kept = addon.dup(handle.fd);
@@ -210,8 +226,13 @@ export class SharedSockets<W extends { readonly index: number }> {
     if (holders.size === 0) return;
     debug('%s closes', key);
     this.closing.add(shared);
-    for (const worker of workers())
-      if (holders.has(worker.index)) send(worker, { kind: 'unshare', key, generation });
+    // the workers' connections keep the origin alive, as its own would
+    this.alive ??= setInterval(() => {}, ALIVE_MS);
+    for (const worker of live) {
+      serving.add(worker.index);
+      send(worker, { kind: 'unshare', key, generation });
+    }
+    this.advance(shared);
   }
 
   private unused(index: number, key: string, generation: number): void {
@@ -222,22 +243,41 @@ export class SharedSockets<W extends { readonly index: number }> {
     if (made && made === handle && users.size === 0) this.close(shared, () => made.close());
   }
 
-  private unshared(index: number, key: string, generation: number): void {
-    for (const closing of [...this.closing])
-      if (closing.key === key && closing.generation === generation) this.letGo(closing, index);
+  private whileClosing(
+    { key, generation }: Pick<Shared, 'key' | 'generation'>,
+    act: (shared: Shared) => void,
+  ): void {
+    for (const closing of [...this.closing]) {
+      if (closing.key !== key || closing.generation !== generation) continue;
+      act(closing);
+      this.advance(closing);
+    }
   }
 
-  private letGo(closing: Shared, index: number): void {
-    closing.holders.delete(index);
-    if (closing.holders.size > 0) return;
-    this.closing.delete(closing);
-    if (closing.kept >= 0) this.hooks.addon.close(closing.kept);
+  private advance(closing: Shared): void {
+    const { holders, serving, kept, letClose } = closing;
+    if (holders.size === 0 && kept >= 0) {
+      this.hooks.addon.close(kept);
+      closing.kept = -1;
+    }
+    if (serving.size === 0) {
+      closing.letClose = undefined;
+      letClose?.();
+    }
+    if (holders.size === 0 && serving.size === 0) this.closing.delete(closing);
+    if (this.closing.size > 0) return;
+    clearInterval(this.alive);
+    this.alive = undefined;
   }
 
   /** @param replaced another worker has its index already, and what is open */
   workerLeft(worker: W, replaced: boolean): void {
     for (const { workers } of this.waiting.values()) workers.delete(worker);
-    for (const closing of [...this.closing]) this.letGo(closing, worker.index);
+    for (const closing of [...this.closing]) {
+      closing.holders.delete(worker.index);
+      closing.serving.delete(worker.index);
+      this.advance(closing);
+    }
     if (!replaced) this.notStarted(worker.index);
   }
 

@@ -24,6 +24,7 @@ import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import type { ToOrigin } from '../workers/messages';
 import type { InheritedSockets } from './inherited';
+import { SharedEndings } from './shared-endings';
 
 /** A timer that has nothing to do. */
 const ALIVE_MS = 60_000;
@@ -56,6 +57,8 @@ export interface SharedBindsOptions {
   addon: Addon;
   inherited: InheritedSockets;
   tell(message: ToOrigin): void;
+  /** The last connection of a server that has closed has ended. */
+  ended(): void;
 }
 
 /** In a worker: servers on paths and UDP sockets on fixed ports, which are duplicates of the origin's. */
@@ -69,8 +72,17 @@ export class SharedBinds {
   private readonly closedOnce = new Set<string>();
   private alive: NodeJS.Timeout | undefined;
   private unlinkHooked = false;
+  private readonly endings: SharedEndings;
 
-  constructor(private readonly options: SharedBindsOptions) {}
+  constructor(private readonly options: SharedBindsOptions) {
+    const { tell, ended } = options;
+    this.endings = new SharedEndings((name) => tell({ kind: 'served', ...name }), ended);
+  }
+
+  /** How many servers have closed whose connections have not ended. */
+  get ending(): number {
+    return this.endings.size;
+  }
 
   /** Paths of the origin's are there from the start. */
   install(): void {
@@ -130,6 +142,7 @@ export class SharedBinds {
     // by the one that has bound it; here the path may be gone by then
     else Object.defineProperty(handle, 'fchmod', { value: () => 0, configurable: true, enumerable: false });
     this.open.set(key, open);
+    if (server) this.endings.reopened(server);
     interceptClose(handle, (close) => {
       this.closed(open);
       close();
@@ -149,11 +162,12 @@ export class SharedBinds {
   }
 
   private closed(open: Open): void {
-    const { key, generation } = open;
+    const { key, generation, server } = open;
     if (this.moving.get(key) === open) this.moving.delete(key);
     if (this.open.get(key) !== open) return;
     this.open.delete(key);
     this.closedOnce.add(`${key} ${generation}`);
+    if (server) this.endings.begin(open, server);
     this.options.tell({ kind: 'unused', key, generation });
   }
 
@@ -188,6 +202,7 @@ export class SharedBinds {
     const open = this.open.get(key);
     if (open?.generation === generation) this.end(open);
     tell({ kind: 'unshared', key, generation });
+    this.endings.await({ key, generation });
   }
 
   private end(open: Open): void {

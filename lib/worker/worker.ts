@@ -84,8 +84,9 @@ export class Worker {
     this.late = new LateListens(this.inherited, (keys) => this.tell({ kind: 'ask', keys }));
     this.own = new OwnPorts(addon, (key) => this.tell({ kind: 'released', key }));
     const { inherited, own } = this;
-    this.shared = new SharedBinds({ addon, inherited, tell: (message) => this.tell(message) });
-    this.listeners = new Listeners({ addon, inherited, own, tell: (message) => this.tell(message) });
+    const tell = (message: ToOrigin) => this.tell(message);
+    this.shared = new SharedBinds({ addon, inherited, tell, ended: () => this.listeners.goIfDone() });
+    this.listeners = new Listeners({ addon, inherited, own, tell, others: () => this.shared.ending });
   }
 
   install(): void {

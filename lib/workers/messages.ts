@@ -26,6 +26,8 @@ export type ToOrigin =
   | { kind: 'unused'; key: string; generation: number }
   /** The worker has no descriptor of this shared socket any more. */
   | { kind: 'unshared'; key: string; generation: number }
+  /** After 'unshare': the last connection of this shared socket's server has ended. */
+  | { kind: 'served'; key: string; generation: number }
   | { kind: 'arrivals'; cpus: Arrivals[]; local: number; remote: number }
   | { kind: 'connections'; id: number; count: number };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createSocket } from 'node:dgram';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { request } from 'node:http';
+import { type ClientRequest, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -78,17 +78,27 @@ export function canBind(port: number): Promise<boolean> {
   });
 }
 
-/** Who answers on a path: its pid. Rejects as connect() does. */
-export function askPath(path: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ socketPath: path, agent: false, timeout: 5_000 }, (response) => {
+/** A request on a path that has not ended; `answer`: who has answered it in the end, its pid. Rejects as connect() does. */
+export function beginRequest(
+  path: string,
+  method: 'GET' | 'POST' = 'POST',
+): { asked: ClientRequest; answer: Promise<number> } {
+  const asked = request({ socketPath: path, method, agent: false, timeout: 5_000 });
+  const answer = new Promise<number>((resolve, reject) => {
+    asked.once('response', (response) => {
       response.resume();
       response.once('end', () => resolve(Number(response.headers['x-pid'])));
     });
     asked.once('timeout', () => asked.destroy(new Error('no answer')));
     asked.once('error', reject);
-    asked.end();
   });
+  return { asked, answer };
+}
+
+export function askPath(path: string): Promise<number> {
+  const { asked, answer } = beginRequest(path, 'GET');
+  asked.end();
+  return answer;
 }
 
 /** Who answers on a UDP port, undefined where nobody does within `ms`. */
