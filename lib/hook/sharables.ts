@@ -84,13 +84,14 @@ export class Sharables {
     return error;
   }
 
-  /** Binds for copies what the app has not bound here; the handle reads and accepts nothing. Or a negative errno. */
-  make(address: SharedAddress, backlog: number): SharableHandle | number {
+  /**
+   * Binds for copies what the app has not bound here; or a negative errno. The handle receives nothing, and does not
+   * listen: libuv would accept. The copies do.
+   */
+  make(address: SharedAddress): SharableHandle | number {
     this.making = true;
     try {
-      return address.kind === 'udp'
-        ? makeDatagram(address.bind)
-        : makePipe(address.path, address.mode, backlog);
+      return address.kind === 'udp' ? makeDatagram(address.bind) : makePipe(address.path, address.mode);
     } finally {
       this.making = false;
     }
@@ -135,10 +136,9 @@ function shortest(path: string): string {
   return other.length < path.length ? other : path;
 }
 
-function makePipe(path: string, mode: number, backlog: number): PipeServer | number {
+function makePipe(path: string, mode: number): PipeServer | number {
   const handle = newPipe();
-  const error =
-    handle.bind(shortest(path)) || handle.listen(backlog) || (mode === 0 ? 0 : handle.fchmod(mode));
+  const error = handle.bind(shortest(path)) || (mode === 0 ? 0 : handle.fchmod(mode));
   if (error === 0) return handle;
   handle.close();
   return error;

@@ -8,8 +8,6 @@ import type { Addon } from '../native/addon';
 import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
 import { OWN_MS } from './late-ports';
 
-/** What net.js says where the app names none (lib/net.js, setupListenHandle). */
-const BACKLOG = 511;
 /** A timer that has nothing to do. */
 const ALIVE_MS = 60_000;
 
@@ -28,7 +26,7 @@ interface Shared {
   /** The app's own; or what has been made for copies, as long as the app has none here. */
   handle: SharableHandle;
   made: SharableHandle | undefined;
-  /** Workers, by index, that have a descriptor, and those whose app may have something open on it. */
+  /** Workers, by index, that have a descriptor, and those whose app has something open on it. */
   readonly holders: Set<number>;
   readonly users: Set<number>;
   /** While it closes: a duplicate, for the app that opens it again before all workers have let go. -1: none is needed. */
@@ -38,12 +36,14 @@ interface Shared {
   letClose: (() => void) | undefined;
 }
 
+type Named = Pick<Shared, 'key' | 'generation'>;
+
 interface Waiting<W> {
   workers: Set<W>;
   timer: NodeJS.Timeout;
 }
 
-type SharedMessage = Extract<ToOrigin, { kind: 'share' | 'unused' | 'unshared' | 'served' }>;
+type SharedMessage = Extract<ToOrigin, { kind: 'share' | 'used' | 'unused' | 'unshared' | 'served' }>;
 
 /**
  * Servers on paths and UDP sockets: the origin's are the workers', too, as duplicates. Every process accepts or receives
@@ -69,7 +69,8 @@ export class SharedSockets<W extends { readonly index: number }> {
   handover(index: number, room: number): { fds: number[]; sockets: Handover['sockets'] } {
     const fds: number[] = [];
     const sockets: Handover['sockets'] = [];
-    for (const key of this.hooks.sharables.paths) {
+    for (const key of new Set([...this.hooks.sharables.paths, ...this.open.keys()])) {
+      if (pathOfKey(key) === undefined) continue;
       const shared = fds.length < room ? this.find(key) : undefined;
       if (!shared) continue;
       shared.holders.add(index);
@@ -83,8 +84,11 @@ export class SharedSockets<W extends { readonly index: number }> {
     switch (message.kind) {
       case 'share':
         return this.asked(worker, message.address);
+      case 'used':
+        this.withGeneration(message)?.users.add(worker.index);
+        return;
       case 'unused':
-        return this.unused(worker.index, message.key, message.generation);
+        return this.unused(worker.index, message);
       case 'unshared':
         return this.whileClosing(message, ({ holders }) => holders.delete(worker.index));
       case 'served':
@@ -132,21 +136,23 @@ export class SharedSockets<W extends { readonly index: number }> {
     return shared;
   }
 
-  private give(worker: W, { key, generation, handle, holders, users }: Shared): void {
+  private give(worker: W, { key, generation, handle, holders }: Shared): void {
     holders.add(worker.index);
-    users.add(worker.index);
     this.hooks.hand(worker, { sockets: [{ key, generation }] }, [handle.fd]);
   }
 
-  /** The app may have opened it here: those that wait have it, and all know of a path, so that they do not remove it. */
+  /** The app may have opened it here. */
   private opened(key: string): void {
     const waiting = this.waiting.get(key)?.workers;
     if (!waiting && pathOfKey(key) === undefined) return;
     const shared = this.find(key);
-    if (!shared) return;
-    this.answered(key);
-    for (const worker of waiting ?? []) this.give(worker, shared);
-    if (pathOfKey(key) === undefined) return;
+    if (shared) this.giveAll(shared, this.answered(key));
+  }
+
+  /** Those that wait have it, and all know of a path: they do not remove it then. */
+  private giveAll(shared: Shared, waiting: Set<W>): void {
+    for (const worker of waiting) this.give(worker, shared);
+    if (pathOfKey(shared.key) === undefined) return;
     for (const worker of this.hooks.workers())
       if (!shared.holders.has(worker.index)) this.give(worker, shared);
   }
@@ -171,13 +177,12 @@ export class SharedSockets<W extends { readonly index: number }> {
     }
     if (address.kind === 'path') sharables.hookPipes();
     debug('%s is opened for copies', key);
-    const shared = this.share(key, handle, handle);
-    for (const worker of waiting) this.give(worker, shared);
+    this.giveAll(this.share(key, handle, handle), waiting);
   }
 
   private tryToMake(address: SharedAddress): SharableHandle | number {
     try {
-      return this.hooks.sharables.make(address, BACKLOG);
+      return this.hooks.sharables.make(address);
     } catch (error) {
       debug('%s', (error as Error).message);
       return -1;
@@ -235,18 +240,21 @@ export class SharedSockets<W extends { readonly index: number }> {
     this.advance(shared);
   }
 
-  private unused(index: number, key: string, generation: number): void {
+  /** The open one of this name, unless a worker speaks of one that has gone. */
+  private withGeneration({ key, generation }: Named): Shared | undefined {
     const shared = this.open.get(key);
-    if (shared?.generation !== generation) return;
-    shared.users.delete(index);
+    return shared?.generation === generation ? shared : undefined;
+  }
+
+  /** What was made for copies goes with the last of them that has closed it. */
+  private unused(index: number, named: Named): void {
+    const shared = this.withGeneration(named);
+    if (!shared?.users.delete(index)) return;
     const { made, handle, users } = shared;
     if (made && made === handle && users.size === 0) this.close(shared, () => made.close());
   }
 
-  private whileClosing(
-    { key, generation }: Pick<Shared, 'key' | 'generation'>,
-    act: (shared: Shared) => void,
-  ): void {
+  private whileClosing({ key, generation }: Named, act: (shared: Shared) => void): void {
     for (const closing of [...this.closing]) {
       if (closing.key !== key || closing.generation !== generation) continue;
       act(closing);

@@ -16,7 +16,7 @@ import {
   isServer,
   type ServerQuery,
 } from '../hook/node';
-import { privateDatagram, type SharableHandle, Sharables } from '../hook/sharables';
+import { type PipeServer, privateDatagram, type SharableHandle, Sharables } from '../hook/sharables';
 import type { ServerInside } from '../hook/tcp';
 import { shareMemberships, type UdpHandle } from '../hook/udp';
 import { hookUnlink } from '../hook/unlink';
@@ -28,6 +28,8 @@ import { SharedEndings } from './shared-endings';
 
 /** A timer that has nothing to do. */
 const ALIVE_MS = 60_000;
+/** What net.js says where the app names none (lib/net.js, setupListenHandle). */
+const BACKLOG = 511;
 
 /** One listen() or bind() of the app. */
 interface Asking {
@@ -36,6 +38,8 @@ interface Asking {
   asking: (ServerInside & { _listeningId?: number }) | Datagram;
   /** net.js counts listen() and close() of a server, to know late answers (lib/net.js, listenInCluster). */
   listeningId: number | undefined;
+  /** Of a server. */
+  backlog: number;
   callback: GetServerCallback;
   /** Lets the app bind for itself. */
   alone(): void;
@@ -51,6 +55,7 @@ interface Open {
   generation: number;
   handle: SharableHandle;
   server: ServerInside | undefined;
+  backlog: number;
 }
 
 export interface SharedBindsOptions {
@@ -115,7 +120,15 @@ export class SharedBinds {
     if (this.open.has(key) || this.moving.has(key)) return false;
     inherited.read();
     const { _listeningId: listeningId } = asking as { _listeningId?: number };
-    const asked: Asking = { address, key, asking, listeningId, callback, alone };
+    const asked: Asking = {
+      address,
+      key,
+      asking,
+      listeningId,
+      backlog: query.backlog || BACKLOG,
+      callback,
+      alone,
+    };
     if (inherited.has(key) && isThere(address)) return this.use(asked);
     if (!process.connected) return false;
     // a path that has gone: the origin has closed it, or knows no more than we do
@@ -128,7 +141,7 @@ export class SharedBinds {
   }
 
   /** The inherited socket becomes what the app has asked for; false where that cannot be. */
-  private use({ address, key, asking, callback }: Asking): boolean {
+  private use({ address, key, asking, backlog, callback }: Asking): boolean {
     const { inherited } = this.options;
     const found = inherited.find(key);
     const handle = found.kind === 'group' ? this.wrap(address.kind, found.fd) : -1;
@@ -137,19 +150,25 @@ export class SharedBinds {
       return false;
     }
     const server = isServer(asking) ? asking : undefined;
-    const open = { address, key, generation: found.generation, handle, server };
+    const open = { address, key, generation: found.generation, handle, server, backlog };
     if (address.kind === 'udp') shareMemberships(handle as UdpHandle);
     // by the one that has bound it; here the path may be gone by then
     else Object.defineProperty(handle, 'fchmod', { value: () => 0, configurable: true, enumerable: false });
-    this.open.set(key, open);
     if (server) this.endings.reopened(server);
+    debug('%s is shared', key);
+    this.opened(open);
+    callback(0, handle);
+    return true;
+  }
+
+  private opened(open: Open): void {
+    const { key, generation, handle } = open;
+    this.open.set(key, open);
     interceptClose(handle, (close) => {
       this.closed(open);
       close();
     });
-    debug('%s is shared', key);
-    callback(0, handle);
-    return true;
+    this.options.tell({ kind: 'used', key, generation });
   }
 
   private wrap(kind: SharedAddress['kind'], fd: number): SharableHandle | number {
@@ -234,21 +253,17 @@ export class SharedBinds {
 
   private move(open: Open): void {
     const { addon, inherited } = this.options;
-    const { key, handle, address } = open;
+    const { key, handle, backlog } = open;
     if (!inherited.has(key)) return;
     const found = inherited.find(key);
     if (found.kind !== 'group') return;
     this.moving.delete(key);
     addon.pollDelete(handle.fd);
     if (addon.occupy(handle.fd, found.fd) < 0) return;
+    if (open.server) (handle as PipeServer).listen(backlog);
     addon.pollAdd(handle.fd);
-    this.open.set(key, { ...open, generation: found.generation });
-    interceptClose(handle, (close) => {
-      const current = this.open.get(key);
-      if (current?.handle === handle) this.closed(current);
-      close();
-    });
-    debug('%s goes on, %s', key, address.kind);
+    debug('%s goes on', key);
+    this.opened({ ...open, generation: found.generation });
   }
 
   /** This process is about to end. */

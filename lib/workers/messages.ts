@@ -22,6 +22,8 @@ export type ToOrigin =
   | { kind: 'probed'; key: string }
   /** A server on a path, or a UDP socket, that waits for the tree's socket of this address. */
   | { kind: 'share'; address: SharedAddress }
+  /** The app has opened something on this shared socket. */
+  | { kind: 'used'; key: string; generation: number }
   /** The app has closed what it had on this shared socket. */
   | { kind: 'unused'; key: string; generation: number }
   /** The worker has no descriptor of this shared socket any more. */
