@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, statSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { OWN_MS } from '../lib/origin/late-ports';
 import { childrenOf, until } from './support/app';
 import {
   askPath,
@@ -123,6 +124,17 @@ describe('a server on a path, and a UDP port', { concurrency: 2 }, () => {
       });
     }
   });
+
+  for (const ms of [OWN_MS / 2, OWN_MS + 2_000])
+    test(`an origin that comes ${ms} ms later has it, too`, async (t) => {
+      const shared = await startShared(t, { path: 'file', udp: true, env: { WHERE: String(ms) } });
+      await noted(shared, processes(shared), /^(path "|udp \d)/, 2);
+      await allAnswer(shared, ['path', 'udp']);
+      assert.deepEqual(
+        shared.ledger.entries.filter(({ event }) => event.includes('error')),
+        [],
+      );
+    });
 
   test('a path alone does not multiply an app', async (t) => {
     const shared = await startShared(t, { path: 'file', udp: true, tcp: false });

@@ -3,8 +3,8 @@ import { isAbstract, isThere, pathOfKey, type SharedAddress, sharedKey } from '.
 import { holdClose } from '../hook/held-close';
 import { interceptClose } from '../hook/node';
 import type { SharableHandle, Sharables } from '../hook/sharables';
+import { type Descriptors, enterShared, hookPipes, makeShared } from '../hook/shared-handles';
 import { debug } from '../log';
-import type { Addon } from '../native/addon';
 import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
 import { OWN_MS } from './late-ports';
 
@@ -12,7 +12,7 @@ import { OWN_MS } from './late-ports';
 const ALIVE_MS = 60_000;
 
 export interface SharedHooks<W> {
-  addon: Pick<Addon, 'dup' | 'close'>;
+  addon: Descriptors;
   sharables: Sharables;
   workers(): W[];
   /** Gives a worker descriptors, or an answer, and tells it to look. */
@@ -175,14 +175,14 @@ export class SharedSockets<W extends { readonly index: number }> {
       for (const worker of waiting) hand(worker, { sockets: [], own: key }, []);
       return;
     }
-    if (address.kind === 'path') sharables.hookPipes();
+    if (address.kind === 'path') hookPipes(sharables);
     debug('%s is opened for copies', key);
     this.giveAll(this.share(key, handle, handle), waiting);
   }
 
   private tryToMake(address: SharedAddress): SharableHandle | number {
     try {
-      return this.hooks.sharables.make(address);
+      return makeShared(address, this.hooks.sharables);
     } catch (error) {
       debug('%s', (error as Error).message);
       return -1;
@@ -194,23 +194,20 @@ export class SharedSockets<W extends { readonly index: number }> {
     const shared = this.open.get(key);
     if (shared) {
       // the app's own is open already: plain Node's answer is the right one
-      if (shared.made !== shared.handle || !this.copyInto(handle, shared.handle.fd)) return false;
+      if (shared.made !== shared.handle || !this.enter(handle, key, shared.handle.fd)) return false;
       shared.handle = handle;
       interceptClose(handle, (native) => this.close(shared, native));
       return true;
     }
     for (const closing of this.closing)
-      if (closing.key === key && closing.kept >= 0) return this.copyInto(handle, closing.kept);
+      if (closing.key === key && closing.kept >= 0) return this.enter(handle, key, closing.kept);
     return false;
   }
 
-  private copyInto(handle: SharableHandle, fd: number): boolean {
-    const { addon } = this.hooks;
-    const copy = addon.dup(fd);
-    if (copy < 0) return false;
-    if ((handle.open(copy) ?? 0) === 0) return true;
-    addon.close(copy);
-    return false;
+  private enter(handle: SharableHandle, key: string, fd: number): boolean {
+    const error = enterShared(handle, key, fd, this.hooks.addon);
+    if (error < 0) debug('%s cannot be had again: errno %d', key, -error);
+    return error === 0;
   }
 
   /** Closed here, it is closed everywhere: after close() no connection and no datagram comes. */
@@ -226,6 +223,7 @@ export class SharedSockets<W extends { readonly index: number }> {
     const path = pathOfKey(key);
     // a path is free as soon as libuv has removed it (src/unix/pipe.c, uv__pipe_close); other addresses are not
     if (holders.size > 0 && (path === undefined || isAbstract(path))) shared.kept = addon.dup(handle.fd);
+    if (path !== undefined && shared.kept >= 0) hookPipes(sharables);
     native();
     if (made && made !== handle) made.close();
     if (holders.size === 0) return;

@@ -16,7 +16,8 @@ import {
   isServer,
   type ServerQuery,
 } from '../hook/node';
-import { type PipeServer, privateDatagram, type SharableHandle, Sharables } from '../hook/sharables';
+import type { PipeServer, SharableHandle } from '../hook/sharables';
+import { leaveShared, wrapShared } from '../hook/shared-handles';
 import type { ServerInside } from '../hook/tcp';
 import { shareMemberships, type UdpHandle } from '../hook/udp';
 import { hookUnlink } from '../hook/unlink';
@@ -68,7 +69,6 @@ export interface SharedBindsOptions {
 
 /** In a worker: servers on paths and UDP sockets on fixed ports, which are duplicates of the origin's. */
 export class SharedBinds {
-  private readonly sharables = new Sharables();
   private readonly open = new Map<string, Open>();
   private readonly waiting = new Set<Waiting>();
   /** Their socket has ended, while the app has just opened it again: they go on with the origin's next one. */
@@ -142,9 +142,9 @@ export class SharedBinds {
 
   /** The inherited socket becomes what the app has asked for; false where that cannot be. */
   private use({ address, key, asking, backlog, callback }: Asking): boolean {
-    const { inherited } = this.options;
+    const { addon, inherited } = this.options;
     const found = inherited.find(key);
-    const handle = found.kind === 'group' ? this.wrap(address.kind, found.fd) : -1;
+    const handle = found.kind === 'group' ? wrapShared(address, found.fd, addon) : -1;
     if (found.kind !== 'group' || typeof handle === 'number') {
       debug('%s cannot be shared: errno %d', key, -Number(handle));
       return false;
@@ -169,15 +169,6 @@ export class SharedBinds {
       close();
     });
     this.options.tell({ kind: 'used', key, generation });
-  }
-
-  private wrap(kind: SharedAddress['kind'], fd: number): SharableHandle | number {
-    const { addon } = this.options;
-    const copy = addon.dup(fd);
-    if (copy < 0) return copy;
-    const handle = this.sharables.wrap(kind, copy);
-    if (typeof handle === 'number') addon.close(copy);
-    return handle;
   }
 
   private closed(open: Open): void {
@@ -234,21 +225,11 @@ export class SharedBinds {
     // the socket lives on in other processes, and so would what libuv's epoll set holds of it (epoll(7))
     addon.pollDelete(handle.fd);
     if (address.kind === 'path') addon.vacate(handle.fd);
-    else this.isolate(handle as UdpHandle, address.bind.family);
+    else if (leaveShared(handle as UdpHandle, address.bind.family, addon) === 0) addon.pollAdd(handle.fd);
     if (!reopened) return;
     this.moving.set(key, open);
     this.options.tell({ kind: 'share', address });
     this.move(open);
-  }
-
-  /** The app's UDP socket goes on with a port of its own: it can send, and close. */
-  private isolate(handle: UdpHandle, family: 4 | 6): void {
-    const { addon } = this.options;
-    const other = privateDatagram(family);
-    if (typeof other === 'number') return debug('no other UDP socket: errno %d', -other);
-    addon.occupy(handle.fd, other.fd);
-    other.close();
-    addon.pollAdd(handle.fd);
   }
 
   private move(open: Open): void {
