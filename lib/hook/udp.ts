@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Below dgram.js: the UDP handle. Part of the preload.
 import type { BindArguments } from '../group/key';
+import { debug } from '../log';
 import { replace } from './replace';
 import { quietBinding } from './tcp';
 
@@ -33,8 +34,8 @@ export function onUdpBind(see: SeeBind): void {
     try {
       hookUdp(quietBinding<UdpBinding>('udp_wrap').UDP.prototype, see);
       takeBind6((message as { socket: object }).socket);
-    } catch {
-      // its sockets are this process's own, then
+    } catch (error) {
+      debug('UDP sockets are not shared: %s', (error as Error).message);
     }
   });
 }

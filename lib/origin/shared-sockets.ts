@@ -230,9 +230,9 @@ export class SharedSockets<W extends { readonly index: number }> {
     debug('%s closes', key);
     this.closing.add(shared);
     // the workers' connections keep the origin alive, as its own would
-    this.alive ??= setInterval(() => {}, ALIVE_MS);
+    if (server) this.alive ??= setInterval(() => {}, ALIVE_MS);
     for (const worker of live) {
-      serving.add(worker.index);
+      if (server) serving.add(worker.index);
       send(worker, { kind: 'unshare', key, generation });
     }
     this.advance(shared);
