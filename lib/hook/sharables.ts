@@ -2,6 +2,7 @@
 // What the app has open in this process that its copies may share. Part of the preload.
 import type { BindArguments } from '../group/key';
 import { datagramKey, pathKey } from '../group/shared-address';
+import { debug } from '../log';
 import type { ListenCall, ServerInside } from './tcp';
 import type { UdpHandle } from './udp';
 
@@ -39,18 +40,36 @@ export class Sharables {
     const key = pathKey(path);
     this.servers.set(key, server as ServerInside);
     // a path is bound before listen() returns
-    if (this.opened) process.nextTick(() => this.opened?.(key));
+    if (this.opened) process.nextTick(() => this.announce(key));
   }
 
   bindUdp(handle: UdpHandle, bind: BindArguments, native: () => number): number {
     if (this.making) return native();
     const key = datagramKey(bind);
-    const error = this.adopt?.(key, handle) ? 0 : native();
+    const error = this.adopted(key, handle) ? 0 : native();
     if (error !== 0) return error;
     this.forgetClosed();
     this.datagrams.set(key, handle);
-    this.opened?.(key);
+    this.announce(key);
     return 0;
+  }
+
+  private announce(key: string): void {
+    try {
+      this.opened?.(key);
+    } catch (error) {
+      debug('%s is not shared: %s', key, (error as Error).message);
+    }
+  }
+
+  /** Whether the handle that the app is about to bind has a socket of this name now. */
+  adopted(key: string, handle: SharableHandle): boolean {
+    try {
+      return this.adopt?.(key, handle) ?? false;
+    } catch (error) {
+      debug('%s is bound anew: %s', key, (error as Error).message);
+      return false;
+    }
   }
 
   /** Now and then: an app may open one port after the other. */

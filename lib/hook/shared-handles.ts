@@ -36,7 +36,7 @@ export function hookPipes(sharables: Sharables): void {
     'bind',
     (original) =>
       function (this: PipeServer, ...args: [path: string]) {
-        if (!sharables.making && sharables.adopt?.(pathKey(args[0]), this)) return 0;
+        if (!sharables.making && sharables.adopted(pathKey(args[0]), this)) return 0;
         return Reflect.apply(original, this, args) as number;
       },
   );
