@@ -58,6 +58,7 @@ describe('a server on a path, and a UDP port', { concurrency: 2 }, () => {
     for (const pid of processes(shared))
       assert.deepEqual(ledger.of(pid).sort(), [`path ${JSON.stringify(path)}`, `udp ${udp}`]);
     await allAnswer(shared, ['path', 'udp']);
+    assert.equal(await canBind(udp, true), false, 'and no stranger’s');
 
     const inode = statSync(path).ino;
     process.kill(workers[0] as number, 'SIGKILL');

@@ -67,9 +67,9 @@ async function freeUdpPort(): Promise<number> {
 }
 
 /** Whether a stranger may bind the UDP port now. */
-export function canBind(port: number): Promise<boolean> {
+export function canBind(port: number, reuseAddr = false): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = createSocket('udp4');
+    const socket = createSocket({ type: 'udp4', reuseAddr });
     socket.once('error', () => {
       socket.close();
       resolve(false);
