@@ -95,3 +95,31 @@ describe('a UDP port of the tree', () => {
     assert.deepEqual(seen(), [`hand 2 1 ${FD}`]);
   });
 });
+
+describe('what the origin knows to be open', () => {
+  test('is forgotten when it has closed, and not before', () => {
+    const sharables = new Sharables();
+    const open = (port: number, handle: FakeHandle) =>
+      sharables.bindUdp(handle as unknown as UdpHandle, { ...bind, port }, () => 0);
+    const kept = new FakeHandle();
+    open(1, kept);
+    for (let port = 2; port < 1_000; port++) {
+      const handle = new FakeHandle();
+      open(port, handle);
+      handle.close();
+    }
+    assert.equal(sharables.find(datagramKey({ ...bind, port: 1 })), kept);
+    assert.equal(sharables.find(datagramKey({ ...bind, port: 500 })), undefined);
+    assert.ok(sharables.size <= 64, `${sharables.size}`);
+  });
+
+  test('is not what could not be bound', () => {
+    const sharables = new Sharables();
+    const handle = new FakeHandle() as unknown as UdpHandle;
+    assert.equal(
+      sharables.bindUdp(handle, bind, () => -98),
+      -98,
+    );
+    assert.equal(sharables.find(key), undefined);
+  });
+});

@@ -38,6 +38,7 @@ export class Sharables {
     const { path, exclusive } = options ?? {};
     if (typeof path !== 'string' || exclusive) return;
     const key = pathKey(path);
+    this.forgetClosed();
     this.servers.set(key, server as ServerInside);
     // a path is bound before listen() returns
     if (this.opened) process.nextTick(() => this.announce(key));
@@ -72,11 +73,13 @@ export class Sharables {
     }
   }
 
-  /** Now and then: an app may open one port after the other. */
+  /** Now and then: an app may open one after the other. */
   private forgetClosed(): void {
-    if (this.datagrams.size < this.forgetAt) return;
-    for (const [key, { fd }] of this.datagrams) if (fd < 0) this.datagrams.delete(key);
-    this.forgetAt = Math.max(FORGET_AT, 2 * this.datagrams.size);
+    const { servers, datagrams } = this;
+    if (this.size < this.forgetAt) return;
+    for (const key of servers.keys()) if (!this.server(key)) servers.delete(key);
+    for (const [key, { fd }] of datagrams) if (!(fd >= 0)) datagrams.delete(key);
+    this.forgetAt = Math.max(FORGET_AT, 2 * this.size);
   }
 
   /** The handle of the app's that is open under this name. */
@@ -93,6 +96,11 @@ export class Sharables {
     // it may have closed, and listen elsewhere now
     if (handle?.constructor.name !== 'Pipe' || !(handle.fd >= 0)) return undefined;
     return typeof server?._pipeName === 'string' && pathKey(server._pipeName) === key ? server : undefined;
+  }
+
+  /** How many it knows of, open or closed. */
+  get size(): number {
+    return this.servers.size + this.datagrams.size;
   }
 
   /** Names of servers on paths, open or not. */
