@@ -12,7 +12,7 @@ import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
 import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
-import { MOST_FDS, type Worker, WorkerPool } from '../workers/pool';
+import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
@@ -21,6 +21,7 @@ import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
+import { inheritance } from './inheritance';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
@@ -51,7 +52,8 @@ export class Tree {
   private readonly shared: SharedSockets<Worker>;
 
   constructor(private readonly options: TreeOptions) {
-    const { plan, birth, clusterLoaded, signals } = options;
+    const { plan, birth, clusterLoaded, signals, attempts } = options;
+    const { groups } = this;
     const changed = () => signals.refreshGuard();
     this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full');
     this.pool = new WorkerPool({
@@ -67,24 +69,12 @@ export class Tree {
           this.lifecycle.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
-        sockets: (index) => {
-          const { fds, handover } = this.groups.handover(index);
-          const own = this.served.balancer.seat(index);
-          const shared = this.shared.handover(index, MOST_FDS - fds.length - own.length);
-          return {
-            fds: [...fds, ...shared.fds],
-            own,
-            handover: {
-              sockets: [...handover.sockets, ...shared.sockets],
-              seat: own.length > 0,
-              refused: options.attempts.history,
-            },
-          };
-        },
+        sockets: (index) =>
+          inheritance(index, { groups, served: this.served, shared: this.shared, attempts }),
         changed,
       },
     });
-    const { groups, pool, served } = this;
+    const { pool, served } = this;
     this.retreat = new Retreat({ state: options.state, groups, pool, served, changed });
     this.lifecycle = new Lifecycle({
       originStartMs: plan.originStartMs,
@@ -100,7 +90,7 @@ export class Tree {
       },
     });
     this.asks = new Asks({
-      attempts: options.attempts,
+      attempts,
       group: (key) => this.groups.get(key),
       canary: () => this.lifecycle.state === 'canary',
       elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
