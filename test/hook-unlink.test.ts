@@ -27,12 +27,16 @@ describe('a path that stays', () => {
       ({ name, length }) => `${name} ${length}`,
     );
   const plain = shapes();
+  let stays = true;
 
   before(() => {
     writeFileSync(kept, '');
-    hookUnlink((path) => path === kept);
+    hookUnlink((path) => stays && path === kept);
   });
-  after(() => rmSync(folder, { recursive: true }));
+  after(() => {
+    stays = false;
+    rmSync(folder, { recursive: true });
+  });
 
   for (const [form, remove] of Object.entries(FORMS)) {
     test(form, async () => {
