@@ -53,6 +53,7 @@ export function startOrigin(preload: Preload): void {
       markOrigin,
       signals: relayedSignals(preload),
       attempts,
+      sharables: preload.sharables,
     });
     state.workers = () => tree.liveWorkers();
     return tree;

@@ -12,6 +12,7 @@ import {
 } from './config/environment';
 import type { BindArguments } from './group/key';
 import { type FauxHandle, isClusterWorker, isRoundRobin, onFauxListen } from './hook/cluster';
+import { Sharables } from './hook/sharables';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
 import {
   beforeFirstConnect,
@@ -26,6 +27,7 @@ import {
   type TcpHandle,
   type TcpHooks,
 } from './hook/tcp';
+import { onUdpBind } from './hook/udp';
 import { debug, say } from './log';
 import { programReason } from './origin/program-reason';
 import { RELAYED, RELAYED_NAMES } from './signals/relayed';
@@ -43,6 +45,8 @@ export interface Preload {
   readonly calls: WeakMap<object, ListenCall['options']>;
   /** The same by fixed port: at bind() time a handle does not know its server yet. */
   readonly asked: Map<number, ListenCall['options']>;
+  /** Servers on paths and UDP sockets, in case there will be copies. */
+  readonly sharables: Sharables;
   /** This process has bound the handle by bind(), to whatever port. */
   isBoundHere(handle: TcpHandle): boolean;
   /** The app had loaded node:cluster before its first listen(); net loads it in that call, for everybody. */
@@ -207,6 +211,7 @@ function startOrigin(state: State): string | undefined {
     bound: new WeakMap(),
     calls,
     asked: new Map(),
+    sharables: new Sharables(),
     isBoundHere,
     clusterLoaded: undefined,
     signalled: () => {},
@@ -216,8 +221,10 @@ function startOrigin(state: State): string | undefined {
     preload.calls.set(server, options);
     const port = Number(options?.port);
     if (port > 0) preload.asked.set(port, options);
+    else preload.sharables.listenCalled(server, options);
   });
   hookTcp(tcp, preload.hooks);
+  onUdpBind((handle, bind, native) => preload.sharables.bindUdp(handle, bind, native));
   connectOverSeam(state, tcp, preload.hooks);
   relaySignals(preload);
   joinCluster(state);

@@ -61,9 +61,6 @@ const ours = ({ stderr }: App): string[] =>
 
 const KINDS: Record<string, RegExp> = {
   'lock file': /the copy exited with code 1 before/,
-  // dgram's bind(..., callback) took the error for itself up to Node 22, and nothing was left to do
-  'UDP port': /the copy exited with code [01] before/,
-  'Unix socket': /the copy exited with code 1 before/,
   'second start throws': /the copy exited with code 1 before/,
   'second start throws after listen()': /the copy exited with code 1 before/,
   'rejected promise': /the copy exited with code 1 before/,

@@ -169,6 +169,7 @@ export interface ListenCall {
   options:
     | {
         port?: unknown;
+        path?: unknown;
         exclusive?: boolean;
         reusePort?: boolean;
         backlog?: unknown;

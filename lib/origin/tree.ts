@@ -3,6 +3,7 @@ import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
 import type { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
+import type { Sharables } from '../hook/sharables';
 import type { ServerInside } from '../hook/tcp';
 import { debug } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
@@ -20,9 +21,11 @@ import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
+import { inheritance } from './inheritance';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
+import { SharedSockets } from './shared-sockets';
 
 export interface TreeOptions {
   plan: Multiplied;
@@ -33,6 +36,7 @@ export interface TreeOptions {
   markOrigin(): void;
   signals: OriginSignals;
   attempts: Attempts;
+  sharables: Sharables;
 }
 
 /** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
@@ -45,9 +49,11 @@ export class Tree {
   private readonly counts = new ConnectionCount();
   private readonly asks: Asks;
   private readonly renewal: Renewal<Worker>;
+  private readonly shared: SharedSockets<Worker>;
 
   constructor(private readonly options: TreeOptions) {
-    const { plan, birth, clusterLoaded, signals } = options;
+    const { plan, birth, clusterLoaded, signals, attempts } = options;
+    const { groups } = this;
     const changed = () => signals.refreshGuard();
     this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full');
     this.pool = new WorkerPool({
@@ -63,16 +69,12 @@ export class Tree {
           this.lifecycle.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
-        sockets: (index) => {
-          const { fds, handover } = this.groups.handover(index);
-          const own = this.served.balancer.seat(index);
-          const seat = own.length > 0;
-          return { fds, own, handover: { ...handover, seat, refused: options.attempts.history } };
-        },
+        sockets: (index) =>
+          inheritance(index, { groups, served: this.served, shared: this.shared, attempts }),
         changed,
       },
     });
-    const { groups, pool, served } = this;
+    const { pool, served } = this;
     this.retreat = new Retreat({ state: options.state, groups, pool, served, changed });
     this.lifecycle = new Lifecycle({
       originStartMs: plan.originStartMs,
@@ -88,13 +90,20 @@ export class Tree {
       },
     });
     this.asks = new Asks({
-      attempts: options.attempts,
+      attempts,
       group: (key) => this.groups.get(key),
       canary: () => this.lifecycle.state === 'canary',
       elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
       give: (worker, group) => this.give(worker, group),
       hand: (worker, handover) => this.hand(worker, handover, []),
       release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
+    });
+    this.shared = new SharedSockets({
+      addon: plan.addon,
+      sharables: options.sharables,
+      workers: () => this.pool.live,
+      hand: (worker, handover, fds) => this.hand(worker, handover, fds),
+      send: (worker, message) => this.pool.send(worker, message),
     });
     this.renewal = new Renewal({
       needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,
@@ -243,6 +252,8 @@ export class Tree {
         return this.served.arrived(message.cpus);
       case 'connections':
         return this.counts.answered(message.id, worker.index, message.count);
+      default:
+        return this.shared.message(worker, message);
     }
   }
 
@@ -266,6 +277,7 @@ export class Tree {
     const replaced = this.pool.get(index) !== undefined;
     if (!replaced) this.served.balancer.vacate(index);
     this.groups.ended(index, replaced);
+    this.shared.workerLeft(worker, replaced);
     const { toldAt } = worker;
     if (this.lifecycle.state === 'canary') {
       if (replaced) return;
@@ -282,6 +294,7 @@ export class Tree {
   private startFailed(index: number, error: Error): void {
     this.served.balancer.vacate(index);
     for (const group of this.groups) group.holders.delete(index); // it has held nothing: what has left stays away
+    this.shared.notStarted(index);
     if (this.lifecycle.state === 'canary')
       return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;

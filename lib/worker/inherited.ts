@@ -78,6 +78,10 @@ export class InheritedSockets {
     return this.sockets.has(key);
   }
 
+  get keys(): string[] {
+    return [...this.sockets.keys()];
+  }
+
   isAnswered(key: string): boolean {
     return this.answers.has(key) || this.refused.has(key);
   }

@@ -6,7 +6,7 @@ import { ArrivalSampler } from '../group/arrivals';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
 import { captureContext } from '../hook/context';
 import { spareUnheard } from '../hook/http-close';
-import { hookGetServer, interceptClose, type ServerQuery } from '../hook/node';
+import { type Datagram, hookGetServer, interceptClose, isServer, type ServerQuery } from '../hook/node';
 import { pretendBound } from '../hook/pretend';
 import { hookTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
@@ -22,6 +22,7 @@ import { Listeners } from './listeners';
 import { OwnPorts } from './own-ports';
 import { pinEventLoop } from './pinning';
 import { takeSeat } from './seat';
+import { SharedBinds } from './shared-binds';
 
 /** EAFNOSUPPORT: what bind6() says where there is no IPv6; net.js then takes 0.0.0.0. */
 const NO_IPV6 = -97;
@@ -57,6 +58,7 @@ export class Worker {
   private readonly listeners: Listeners;
   private readonly late: LateListens;
   private readonly own: OwnPorts;
+  private readonly shared: SharedBinds;
   /** The backlogs that the app has named. */
   private readonly named = new WeakMap<ServerInside, unknown>();
   /** Handles that the origin has left to this worker, by address. */
@@ -82,7 +84,9 @@ export class Worker {
     this.late = new LateListens(this.inherited, (keys) => this.tell({ kind: 'ask', keys }));
     this.own = new OwnPorts(addon, (key) => this.tell({ kind: 'released', key }));
     const { inherited, own } = this;
-    this.listeners = new Listeners({ addon, inherited, own, tell: (message) => this.tell(message) });
+    const tell = (message: ToOrigin) => this.tell(message);
+    this.shared = new SharedBinds({ addon, inherited, tell, ended: () => this.listeners.goIfDone() });
+    this.listeners = new Listeners({ addon, inherited, own, tell, others: () => this.shared.ending });
   }
 
   install(): void {
@@ -95,7 +99,11 @@ export class Worker {
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
     shareConnects(addon, ports);
-    hookGetServer((server, query, _callback, alone) => this.takeListen(server, query, alone));
+    this.shared.install();
+    hookGetServer(
+      (server, query, callback, alone) =>
+        this.shared.take(server, query, callback, alone) || this.takeListen(server, query, alone),
+    );
     hookTcp(tcp, {
       bind: (handle, bind, native) => this.bind(handle, bind, native),
       listen: (handle, backlog, native) =>
@@ -115,7 +123,10 @@ export class Worker {
       setImmediate(() => setImmediate(() => this.obey(body)));
     });
     // cluster.worker.disconnect(): Node's own handles know nothing of these servers
-    process.once('disconnect', () => this.listeners.closeAll());
+    process.once('disconnect', () => {
+      this.listeners.closeAll();
+      this.shared.closeAll();
+    });
   }
 
   private tell(body: ToOrigin): void {
@@ -123,7 +134,8 @@ export class Worker {
       (this.send as SendFunction)?.call(process, { cmd: COMMAND, body }, undefined, undefined, () => {});
   }
 
-  private takeListen(server: ServerInside, query: ServerQuery, alone: () => void): boolean {
+  private takeListen(server: ServerInside | Datagram, query: ServerQuery, alone: () => void): boolean {
+    if (!isServer(server)) return false;
     this.named.set(server, query.backlog);
     // the second server of a process on one address gets EADDRINUSE at once, as in plain Node
     if (keysOf(query).some((key) => this.listeners.has(key) || this.own.has(key))) return false;
@@ -216,6 +228,7 @@ export class Worker {
 
   private look(): void {
     this.late.look();
+    this.shared.look();
     for (const [key, { handle, backlog }] of this.own.vacated) {
       if (!this.inherited.has(key)) continue;
       this.own.vacated.delete(key);
@@ -243,6 +256,8 @@ export class Worker {
         return this.deliver(message.signal);
       case 'close':
         return this.listeners.closeGroup(message.key, message.generation);
+      case 'unshare':
+        return this.shared.unshare(message.key, message.generation);
       case 'count': {
         const count = this.listeners.connections(message.key, message.generation);
         return this.tell({ kind: 'connections', id: message.id, count });
@@ -252,6 +267,7 @@ export class Worker {
       case 'release':
         return this.own.release(message.key);
       case 'leave':
+        this.shared.closeAll();
         return this.listeners.leave();
       case 'exit':
         return process.exit(message.code) as never;

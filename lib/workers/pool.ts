@@ -8,6 +8,8 @@ import { COMMAND, type Handover, type ToOrigin, type ToWorker } from './messages
 
 const SIGKILL = 9;
 const EPIPE = 32;
+/** That one message can carry (Addon.send). */
+export const MOST_FDS = 250;
 
 export interface Worker extends Member {
   /** Our end of the control socket. */
