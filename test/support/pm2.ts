@@ -67,6 +67,11 @@ export class Pm2 {
       NODE_DEBUG: 'fastsocket',
       ...env,
     };
+    // the test file has taken too long
+    process.once('SIGTERM', () => {
+      this.killAll();
+      process.exit(1);
+    });
   }
 
   get daemon(): number {
@@ -127,6 +132,7 @@ export class Pm2 {
       error_file: join(this.home, 'apps.log'),
       merge_logs: true,
       vizion: false,
+      pmx: false,
       ...app,
       env: { ...this.appEnv(port), ...env },
     }));
@@ -181,9 +187,13 @@ export class Pm2 {
       if (tree.length > 0) process.kill(daemon, 'SIGCONT');
       if (tree.length > 0) await this.run(['kill']);
     } finally {
-      for (const pid of [...tree, ...tree.flatMap(treeOf)]) if (lives(pid)) process.kill(pid, 'SIGKILL');
-      rmSync(this.home, { recursive: true, force: true });
+      this.killAll(tree);
     }
+  }
+
+  private killAll(tree = this.daemon > 0 ? treeOf(this.daemon) : []): void {
+    for (const pid of [...tree, ...tree.flatMap(treeOf)]) if (lives(pid)) process.kill(pid, 'SIGKILL');
+    rmSync(this.home, { recursive: true, force: true });
   }
 }
 
