@@ -220,8 +220,8 @@ export interface Addon {
   /** 0: default, 1: ignored, 2: a handler. */
   disposition(signal: number): number;
   /**
-   * When one of the signals ends this process: shut these sockets and kill these processes first. Replaces all before,
-   * by nothing where there is no memory. Signals that are ignored stay so, and process 1 of a PID namespace, which the
+   * When one of the signals ends this process: shut these sockets, kill these processes and wait for those that are its
+   * children, 250 ms at most, first. Node then hears nothing of their end. Replaces all before, by nothing where there is no memory. Signals that are ignored stay so, and process 1 of a PID namespace, which the
    * default action does not end, is not guarded.
    */
   guard(signals: number[], fds: number[], pids: number[]): number;
