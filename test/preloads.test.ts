@@ -50,6 +50,11 @@ const PRELOADS: Record<string, () => Preload> = {
   'tsx, by --import': () => ({ flag: '--import', module: 'tsx', script: typescript() }),
   'tsx, by -r': () => ({ flag: '-r', module: 'tsx/cjs', script: typescript() }),
   'a handler of its own': () => ({ flag: '-r', module: fixture('preloads/handler.cjs') }),
+  'a hidden handler': () => ({
+    flag: '-r',
+    module: fixture('preloads/hidden.cjs'),
+    env: { ENDING: 'preload' },
+  }),
   dotenv: () => ({
     flag: '-r',
     module: 'dotenv/config',

@@ -2,7 +2,7 @@
 
 /**
  * Whether something in this process listens for a signal. process.listenerCount() is not asked: tsx puts a function of its
- * own there that leaves out its handlers (its preflight.cjs), and they keep the default from happening all the same.
+ * own there that leaves out its handlers (its preflight.cjs), and they run all the same, in the place of the default.
  */
 export function isHandled(signal: string): boolean {
   const { EventEmitter } = require('node:events') as typeof import('node:events');
