@@ -95,7 +95,22 @@ export function debugEnabled(): boolean {
   return debugListed(variable('NODE_DEBUG'), 'fastsocket');
 }
 
+/** `node --watch` has started this program and waits for the names of its files (lib/internal/main/watch_mode.js). */
+export function watched(): boolean {
+  return process.env['WATCH_REPORT_DEPENDENCIES'] !== undefined;
+}
+
 /** This program is a test file that `node --test` has started (lib/internal/test_runner/runner.js). */
 export function underTestRunner(): boolean {
   return process.env['NODE_TEST_CONTEXT'] !== undefined;
+}
+
+/**
+ * This program has come to run test files since it started, whatever its name is (react-scripts test and others): these
+ * variables are set by jest and vitest themselves, and what a test starts only inherits them.
+ */
+export function becameTestRunner(birth: Readonly<Record<string, string>>): boolean {
+  return ['JEST_WORKER_ID', 'VITEST'].some(
+    (name) => process.env[name] !== undefined && birth[name] === undefined,
+  );
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
+import { becameTestRunner } from '../config/environment';
 import type { Settings } from '../config/settings';
 import { readLimits } from '../cpu/cgroup';
 import { assign, type WorkerCount, workerCount } from '../cpu/count';
@@ -60,6 +61,7 @@ export function singleReason(settings: Settings, birth: Birth): string | undefin
   const flag = singleProcessFlag(birth.execArgv, birth.env['NODE_OPTIONS']);
   if (flag !== undefined && !settings.workersSet)
     return `${flag} means one process unless FASTSOCKET_WORKERS is set`;
+  if (becameTestRunner(birth.env)) return 'a test run';
   if (insideTree(process.pid, readText)) return 'started by a program that fastsocket has multiplied already';
   return undefined;
 }

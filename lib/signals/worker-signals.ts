@@ -3,6 +3,7 @@ import { hookCredentials, hookSelfKill } from '../hook/node';
 import { hookSignalStart } from '../hook/signal-start';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
+import { isHandled } from './handled';
 import { nameOf, RELAYED_NAMES, RELAYED_NUMBERS } from './relayed';
 
 const SIGKILL = 9;
@@ -16,14 +17,16 @@ export function installWorkerSignals(addon: Addon, control: number): void {
   const arm = () => addon.setParentDeathSignal(SIGKILL);
   arm();
   hookCredentials(arm);
-  addon.reportSignals(control, [...RELAYED_NUMBERS]);
   if (!hookSignalStart(RELAYED_NAMES, () => {}))
     debug('startListeningIfSignal not found: signals may act twice');
+  // after that: where another preload has listened before us its handles are closed there, and libuv leaves the default
+  // behind (src/unix/signal.c, uv__signal_unregister_handler)
+  addon.reportSignals(control, [...RELAYED_NUMBERS]);
   // process.kill(process.pid, sig): signal-exit and others end themselves that way
   hookSelfKill((signal) => {
     const name = nameOf(signal);
     if (name === undefined) return false;
-    if (process.listenerCount(name) > 0) setImmediate(() => deliverSignal(addon, signal));
+    if (isHandled(name)) setImmediate(() => deliverSignal(addon, signal));
     else addon.die(signal);
     return true;
   });
@@ -33,6 +36,6 @@ export function installWorkerSignals(addon: Addon, control: number): void {
 export function deliverSignal(addon: Addon, signal: number): void {
   const name = nameOf(signal);
   if (name === undefined) return;
-  if (process.listenerCount(name) > 0) (process as NodeJS.EventEmitter).emit(name, name, signal);
+  if (isHandled(name)) (process as NodeJS.EventEmitter).emit(name, name, signal);
   else addon.die(signal);
 }

@@ -4,6 +4,7 @@ import { debug } from '../log';
 import { countDeath, respawnDelay } from './backoff';
 import { passOnMessages } from './cluster-messages';
 import { isOurs } from './messages';
+import { passOnReports } from './watch-messages';
 
 export interface Member {
   readonly index: number;
@@ -66,6 +67,7 @@ export abstract class Crew<M extends Member, Message> {
       } else if (message.cmd === 'NODE_CLUSTER') this.answerCluster(member, message.act, message.seq);
     });
     passOnMessages(index, child);
+    passOnReports(child);
   }
 
   /** As a cluster primary would (lib/internal/cluster/primary.js). */
