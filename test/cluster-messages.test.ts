@@ -181,6 +181,12 @@ for (const [way, flags] of Object.entries(ways)) {
       const { app, workers } = await start(t, 'messages-app.js', flags);
       const [first, second] = workers as [number, number];
       process.kill(first, 'SIGKILL');
+      await app.said(/worker 1 ended/);
+      await until(async () => {
+        await tellWorker(app, 'word').catch(() => {});
+        return heard(app).length > 0;
+      }, 'a word of somebody');
+      assert.ok(heard(app).every(({ pids }) => !pids.includes(first)));
       await app.said(/worker 1 is ready[\s\S]*worker 1 is ready/);
       const [successor] = app.workers().filter((pid) => pid !== second);
       const told = await until(async () => {
