@@ -70,6 +70,10 @@ const KINDS: Record<string, RegExp> = {
   'blocks for ever': /did not listen on everything the original listens on within \d{5} ms/,
   'exits with 0': /the copy exited with code 0 before/,
   killed: /the copy was ended by SIGKILL before/,
+  'asks a cluster primary':
+    /the copy sent a cluster request \(queryServer\) that has no primary to answer it/,
+  'waits for the word of a primary':
+    /exited with code 1 .*; what it said by process\.send\(\) \(lock\) the original/,
 };
 
 describe('an app that', { concurrency: true }, () => {

@@ -50,6 +50,7 @@ export class FallbackTree {
       prefix: (index) => plan.prefixes[index] ?? [],
       events: {
         message: (worker, message) => this.message(worker, message),
+        clusterRequest: (act) => this.lifecycle.clusterRequest(act),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
       },
@@ -66,6 +67,7 @@ export class FallbackTree {
         multiply: () => this.multiply(),
         endCanary: () => this.killAll(),
         appForks,
+        unheard: () => this.pool.unheard,
       },
     });
     this.renewal = new Renewal({
@@ -161,7 +163,7 @@ export class FallbackTree {
     const group = this.groups.find(key, generation);
     if (!group) return;
     group.workerReady(worker.index);
-    worker.servedAt ??= performance.now();
+    this.pool.serves(worker);
     debug('worker %d is ready on %s', worker.index, key);
     this.lifecycle.workerReady();
   }

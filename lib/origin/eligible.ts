@@ -2,6 +2,7 @@
 
 import type { Cluster } from 'node:cluster';
 import { type BindArguments, REUSE_PORT } from '../group/key';
+import { isCopy } from '../hook/cluster-workers';
 import { builtinLoaded, type ListenCall } from '../hook/tcp';
 
 /** What one listen() call asked for that keeps it from being multiplied; undefined where nothing does. */
@@ -44,5 +45,5 @@ export function appForks(): boolean {
 export function ownWorkers(): number {
   if (!builtinLoaded('cluster')) return 0;
   const { workers } = loadedCluster();
-  return workers === undefined ? 0 : Object.keys(workers).length;
+  return Object.values(workers ?? {}).filter((worker) => worker && !isCopy(worker)).length;
 }

@@ -64,9 +64,7 @@ export class Tree {
       events: {
         message: (worker, message) => this.message(worker, message),
         signal: (_worker, signal) => signals.reported(signal),
-        clusterQuery: (_worker, act) =>
-          this.lifecycle.state === 'canary' &&
-          this.lifecycle.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`),
+        clusterRequest: (act) => this.lifecycle.clusterRequest(act),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
         sockets: (index) =>
@@ -87,6 +85,7 @@ export class Tree {
         multiply: () => this.multiply(),
         endCanary: () => this.retreat.endCopies(),
         appForks,
+        unheard: () => this.pool.unheard,
       },
     });
     this.asks = new Asks({
@@ -261,7 +260,7 @@ export class Tree {
     const group = this.groups.find(key, generation);
     if (!group) return;
     group.ready.add(worker.index);
-    worker.servedAt ??= performance.now();
+    this.pool.serves(worker);
     debug('worker %d is ready on %s', worker.index, key);
     if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();

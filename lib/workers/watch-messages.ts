@@ -5,7 +5,7 @@ import { watched } from '../config/environment';
 /** What Node's loaders tell `node --watch` (lib/internal/modules/cjs/loader.js, reportModuleToWatchMode, and esm/utils.js). */
 const KINDS = ['watch:require', 'watch:import'];
 
-const isReport = (message: unknown): boolean =>
+export const isReport = (message: unknown): boolean =>
   typeof message === 'object' &&
   message !== null &&
   KINDS.some((kind) => Array.isArray((message as Record<string, unknown>)[kind]));
