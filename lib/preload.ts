@@ -4,6 +4,7 @@
 import { type Birth, rememberBirth } from './birth';
 import {
   connectAsked,
+  groupsUnderTest,
   marker,
   seamAsked,
   snapshotEnvironment,
@@ -203,7 +204,7 @@ function startOrigin(state: State): string | undefined {
     state,
     birth,
     tcp,
-    hooks: { bind, listen },
+    hooks: { bind, listen, bindsAnyPort: groupsUnderTest() },
     bound: new WeakMap(),
     calls,
     asked: new Map(),
@@ -216,6 +217,7 @@ function startOrigin(state: State): string | undefined {
     preload.calls.set(server, options);
     const port = Number(options?.port);
     if (port > 0) preload.asked.set(port, options);
+    else if (preload.hooks.bindsAnyPort) preload.asked.set(0, options);
   });
   hookTcp(tcp, preload.hooks);
   connectOverSeam(state, tcp, preload.hooks);

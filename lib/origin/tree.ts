@@ -20,6 +20,7 @@ import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
+import { judged } from './judged';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
@@ -137,7 +138,7 @@ export class Tree {
       for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
     }
     this.renewal.look();
-    this.lifecycle.groupOpened();
+    if (!judged(group, this.options)) this.lifecycle.groupOpened();
     this.options.signals.refreshGuard();
   }
 
