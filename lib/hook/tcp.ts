@@ -117,10 +117,9 @@ export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
             return Reflect.apply(original, this, args) as number;
           };
           const [address, port, flags] = args;
-          if (!port) {
-            hooks.anyPort?.();
-            if (!hooks.bindsAnyPort) return native();
-          }
+          if (!port) hooks.anyPort?.();
+          // a client's handle has its owner by then, a server's has none (lib/net.js, internalConnect, createServerHandle)
+          if (this.owner || !(port || hooks.bindsAnyPort)) return native();
           return hooks.bind(this, { family, address, port: port || 0, flags: flags ?? 0 }, native);
         },
     );

@@ -133,7 +133,7 @@ export class Worker {
   }
 
   private bind(handle: TcpHandle, asked: BindArguments, native: () => number): number {
-    const bind = asked.port > 0 || handle.owner ? asked : openAnyPort(this.options, this.inherited, asked);
+    const bind = asked.port > 0 ? asked : openAnyPort(this.options, this.inherited, asked);
     if (bind.port === 0) return native();
     const key = groupKey(bind);
     this.inherited.read();
