@@ -15,7 +15,7 @@ import { fail, mapLimited, root, runCollected, runQuietly } from './util/shell.m
 import { exceptionsFor, table } from './util/suite-verdict.mjs';
 import { cleanEnvironment } from './util/test-run.mjs';
 
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 60_000;
 const RERUNS = 3;
 const FAMILIES = [
   'net',
@@ -125,11 +125,10 @@ async function compare(test, _index, all) {
   return { test, plain, withHook };
 }
 
-/** How often it fails in `RERUNS` more runs, alone on the machine as far as we are concerned. */
-async function failures(test, way) {
-  let count = 0;
-  for (let run = 0; run < RERUNS; run++) if (!(await runOnce(test, way, 0)).passed) count++;
-  return count;
+/** Whether it fails once more in `RERUNS` runs, alone on the machine as far as we are concerned. */
+async function failsAgain(test, way) {
+  for (let run = 0; run < RERUNS; run++) if (!(await runOnce(test, way, 0)).passed) return true;
+  return false;
 }
 
 function excerpt({ timedOut, signal, status, output }) {
@@ -185,25 +184,26 @@ if (healed.length > 0) console.log(`failed only without: ${healed.map(({ test })
 let regressions = 0;
 let excepted = 0;
 for (const { test, withHook } of results.filter(({ plain, withHook }) => plain.passed && !withHook.passed)) {
-  const hookFailures = await failures(test, hooked);
-  const plainFailures = await failures(test, PLAIN);
-  const flaky = hookFailures === 0 || plainFailures > 0;
   const reason = exceptions.get(test.name);
-  const again = `(again: ${hookFailures} of ${RERUNS} failed with, ${plainFailures} of ${RERUNS} without)`;
   if (reason !== undefined) {
     excepted++;
-    console.log(`excepted: ${test.name} ${again}: ${reason}`);
+    console.log(`excepted: ${test.name}: ${reason}`);
     continue;
   }
-  if (!flaky) regressions++;
-  console.log(`${flaky ? 'flaky' : 'FAILS ONLY WITH THE HOOK'}: ${test.name} ${again}`);
+  const verdict = !(await failsAgain(test, hooked))
+    ? `flaky: passes ${RERUNS} times with`
+    : (await failsAgain(test, PLAIN))
+      ? 'flaky: fails without, too'
+      : 'FAILS ONLY WITH THE HOOK';
+  if (!verdict.startsWith('flaky')) regressions++;
+  console.log(`${verdict}: ${test.name}`);
   console.log(excerpt(withHook));
 }
 
 let stale = 0;
 for (const { test, plain, withHook } of results) {
   if (!exceptions.has(test.name) || !plain.passed || !withHook.passed) continue;
-  if ((await failures(test, hooked)) > 0) continue;
+  if (await failsAgain(test, hooked)) continue;
   stale++;
   console.log(`LISTED, AND PASSES: ${test.name}`);
 }
