@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { BindArguments } from '../group/key';
+import { type BindArguments, REUSE_PORT } from '../group/key';
 import type { Addon } from '../native/addon';
 import type { InheritedSockets } from './inherited';
 
@@ -15,6 +15,8 @@ export function openAnyPort(
   inherited: InheritedSockets,
   bind: BindArguments,
 ): BindArguments {
+  // as an origin leaves them to the app: bindReason in lib/origin/eligible.ts
+  if ((bind.flags & REUSE_PORT) !== 0) return bind;
   addon.send(control, `open ${JSON.stringify(bind)}`, []);
   inherited.read(ANSWER_MS);
   const { opened: port = 0 } = inherited;
