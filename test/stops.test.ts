@@ -123,7 +123,7 @@ async function judge(
   if (!isAllowed) return `ended with ${JSON.stringify(ended)} instead of ${JSON.stringify(allowed)}`;
   // nothing of ours runs when the origin is killed: its workers follow it a moment later
   if (ended.signal === 'SIGKILL') await untilPortFree(app.port, GONE_MS);
-  else if (!(await portFree(app.port))) return 'the port is held';
+  else if (!(await portFree(app.port))) return held(app, mark);
   await until(
     () => marked(mark).length === 0,
     () => `orphans ${marked(mark)}`,
@@ -132,6 +132,13 @@ async function judge(
   await app.ended;
   const { says = /^$/ } = stop;
   return says.test(app.stderr) ? undefined : `it said: ${app.stderr}`;
+}
+
+/** By whom, and for how long. */
+async function held(app: App, mark: string): Promise<string> {
+  const left = marked(mark);
+  const ms = await untilPortFree(app.port, GONE_MS).catch(() => GONE_MS);
+  return `the port is held for ${Math.round(ms)} ms more; of the app there live ${left.join(', ') || 'none'}`;
 }
 
 /** Runs the stops of these numbers, a few at a time; the first that was wrong, and what. */
