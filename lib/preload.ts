@@ -4,6 +4,7 @@
 import { type Birth, rememberBirth } from './birth';
 import {
   connectAsked,
+  groupsUnderTest,
   marker,
   seamAsked,
   snapshotEnvironment,
@@ -207,7 +208,7 @@ function startOrigin(state: State): string | undefined {
     state,
     birth,
     tcp,
-    hooks: { bind, listen },
+    hooks: { bind, listen, bindsAnyPort: groupsUnderTest() },
     bound: new WeakMap(),
     calls,
     asked: new Map(),
@@ -222,6 +223,7 @@ function startOrigin(state: State): string | undefined {
     const port = Number(options?.port);
     if (port > 0) preload.asked.set(port, options);
     else preload.sharables.listenCalled(server, options);
+    if (!(port > 0) && preload.hooks.bindsAnyPort) preload.asked.set(0, options);
   });
   hookTcp(tcp, preload.hooks);
   onUdpBind((handle, bind, native) => preload.sharables.bindUdp(handle, bind, native));

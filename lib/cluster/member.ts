@@ -4,6 +4,7 @@ import { initialEnvironment, setMarker } from '../config/environment';
 import { parseSettings, type Settings } from '../config/settings';
 import { ArrivalSampler } from '../group/arrivals';
 import { isLoopbackAddress } from '../group/key';
+import { addressOf, nameOf } from '../group/name';
 import { type FauxHandle, followFaux, type PipeHandle, sureToDisconnect } from '../hook/cluster';
 import { loadTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
@@ -13,7 +14,6 @@ import type { State } from '../state';
 import { pinEventLoop } from '../worker/pinning';
 import { takeSeat } from '../worker/seat';
 import { CLUSTER_COMMAND, isClusterMessage, type ToMember, type ToPrimary } from './messages';
-import { addressOf, nameOf } from './name';
 import { OwnListener } from './own-listener';
 import { roundRobinReason } from './plan';
 

@@ -57,6 +57,11 @@ export function initialEnvironment(): Record<string, string> {
   }
 }
 
+/** For the hook's own tests: this program's listens are judged as listener groups (FASTSOCKET_TEST_GROUPS, CONTRIBUTING.md). */
+export function groupsUnderTest(): boolean {
+  return process.env['FASTSOCKET_TEST_GROUPS'] !== undefined;
+}
+
 /** The marker that descendants of the tree carry (FASTSOCKET_CORE): the core's number in a worker. */
 export function marker(): string | undefined {
   return process.env[markerName];

@@ -207,6 +207,7 @@ export class Origin {
       ? group.adopt(revives.group, options, native)
       : group.open(options, native);
     if (failed !== undefined) debug('%s is served by one process: %s', bound.key, failed);
+    if (error === 0 && bound.bind.port === 0) group.portChosen(bound.bind);
     if (error < 0) this.attempts.failed(bound.key, error);
     else this.attempts.opened(bound.key);
     if (error < 0 || failed !== undefined) return error;

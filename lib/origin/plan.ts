@@ -25,6 +25,8 @@ export interface Multiplied {
   steer: Settings['steer'];
   balance: Settings['balance'];
   exitWaitMs: number;
+  /** No copy is started: see Settings. */
+  testGroups?: Settings['testGroups'];
   originOnly: Uint8Array;
   /** From the start of the process to now, its first listen(). */
   originStartMs: number;
@@ -111,16 +113,18 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   const { addon, reason } = loadAddon();
   if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
   const affinity = addon.getAffinity(0);
+  const { testGroups } = settings;
   const { workers, cores, places, why } = layOut(settings, typeof affinity === 'number' ? [] : affinity);
-  if (workers < 2) return { reason: `one worker is no gain (${why})`, quiet: true };
+  if (workers < 2 && !testGroups) return { reason: `one worker is no gain (${why})`, quiet: true };
   return {
     addon,
-    workers,
+    workers: testGroups ? 1 : workers,
     cores,
     places,
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,
+    testGroups,
     originOnly: originOnlyProgram(),
     originStartMs: process.uptime() * 1000,
   };

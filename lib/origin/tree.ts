@@ -22,6 +22,7 @@ import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
 import { inheritance } from './inheritance';
+import { judged } from './judged';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
@@ -145,7 +146,7 @@ export class Tree {
       for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
     }
     this.renewal.look();
-    this.lifecycle.groupOpened();
+    if (!judged(group, this.options)) this.lifecycle.groupOpened();
     this.options.signals.refreshGuard();
   }
 

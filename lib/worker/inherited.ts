@@ -31,6 +31,9 @@ export class InheritedSockets {
   /** This worker's place in the balancing; see Addon.balanceSeat. */
   private seat: number[] = [];
 
+  /** The port that the origin has opened for port 0; see judged.ts. */
+  opened: number | undefined;
+
   constructor(
     private readonly addon: Addon,
     private readonly control: number,
@@ -54,6 +57,7 @@ export class InheritedSockets {
       return;
     }
     if (handover.seat) this.seat = fds.splice(handover.sockets.length);
+    this.opened = handover.opened ?? this.opened;
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
     for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);
     handover.sockets.forEach(({ key, generation, once = false }, i) => {

@@ -16,6 +16,7 @@ import { attachSeam } from '../seam/seam';
 import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
 import { InheritedSockets } from './inherited';
+import { openAnyPort } from './judged';
 import { LateListens } from './late-listens';
 import { takesAll } from './limits';
 import { Listeners } from './listeners';
@@ -105,6 +106,7 @@ export class Worker {
         this.shared.take(server, query, callback, alone) || this.takeListen(server, query, alone),
     );
     hookTcp(tcp, {
+      bindsAnyPort: settings.testGroups === 'worker',
       bind: (handle, bind, native) => this.bind(handle, bind, native),
       listen: (handle, backlog, native) =>
         this.listen(
@@ -142,7 +144,9 @@ export class Worker {
     return this.late.take(server, query, alone);
   }
 
-  private bind(handle: TcpHandle, bind: BindArguments, native: () => number): number {
+  private bind(handle: TcpHandle, asked: BindArguments, native: () => number): number {
+    const bind = asked.port > 0 ? asked : openAnyPort(this.options, this.inherited, asked);
+    if (bind.port === 0) return native();
     const key = groupKey(bind);
     this.inherited.read();
     const fallback = ipv4Fallback(bind);

@@ -66,6 +66,8 @@ export interface Handover {
   error?: number;
   /** With `own`: the origin has listened there and has closed again. */
   past?: boolean;
+  /** The hook's own tests: the port that has been opened for port 0, 0 where there is none. */
+  opened?: number;
 }
 
 export function isOurs<T>(message: unknown): message is { cmd: string; body: T } {
