@@ -68,7 +68,7 @@ export class Balancer {
   private tryStart(): boolean {
     const bits =
       (this.pieces.includes('steal') ? STEALS : 0) |
-      (this.pieces.includes('swap') ? EXCLUDES : 0) |
+      (this.pieces.includes('swap') && this.mode !== 'ip' ? EXCLUDES : 0) |
       (this.mode === 'ip' ? FROM_THE_DEAD : 0) |
       (debugging() ? TELLS : 0);
     if (this.pieces.length === 0) {

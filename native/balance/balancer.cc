@@ -119,7 +119,9 @@ int Balancer::seat(int index, int node, int fds[3]) {
   Fd before(channels_[index]);
   memset(static_cast<void*>(&page_->seats[index]), 0, sizeof(Seat));
   judge_.begin(index);
-  offered_[index] = declined_[index] = declinedAt_[index] = 0;
+  offered_[index] = declined_[index] = 0;
+  offers_[index] = 0;
+  declines_[index] = {};
   nodes_[index] = node;
   channels_[index] = ours.release();
   if (index >= seats_) seats_ = index + 1;

@@ -84,6 +84,7 @@ class Balancer {
   // Whoever sleeps beside an empty queue and is taken for blocked is asked whether it is there.
   void nudge(const Sight* sights);
   int sendTo(int seat, Offer offered, int fd);
+  [[nodiscard]] bool declines(int seat, const Group& group) const;
   void excludeBlocked(uint64_t now);
   void tell(int seat, uint64_t now);
   bool say(const char* text);
@@ -110,9 +111,15 @@ class Balancer {
   // When they were excluded.
   uint64_t excludedAt_[kMostSeats] = {};
   uint32_t exclusions_ = 0;
-  // Offers that were not made use of, and when that was last seen.
+  // Offers that were not made use of; the group of the last offer; and of the last that was not made use of, as far as
+  // can be seen.
+  struct Decline {
+    uint32_t generation;
+    uint64_t at;
+  };
   uint64_t declined_[kMostSeats] = {};
-  uint64_t declinedAt_[kMostSeats] = {};
+  uint32_t offers_[kMostSeats] = {};
+  Decline declines_[kMostSeats] = {};
   // The group that is looked after first.
   int first_ = 0;
   // The judge's: it stands still while this thread does.

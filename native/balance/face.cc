@@ -136,7 +136,7 @@ bool put(napi_env env, napi_value list, uint32_t* at, uint64_t value) {
          napi_set_element(env, list, (*at)++, number) == napi_ok;
 }
 
-// Ten numbers for each seat, from 1 on; before them looks, rests, blocked, offers, swaps, the thread's CPU time.
+// So many numbers for each seat, from 1 on (lib/group/pulse.ts); before them seven of the whole.
 napi_value jsFigures(napi_env env, napi_callback_info info) {
   Args args(env, info);
   if (!args.ok()) return nullptr;

@@ -28,7 +28,8 @@ constexpr uint64_t kMs = 1'000'000;
 constexpr uint64_t kLate = 2 * kMs;
 // Of so few seats everybody's CPU time is asked for at each look (0.3 us each).
 constexpr int kFew = 16;
-// Whoever could not make use of an offer is not asked for so long.
+// Whoever could not make use of an offer is not asked again for that group for so long: its server there is closed,
+// paused or limited.
 constexpr uint64_t kDeclinedFor = 50'000'000;
 
 void sleepFor(uint64_t ns) {
@@ -213,11 +214,9 @@ void Balancer::see(uint64_t now, uint64_t real, Sight* sights) {
     sights[i].open = balance::get(told.open);
     sights[i].node = nodes_[i];
     const uint64_t declined = balance::get(told.declined);
-    if (declined != declined_[i]) declinedAt_[i] = now;
+    if (declined != declined_[i]) declines_[i] = {offers_[i], now};
     declined_[i] = declined;
-    const bool declines = declinedAt_[i] != 0 && now - declinedAt_[i] < kDeclinedFor;
-    sights[i].helps =
-        channels_[i] >= 0 && !declines && balance::get(told.thieves) > 0 && balance::get(told.offers) == offered_[i];
+    sights[i].helps = channels_[i] >= 0 && balance::get(told.thieves) > 0 && balance::get(told.offers) == offered_[i];
   }
   Polled polled;
   for (Group& group : groups_) {
@@ -259,18 +258,23 @@ void Balancer::look(uint64_t now, uint64_t real) {
 }
 
 void Balancer::excludeBlocked(uint64_t now) {
+  bool changed[kMostSeats] = {};
   for (int i = 1; i < seats_; i++) {
     const bool out = judge_.isExcluded(i);
-    Asked& asked = page_->seats[i].asked;
-    if (out == wanted_[i]) continue;
+    changed[i] = out != wanted_[i];
+    if (!changed[i]) continue;
     wanted_[i] = out;
-    balance::put(asked.excluded, out ? ++exclusions_ : 0);
-    if (options_.tells) tell(i, now);
+    balance::put(page_->seats[i].asked.excluded, out ? ++exclusions_ : 0);
   }
+  bool swapped = false;
   for (Group& group : groups_) {
-    if (group.generation == 0) continue;
-    if (group.exclude(wanted_, seats_) > 0) figures_.swaps++;
+    if (group.generation == 0 || group.exclude(wanted_, seats_) <= 0) continue;
+    figures_.swaps++;
+    swapped = true;
   }
+  if (!swapped || !options_.tells) return;
+  for (int i = 1; i < seats_; i++)
+    if (changed[i]) tell(i, now);
 }
 
 void Balancer::tell(int seat, uint64_t now) {
@@ -279,7 +283,10 @@ void Balancer::tell(int seat, uint64_t now) {
     excludedAt_[seat] = now;
     snprintf(text, sizeof text, "worker %d is blocked: new connections are steered around it", seat);
   } else {
+    // nothing could be done when it was
+    if (excludedAt_[seat] == 0) return;
     const auto ms = static_cast<unsigned long>((now - excludedAt_[seat]) / 1'000'000);
+    excludedAt_[seat] = 0;
     snprintf(text, sizeof text, "worker %d is back after %lu ms", seat, ms);
   }
   (void)say(text);
@@ -287,22 +294,34 @@ void Balancer::tell(int seat, uint64_t now) {
 
 // Each group is the first to ask in its turn.
 void Balancer::ask(Sight* sights) {
-  first_ = (first_ + 1) % kMostGroups;
+  int slots = 0;
+  do first_ = (first_ + 1) % kMostGroups;
+  while (groups_[first_].generation == 0 && ++slots < kMostGroups);
   for (int n = 0; n < kMostGroups; n++) askIn(groups_[(first_ + n) % kMostGroups], sights);
+}
+
+bool Balancer::declines(int seat, const Group& group) const {
+  const Decline& last = declines_[seat];
+  return last.generation == group.generation && clock_ - last.at < kDeclinedFor;
 }
 
 // Queues whose worker is blocked, or has none.
 void Balancer::askIn(const Group& group, Sight* sights) {
+  bool allowed[kMostSeats];
+  bool known = false;
   for (size_t i = 1; i < group.sockets.size() && i < static_cast<size_t>(seats_); i++) {
     const auto victim = static_cast<int>(i);
     if (!group.queued[i] || (group.serving[i] && (options_.deadOnly || !judge_.isBlocked(victim)))) continue;
     const bool insists = !group.serving[i] || judge_.isGone(victim, clock_);
-    const auto seats = static_cast<int>(group.serving.size());
-    int helper = judge_.helperFor(victim, sights, group.serving.data(), seats, insists);
+    const int seats =
+        group.serving.size() < static_cast<size_t>(seats_) ? static_cast<int>(group.serving.size()) : seats_;
+    for (int k = 1; !known && k < seats; k++) allowed[k] = group.serving[k] && !declines(k, group);
+    known = true;
+    int helper = judge_.helperFor(victim, sights, allowed, seats, insists);
     // the origin's event loop may take its time to find out who has ended
     while (helper != 0 && !offer(group, victim, helper, insists)) {
       sights[helper].helps = false;
-      helper = judge_.helperFor(victim, sights, group.serving.data(), seats, insists);
+      helper = judge_.helperFor(victim, sights, allowed, seats, insists);
     }
     if (helper != 0) sights[helper].helps = false;
   }
@@ -334,8 +353,10 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
 bool Balancer::offer(const Group& group, int victim, int helper, bool insists) {
   const Offer offered = {group.generation, kMostOffered, static_cast<uint32_t>(victim), insists ? 1U : 0U};
   const bool sent = sendTo(helper, offered, group.sockets[victim]) == 0;
-  if (sent) figures_.offers++;
-  return sent;
+  if (!sent) return false;
+  offers_[helper] = group.generation;
+  figures_.offers++;
+  return true;
 }
 
 // It slept, a connection came, it was not given a CPU in time, and a sibling has served it: epoll_wait finds nothing
