@@ -71,11 +71,13 @@ describe('the flag', () => {
 });
 
 describe('leaves and comes back', () => {
+  // a second delivery would find it alive still
+  const handles = { LEAVES: 'signal', PAUSE_MS: '200' };
   const apps = [
     { name: 'plain', hook: false, env: {} },
-    { name: 'plain-handles', hook: false, env: { LEAVES: 'signal' } },
+    { name: 'plain-handles', hook: false, env: handles },
     { name: 'hooked', hook: true, env: {} },
-    { name: 'hooked-handles', hook: true, env: { LEAVES: 'signal' } },
+    { name: 'hooked-handles', hook: true, env: handles },
   ];
   const names = apps.map(({ name }) => name);
   const as = (listed: Listed[], name: string) => {

@@ -160,6 +160,8 @@ export class Pm2 {
 
   /** What apps say to PM2 from now on by process.send(), as `NAME: WORD`. */
   async hear(t: { after(f: () => void): void }): Promise<string[]> {
+    // starts the daemon where there is none
+    await this.run(['ping']);
     const child = spawn(process.execPath, [fixture('pm2-bus.js')], {
       env: this.env,
       stdio: ['ignore', 'pipe', 'inherit'],
