@@ -46,25 +46,26 @@ const ending = (library: string): Preload => ({
   env: { ENDING: library },
 });
 
-const PRELOADS: Record<string, () => Preload> = {
-  'tsx, by --import': () => ({ flag: '--import', module: 'tsx', script: typescript() }),
-  'tsx, by -r': () => ({ flag: '-r', module: 'tsx/cjs', script: typescript() }),
-  'a handler of its own': () => ({ flag: '-r', module: fixture('preloads/handler.cjs') }),
-  'a hidden handler': () => ({
+/** Their files are written once: an app that starts must not find one half written. */
+const PRELOADS: Record<string, Preload> = {
+  'tsx, by --import': { flag: '--import', module: 'tsx', script: typescript() },
+  'tsx, by -r': { flag: '-r', module: 'tsx/cjs', script: typescript() },
+  'a handler of its own': { flag: '-r', module: fixture('preloads/handler.cjs') },
+  'a hidden handler': {
     flag: '-r',
     module: fixture('preloads/hidden.cjs'),
     env: { ENDING: 'preload' },
-  }),
-  dotenv: () => ({
+  },
+  dotenv: {
     flag: '-r',
     module: 'dotenv/config',
     env: { DOTENV_CONFIG_PATH: dotenv(), DOTENV_CONFIG_QUIET: 'true' },
-  }),
-  'source-map-support': () => ({ flag: '-r', module: 'source-map-support/register', script: mapped() }),
-  'signal-exit': () => ending('signal-exit'),
-  'close-with-grace': () => ending('close-with-grace'),
-  'http-terminator': () => ending('http-terminator'),
-  stoppable: () => ending('stoppable'),
+  },
+  'source-map-support': { flag: '-r', module: 'source-map-support/register', script: mapped() },
+  'signal-exit': ending('signal-exit'),
+  'close-with-grace': ending('close-with-grace'),
+  'http-terminator': ending('http-terminator'),
+  stoppable: ending('stoppable'),
 };
 
 /** What shows in an answer that the preload does something. */
@@ -83,8 +84,8 @@ describe('beside another preload', { concurrency: 2 }, () => {
   for (const [name, preload] of Object.entries(PRELOADS)) {
     for (const [place, signal, send] of ENDS) {
       test(`${name}, the hook comes ${place}: ${signal}`, async (t) => {
-        const plain = await outcome(t, await startBeside(t, preload(), 'none'), send);
-        const hooked = await outcome(t, await startBeside(t, preload(), place), send);
+        const plain = await outcome(t, await startBeside(t, preload, 'none'), send);
+        const hooked = await outcome(t, await startBeside(t, preload, place), send);
         assert.equal(plain.said.length, 1);
         assert.match(plain.said[0] as string, SIGN[name] ?? /"request": "\/"/);
         assert.equal(plain.histories.length, 1);
