@@ -34,6 +34,7 @@ export class OriginSignals {
   private tree: SignalTree | undefined;
   private watching = false;
   private exiting = false;
+  private unguarded = false;
 
   /** From now on there may be workers. */
   attach(tree: SignalTree): void {
@@ -103,7 +104,9 @@ export class OriginSignals {
       );
     });
     const error = addon.guard(signals, tree.sockets(), tree.pids());
-    if (error < 0) debug('nothing is shut when a signal ends the origin (errno %d)', -error);
+    if (error < 0 && !this.unguarded)
+      debug('nothing is shut when a signal ends the origin: sigaction fails (errno %d)', -error);
+    this.unguarded ||= error < 0;
   }
 
   /** For what is left of the time since the signal: after a reload by SIGHUP nobody is about to end. */

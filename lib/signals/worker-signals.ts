@@ -13,10 +13,18 @@ const SIGKILL = 9;
  */
 export function installWorkerSignals(addon: Addon, control: number): void {
   // no orphan is left when the origin goes, also when this loop is blocked; set*id clears it (prctl(2))
-  const arm = () => addon.setParentDeathSignal(SIGKILL);
+  let told = false;
+  const arm = () => {
+    const error = addon.setParentDeathSignal(SIGKILL);
+    if (error < 0 && !told)
+      debug("this process may outlive the origin's: prctl(PR_SET_PDEATHSIG) fails (errno %d)", -error);
+    told ||= error < 0;
+  };
   arm();
   hookCredentials(arm);
-  addon.reportSignals(control, [...RELAYED_NUMBERS]);
+  const unreported = addon.reportSignals(control, [...RELAYED_NUMBERS]);
+  if (unreported < 0)
+    debug('a signal to this process alone ends it alone: sigaction fails (errno %d)', -unreported);
   if (!hookSignalStart(RELAYED_NAMES, () => {}))
     debug('startListeningIfSignal not found: signals may act twice');
   // process.kill(process.pid, sig): signal-exit and others end themselves that way

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
+import { isRefusal } from '../native/refusals';
 import type { Handover } from '../workers/messages';
 
 export interface InheritedSocket {
@@ -31,6 +32,9 @@ export class InheritedSockets {
   /** This worker's place in the balancing; see Addon.balanceSeat. */
   private seat: number[] = [];
 
+  /** The negative errno with which nothing can be received here; 0: that has not happened. */
+  unreadable = 0;
+
   constructor(
     private readonly addon: Addon,
     private readonly control: number,
@@ -40,7 +44,10 @@ export class InheritedSockets {
   read(waitMs = 0): boolean {
     for (let wait = waitMs; ; wait = 0) {
       const received = this.addon.receive(this.control, wait);
-      if (typeof received === 'number') return received !== 0;
+      if (typeof received === 'number') {
+        if (isRefusal(received)) this.unreadable = received;
+        return received !== 0;
+      }
       this.take(received.text, received.fds);
     }
   }
@@ -96,6 +103,13 @@ export class InheritedSockets {
     );
     if (error !== undefined) return { kind: 'failed', error };
     return past ? { kind: 'past' } : { kind: 'own', granted: answer !== undefined };
+  }
+
+  /** The kept descriptor, which is the caller's from now on; the address is asked for anew the next time. */
+  surrender(key: string): number {
+    const socket = this.sockets.get(key);
+    this.sockets.delete(key);
+    return socket?.fd ?? -1;
   }
 
   /** Closes the kept descriptor: the origin closes the group. */

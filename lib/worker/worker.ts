@@ -87,10 +87,12 @@ export class Worker {
 
   install(): void {
     const { addon, control, index, tcp, settings, ports } = this.options;
-    addon.setCloseOnExec(control);
+    const open = addon.setCloseOnExec(control);
+    if (open < 0) debug('programs inherit the control socket: fcntl(F_SETFD) fails (errno %d)', -open);
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     this.inherited.read();
+    if (this.inherited.unreadable < 0) this.giveUp();
     installWorkerSignals(addon, control);
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
@@ -123,6 +125,13 @@ export class Worker {
       (this.send as SendFunction)?.call(process, { cmd: COMMAND, body }, undefined, undefined, () => {});
   }
 
+  /** Without its sockets it could only wait for them. */
+  private giveUp(): never {
+    const reason = `its sockets cannot be received: recvmsg fails (errno ${-this.inherited.unreadable})`;
+    this.tell({ kind: 'unable', reason });
+    process.exit(1);
+  }
+
   private takeListen(server: ServerInside, query: ServerQuery, alone: () => void): boolean {
     this.named.set(server, query.backlog);
     // the second server of a process on one address gets EADDRINUSE at once, as in plain Node
@@ -143,8 +152,7 @@ export class Worker {
     }
     if (found.kind === 'failed') return this.refuse(handle, found.error);
     if (found.kind === 'past') return this.probe(handle, bind);
-    const copy = this.options.addon.dup(found.fd);
-    if (copy < 0) return copy;
+    const copy = this.duplicate(key, found.fd);
     const error = handle.open(copy);
     if (error < 0) {
       this.options.addon.close(copy);
@@ -154,6 +162,13 @@ export class Worker {
     if (!found.once) this.options.addon.seamOwn(copy);
     this.bound.set(handle, { key, generation: found.generation, loopback: isLoopbackAddress(bind.address) });
     return 0;
+  }
+
+  private duplicate(key: string, fd: number): number {
+    const copy = this.options.addon.dup(fd);
+    if (copy >= 0) return copy;
+    debug('%s is asked for again when its server has closed: fcntl fails (errno %d)', key, -copy);
+    return this.inherited.surrender(key);
   }
 
   /** libuv keeps EADDRINUSE back until listen() (src/unix/tcp.c, uv__tcp_bind: delayed_error), all else fails at once. */
