@@ -64,7 +64,10 @@ for (const [mode, { lines, multiplied: several, second }] of Object.entries(MODE
       return { said: said(app), texts, second: second ? (await asked(ports[1])).texts : [] };
     };
     const { app, ports } = runs.hooked;
+    const groups = () => app.stderr.match(/: listener group \S+: \d+ sockets/g)?.length ?? 0;
     assert.deepEqual(await outcome(runs.hooked), await outcome(runs.plain));
+    // said by listen() itself
+    assert.equal(groups(), several ? 1 : 0, app.stderr);
     if (several) {
       const workers = await multiplied(app, 2, HOST);
       const { texts, pids } = await asked(ports[0]);
