@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "napi_help.h"
+#include "refused.h"
 
 namespace fastsocket {
 namespace {
@@ -147,7 +148,12 @@ int sweep() {
   Locked locked;
   if (!g_state.pinned) return 0;
   DIR* tasks = opendir("/proc/self/task");
-  if (tasks == nullptr) return -errno;
+  if (tasks == nullptr) {
+    // for want of descriptors: the next one may find them
+    if (errno != EMFILE && errno != ENFILE)
+      noteFailure("threads that others start stay on the event loop's CPU: opening /proc/self/task", errno);
+    return -errno;
+  }
   int changed = 0;
   for (dirent* entry = readdir(tasks); entry != nullptr; entry = readdir(tasks)) {
     const int thread = static_cast<int>(strtol(entry->d_name, nullptr, 10));

@@ -50,6 +50,7 @@ const TOO_LARGE = 1;
 export class Balancer {
   private readonly watched = new Set<number>();
   private started: boolean | undefined;
+  private unseated = false;
 
   constructor(
     private readonly addon: Addon,
@@ -78,9 +79,9 @@ export class Balancer {
     const { cpus, perCpu } = this.places;
     const starvedUs = STARVED_US * perCpu;
     const notices = this.addon.balanceStart(BLOCKED_US, starvedUs, LOOK_US, EXCLUDED_US, cpus, bits);
-    if (notices < 0) debug('balancing is off: errno %d', -notices);
+    if (typeof notices === 'string') debug('balancing is off: %s', notices);
     else this.listen(notices);
-    return notices >= 0;
+    return typeof notices === 'number';
   }
 
   private listen(notices: number): void {
@@ -103,7 +104,9 @@ export class Balancer {
     if (!this.start()) return [];
     const fds = this.addon.balanceSeat(index, this.places.nodes[index] ?? 0);
     if (typeof fds !== 'number') return fds;
-    debug('worker %d has no part in the balancing (errno %d)', index, -fds);
+    // once: what one of them lacks the others do
+    if (!this.unseated) debug('worker %d has no part in the balancing (errno %d)', index, -fds);
+    this.unseated = true;
     return [];
   }
 

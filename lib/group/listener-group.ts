@@ -3,6 +3,7 @@
 import { captureContext, type InContext } from '../hook/context';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import type { Addon } from '../native/addon';
+import { tellRefusals } from '../native/refusals';
 import { Departures } from './departures';
 import { drain } from './drain';
 import { type BindArguments, groupKey, isLoopbackAddress } from './key';
@@ -266,6 +267,8 @@ export class ListenerGroup {
   /** No new handshake begins; those under way complete. */
   stopSyns(): void {
     for (const socket of this.sockets) this.addon.dropSyn(socket);
+    // the process may end before they are looked for
+    tellRefusals(this.addon);
   }
 
   drainAll(): number {

@@ -112,7 +112,7 @@ export interface Addon {
    * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; `cpus`: the workers' together; bits: 1: idle
    * workers are offered blocked ones' queues, 2: blocked workers are steered around, 4: only queues without a worker are
    * offered, 8: notices tell who is excluded and back. Returns a socket whose messages are
-   * notices (balanceNotify), or a negative errno.
+   * notices (balanceNotify), or in words why there is none.
    */
   balanceStart(
     blockedUs: number,
@@ -121,7 +121,7 @@ export interface Addon {
     excludedUs: number,
     cpus: number,
     bits: number,
-  ): number;
+  ): number | string;
   /**
    * What a new worker needs to take part (balanceJoin): page, offers and wake-up, which the caller closes. Workers of one
    * NUMA node help each other first.
@@ -161,6 +161,9 @@ export interface Addon {
   balanceArrived(local: number, remote: number): number;
   /** In a worker: no socket of this group is kept for that, or on its way, any more. */
   balanceFlush(generation: number): number;
+
+  /** What the hook does without because a system call has failed, in words: each once in this process. */
+  refusals(): string[];
 
   setCloseOnExec(fd: number): number;
   isCloseOnExec(fd: number): number;
@@ -231,7 +234,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 8;
+const VERSION = 9;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -23,8 +23,19 @@ export function bindReason(bind: BindArguments): string | undefined {
 export function processReason(): string | undefined {
   const { isMainThread } = require('node:worker_threads') as typeof import('node:worker_threads');
   if (!isMainThread) return 'a worker thread';
+  if (isSingleExecutable()) return 'a single executable application';
   if (!builtinLoaded('cluster')) return undefined;
   return loadedCluster().isWorker ? 'a cluster worker' : undefined;
+}
+
+/** Such a program takes no script: fork() of child_process would give a copy one argument more than the original has. */
+function isSingleExecutable(): boolean {
+  try {
+    return (require('node:sea') as typeof import('node:sea')).isSea();
+  } catch {
+    // Node 20.12 and later have it
+    return false;
+  }
 }
 
 function loadedCluster(): Cluster {

@@ -80,6 +80,15 @@ export interface Layout {
   why: string;
 }
 
+/** Size of this process, undefined where there is no /proc (libuv: src/unix/linux.c, uv_resident_set_memory). */
+function residentBytes(): number | undefined {
+  try {
+    return process.memoryUsage.rss();
+  } catch {
+    return undefined;
+  }
+}
+
 /** @param mask the CPUs this process may run on */
 export function layOut(settings: Settings, mask: readonly number[]): Layout {
   const limits = readLimits(readText);
@@ -88,7 +97,7 @@ export function layOut(settings: Settings, mask: readonly number[]): Layout {
     mask,
     quotaCpus: limits.cpus,
     memoryBytes: limits.memoryBytes,
-    originRssBytes: process.memoryUsage.rss(),
+    originRssBytes: residentBytes(),
   });
   debug('%s (%s)', counted.why, limits.detail);
   const topology = readTopology(readText, counted.cpus);
@@ -113,6 +122,11 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   const { addon, reason } = loadAddon();
   if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
   const affinity = addon.getAffinity(0);
+  if (typeof affinity === 'number') {
+    const unknown = `the CPUs it may run on are not known: sched_getaffinity fails (errno ${-affinity})`;
+    if (settings.workers.kind !== 'count') return { reason: unknown, quiet: false };
+    debug('not pinned: %s', unknown);
+  }
   const { testGroups } = settings;
   const { workers, cores, places, why } = layOut(settings, typeof affinity === 'number' ? [] : affinity);
   if (workers < 2 && !testGroups) return { reason: `one worker is no gain (${why})`, quiet: true };

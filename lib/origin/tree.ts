@@ -137,7 +137,7 @@ export class Tree {
       'listener group %s: %d sockets, %s',
       group.key,
       group.sockets.length,
-      group.hasProgram ? 'steered' : 'no steering program',
+      group.hasProgram ? 'steered' : `no steering program (errno ${-group.refused})`,
     );
     this.asks.late.opened(group.key);
     for (const worker of this.pool.live) this.give(worker, group);
@@ -148,6 +148,11 @@ export class Tree {
     this.renewal.look();
     if (!judged(group, this.options)) this.lifecycle.groupOpened();
     this.options.signals.refreshGuard();
+  }
+
+  /** A group could not be made: the app stays one process, or this address is the origin's alone. */
+  groupFailed(key: string, reason: string): void {
+    if (!this.lifecycle.groupFailed(reason)) debug('%s is served by one process: %s', key, reason);
   }
 
   holdsPort(port: number): boolean {
@@ -246,6 +251,9 @@ export class Tree {
       case 'stays':
         if (RELOADS.has(message.signal)) delete worker.toldAt;
         return;
+      case 'unable':
+        if (!this.lifecycle.copyFailed(message.reason)) debug('worker %d: %s', worker.index, message.reason);
+        return;
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
       case 'arrivals':
@@ -295,8 +303,7 @@ export class Tree {
     this.served.balancer.vacate(index);
     for (const group of this.groups) group.holders.delete(index); // it has held nothing: what has left stays away
     this.shared.notStarted(index);
-    if (this.lifecycle.state === 'canary')
-      return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
+    if (this.lifecycle.copyFailed(error.message)) return;
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     debug('worker %d could not be started: %s', index, error.message);
     this.pool.restart(index, 0);

@@ -35,6 +35,7 @@ export class OriginSignals {
   private tree: SignalTree | undefined;
   private watching = false;
   private exiting = false;
+  private unguarded = false;
 
   /** From now on there may be workers. */
   attach(tree: SignalTree): void {
@@ -100,7 +101,9 @@ export class OriginSignals {
       return process.pid !== 1 && !isHandled(nameOf(signal) as string) && addon.disposition(signal) !== 1;
     });
     const error = addon.guard(signals, tree.sockets(), tree.pids());
-    if (error < 0) debug('nothing is shut when a signal ends the origin (errno %d)', -error);
+    if (error < 0 && !this.unguarded)
+      debug('nothing is shut when a signal ends the origin: sigaction fails (errno %d)', -error);
+    this.unguarded ||= error < 0;
   }
 
   /** For what is left of the time since the signal: after a reload by SIGHUP nobody is about to end. */

@@ -14,14 +14,22 @@ const SIGKILL = 9;
  */
 export function installWorkerSignals(addon: Addon, control: number): void {
   // no orphan is left when the origin goes, also when this loop is blocked; set*id clears it (prctl(2))
-  const arm = () => addon.setParentDeathSignal(SIGKILL);
+  let told = false;
+  const arm = () => {
+    const error = addon.setParentDeathSignal(SIGKILL);
+    if (error < 0 && !told)
+      debug("this process may outlive the origin's: prctl(PR_SET_PDEATHSIG) fails (errno %d)", -error);
+    told ||= error < 0;
+  };
   arm();
   hookCredentials(arm);
   if (!hookSignalStart(RELAYED_NAMES, () => {}))
     debug('startListeningIfSignal not found: signals may act twice');
   // after that: where another preload has listened before us its handles are closed there, and libuv leaves the default
   // behind (src/unix/signal.c, uv__signal_unregister_handler)
-  addon.reportSignals(control, [...RELAYED_NUMBERS]);
+  const unreported = addon.reportSignals(control, [...RELAYED_NUMBERS]);
+  if (unreported < 0)
+    debug('a signal to this process alone ends it alone: sigaction fails (errno %d)', -unreported);
   // process.kill(process.pid, sig): signal-exit and others end themselves that way
   hookSelfKill((signal) => {
     const name = nameOf(signal);

@@ -92,10 +92,12 @@ export class Worker {
 
   install(): void {
     const { addon, control, index, tcp, settings, ports } = this.options;
-    addon.setCloseOnExec(control);
+    const open = addon.setCloseOnExec(control);
+    if (open < 0) debug('programs inherit the control socket: fcntl(F_SETFD) fails (errno %d)', -open);
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     this.inherited.read();
+    if (this.inherited.unreadable < 0) this.giveUp();
     installWorkerSignals(addon, control);
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
@@ -136,6 +138,13 @@ export class Worker {
       (this.send as SendFunction)?.call(process, { cmd: COMMAND, body }, undefined, undefined, () => {});
   }
 
+  /** Without its sockets it could only wait for them. */
+  private giveUp(): never {
+    const reason = `its sockets cannot be received: recvmsg fails (errno ${-this.inherited.unreadable})`;
+    this.tell({ kind: 'unable', reason });
+    process.exit(1);
+  }
+
   private takeListen(server: ServerInside | Datagram, query: ServerQuery, alone: () => void): boolean {
     if (!isServer(server)) return false;
     this.named.set(server, query.backlog);
@@ -159,8 +168,7 @@ export class Worker {
     }
     if (found.kind === 'failed') return this.refuse(handle, found.error);
     if (found.kind === 'past') return this.probe(handle, bind);
-    const copy = this.options.addon.dup(found.fd);
-    if (copy < 0) return copy;
+    const copy = this.duplicate(key, found.fd);
     const error = handle.open(copy);
     if (error < 0) {
       this.options.addon.close(copy);
@@ -170,6 +178,13 @@ export class Worker {
     if (!found.once) this.options.addon.seamOwn(copy);
     this.bound.set(handle, { key, generation: found.generation, loopback: isLoopbackAddress(bind.address) });
     return 0;
+  }
+
+  private duplicate(key: string, fd: number): number {
+    const copy = this.options.addon.dup(fd);
+    if (copy >= 0) return copy;
+    debug('%s is asked for again when its server has closed: fcntl fails (errno %d)', key, -copy);
+    return this.inherited.surrender(key);
   }
 
   /** libuv keeps EADDRINUSE back until listen() (src/unix/tcp.c, uv__tcp_bind: delayed_error), all else fails at once. */

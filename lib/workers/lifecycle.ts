@@ -114,6 +114,19 @@ export class Lifecycle {
     this.options.hooks.multiply();
   }
 
+  /** The copy has not come to the app's first line. Returns false where there is no canary. */
+  copyFailed(reason: string): boolean {
+    if (this.state !== 'canary') return false;
+    this.fail(`the copy could not be started: ${reason}`);
+    return true;
+  }
+
+  /** The origin has no group for an address of its own. Returns false where the workers serve the others already. */
+  groupFailed(reason: string): boolean {
+    if (this.state !== 'full') this.fail(reason);
+    return this.state !== 'full';
+  }
+
   /** The canary has ended. Returns true when that has ended multiplying. */
   canaryExited(code: number | null, signal: string | null): boolean {
     if (this.state !== 'canary') return false;

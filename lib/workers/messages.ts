@@ -18,6 +18,8 @@ export type ToOrigin =
   | { kind: 'dropped'; key: string; generation: number }
   /** Its handlers of a signal have run, and it goes on serving. */
   | { kind: 'stays'; signal: number }
+  /** It is no copy, and ends. */
+  | { kind: 'unable'; reason: string }
   /** A server on an address that is past in the origin has closed here too. */
   | { kind: 'probed'; key: string }
   /** A server on a path, or a UDP socket, that waits for the tree's socket of this address. */

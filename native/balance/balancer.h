@@ -37,8 +37,8 @@ struct Options {
 
 class Balancer {
  public:
-  // One for the process. nullptr and *error where it cannot be.
-  static Balancer* start(const Options& options, int* error);
+  // One for the process. nullptr where it cannot be: *error is a negative errno, *what the call.
+  static Balancer* start(const Options& options, int* error, const char** what);
   static Balancer* get();
 
   // Everything below is for the thread of the origin's JavaScript.
@@ -67,9 +67,9 @@ class Balancer {
 
   static void* run(void* data);
   void loop();
-  void rest();
-  // At most so long, in ms, -1 without an end. True where something has come.
-  bool wait(int ms);
+  bool rest();
+  // At most so long, in ms, -1 without an end. *came: something has. False where it cannot wait.
+  bool wait(int ms, bool* came);
   void pauseFor(uint64_t ns);
   bool armBlocked();
   void tellUse(uint64_t now);

@@ -12,6 +12,7 @@
 #include "../affinity.h"
 #include "../clock.h"
 #include "../failpoint.h"
+#include "../refused.h"
 #include "balancer.h"
 
 namespace fastsocket::balance {
@@ -24,6 +25,7 @@ constexpr int kMostPolled = 256;
 // Connections that one offer stands for: the helper stops when the queue is empty, or when it has one of its own.
 constexpr uint32_t kMostOffered = 64;
 constexpr uint64_t kMs = 1'000'000;
+constexpr uint64_t kForEver = 86'400'000 * kMs;
 // A sleep may last longer than was asked for; one in epoll_wait(2) is of whole milliseconds.
 constexpr uint64_t kLate = 2 * kMs;
 // Of so few seats everybody's CPU time is asked for at each look (0.3 us each).
@@ -34,13 +36,19 @@ constexpr uint64_t kDeclinedFor = 50'000'000;
 
 void sleepFor(uint64_t ns) {
   const timespec time = {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
-  (void)nanosleep(&time, nullptr);
+  if (nanosleep(&time, nullptr) == 0 || errno == EINTR) return;
+  // it must not go round without a pause
+  (void)poll(nullptr, 0, static_cast<int>((ns + kMs - 1) / kMs));
 }
 
 // In ns; 0 where it is not known.
 uint64_t cpuTimeOn(clockid_t clock) {
   timespec used = {};
-  if (clock_gettime(clock, &used) < 0) return 0;
+  if (clock_gettime(clock, &used) < 0) {
+    // of another process: it has ended
+    if (clock == CLOCK_THREAD_CPUTIME_ID) noteRefusal("what the balancing may cost has no bound: clock_gettime");
+    return 0;
+  }
   return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
 }
 
@@ -62,6 +70,7 @@ class Polled {
   // POLLIN of a listener: its queue is not empty (net/ipv4/tcp.c, tcp_poll; inet_csk_listen_poll).
   void look() {
     const int ready = count_ == 0 ? 0 : poll(polled_, static_cast<nfds_t>(count_), 0);
+    if (ready < 0) noteRefusal("it is not seen whose queue stands still: poll");
     for (int i = 0; i < count_; i++) *queued_[i] = ready > 0 && (polled_[i].revents & POLLIN) != 0;
     count_ = 0;
   }
@@ -79,12 +88,13 @@ void* Balancer::run(void* data) {
   unpinThisThread();
   (void)prctl(PR_SET_NAME, "fastsocket");
   static_cast<Balancer*>(data)->loop();
-  return nullptr;
+  // it does not end: it is asked for its CPU time
+  for (;;) sleepFor(kForEver);
 }
 
 void Balancer::loop() {
   for (;;) {
-    rest();
+    if (!rest()) return;
     bool quiet = false;
     // what has come is served by now, nearly always
     uint64_t pause = options_.rules.blockedNs;
@@ -121,18 +131,23 @@ void Balancer::notify() {
 
 // Nothing moves: until something comes to any queue, or a worker comes back. One-shot, so that arrivals wake nobody
 // while they come one after the other; a queue that is not empty is reported at once (epoll_ctl(2), EPOLL_CTL_MOD).
-void Balancer::rest() {
+// False where it cannot be waited for: without a rest it would look for ever.
+bool Balancer::rest() {
   pthread_mutex_lock(&lock_);
   armAll();
   figures_.rests++;
   pthread_mutex_unlock(&lock_);
-  (void)wait(-1);
+  bool came = false;
+  if (wait(-1, &came)) return true;
+  noteRefusal("nobody helps who is blocked: epoll_wait");
+  return false;
 }
 
-bool Balancer::wait(int ms) {
+bool Balancer::wait(int ms, bool* came) {
   epoll_event events[kMostEvents];
   const int count = epoll_wait(epoll_, events, kMostEvents, ms);
-  bool came = false;
+  *came = false;
+  if (count < 0) return errno == EINTR;
   pthread_mutex_lock(&lock_);
   for (int i = 0; i < count; i++) {
     const uint64_t of = events[i].data.u64;
@@ -141,14 +156,14 @@ bool Balancer::wait(int ms) {
       (void)!read(wake_, &times, sizeof times);
       continue;
     }
-    came = true;
+    *came = true;
     Group& group = groups_[of >> 16 & 0xffff];
     const size_t index = of & 0xffff;
     if (group.generation == of >> 32 && index < group.armed.size()) group.armed[index] = false;
   }
   if (count > 0) notify();
   pthread_mutex_unlock(&lock_);
-  return came;
+  return true;
 }
 
 // What comes to a worker that is known to be blocked ends the pause: it has waited for nothing yet.
@@ -156,8 +171,9 @@ void Balancer::pauseFor(uint64_t ns) {
   pthread_mutex_lock(&lock_);
   const bool armed = options_.steals && armBlocked();
   pthread_mutex_unlock(&lock_);
-  if (!armed) return sleepFor(ns);
-  if (!wait(static_cast<int>((ns + kMs - 1) / kMs))) return;
+  bool came = false;
+  if (!armed || !wait(static_cast<int>((ns + kMs - 1) / kMs), &came)) return sleepFor(ns);
+  if (!came) return;
   pthread_mutex_lock(&lock_);
   figures_.woken++;
   pthread_mutex_unlock(&lock_);
@@ -343,8 +359,10 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
     memcpy(CMSG_DATA(control), &fd, sizeof fd);
   }
   // it has ended, or has no room
-  if (FAILING(fd < 0 ? "nudge" : "offer", sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0)
+  if (FAILING(fd < 0 ? "nudge" : "offer", sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0) {
+    noteRefusal("idle workers are not asked to help: sendmsg");
     return -errno;
+  }
   offered_[seat]++;
   FAILPOINT(fd < 0 ? "nudged" : "offered");
   return 0;

@@ -8,6 +8,7 @@
 //   uv__iou_fs_close): nobody sees it, and the numbers are looked at by and by.
 #include <netinet/in.h>
 
+#include "../refused.h"
 #include "connects.h"
 #include "libc.h"
 #include "loop.h"
@@ -29,7 +30,9 @@ uint32_t g_elsewhere[UINT8_MAX + 1];
 bool isTcp(int fd) {
   int protocol = 0;
   socklen_t length = sizeof protocol;
-  return g_libc.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
+  const bool known = g_libc.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0;
+  if (!known) noteRefusal(kNoProtocol);
+  return known && protocol == IPPROTO_TCP;
 }
 
 // The table says it: an app that closes one number twice at once has been counted twice.
