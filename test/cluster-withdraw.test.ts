@@ -33,7 +33,10 @@ test("no program fits any more: all are served by the primary's round robin, unt
   await cluster.seen('listening', 3);
   // one after the other, strictly in turn: by chance nobody gets as many as everybody else
   assert.deepEqual(await each(), [VISITS / 3, VISITS / 3, VISITS / 3]);
-  assert.equal((await each(16)).reduce((sum, count) => sum + count), VISITS);
+  assert.equal(
+    (await each(16)).reduce((sum, count) => sum + count),
+    VISITS,
+  );
 
   namespace.sysctl('net.core.optmem_max', before);
   cluster.command('disconnect');

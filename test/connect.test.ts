@@ -268,7 +268,10 @@ test('after a while of opening and closing we know what the kernel knows', optio
   assert.equal(state.inUse, open.length);
   // the other end of what was closed last may not have had its turn: FIN_WAIT2 here until then
   const restsAll = () => kernelPorts(namespace, PORT, 'time-wait').size === state.resting;
-  await until(restsAll, () => `${state.resting} rest here, ${kernelPorts(namespace, PORT, 'time-wait').size} there`);
+  await until(
+    restsAll,
+    () => `${state.resting} rest here, ${kernelPorts(namespace, PORT, 'time-wait').size} there`,
+  );
   assert.equal(state.byKernel, 0);
   assert.equal(state.retries, 0);
   await client.close(open, 'peer');

@@ -106,19 +106,19 @@ class Balancer {
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   Group groups_[kMostGroups];
   int channels_[kMostSeats] = {};
-  uint64_t offered_[kMostSeats] = {};
   int nodes_[kMostSeats] = {};
+  // The group of the last offer.
+  uint32_t offers_[kMostSeats] = {};
+  uint32_t exclusions_ = 0;
+  uint64_t offered_[kMostSeats] = {};
   // When they were excluded.
   uint64_t excludedAt_[kMostSeats] = {};
-  uint32_t exclusions_ = 0;
-  // Offers that were not made use of; the group of the last offer; and of the last that was not made use of, as far as
-  // can be seen.
+  // Offers that were not made use of; and of which group the last was, as far as can be seen.
   struct Decline {
-    uint32_t generation;
     uint64_t at;
+    uint32_t generation;
   };
   uint64_t declined_[kMostSeats] = {};
-  uint32_t offers_[kMostSeats] = {};
   Decline declines_[kMostSeats] = {};
   // The group that is looked after first.
   int first_ = 0;

@@ -230,7 +230,7 @@ void Balancer::see(uint64_t now, uint64_t real, Sight* sights) {
     sights[i].open = balance::get(told.open);
     sights[i].node = nodes_[i];
     const uint64_t declined = balance::get(told.declined);
-    if (declined != declined_[i]) declines_[i] = {offers_[i], now};
+    if (declined != declined_[i]) declines_[i] = {now, offers_[i]};
     declined_[i] = declined;
     sights[i].helps = channels_[i] >= 0 && balance::get(told.thieves) > 0 && balance::get(told.offers) == offered_[i];
   }
