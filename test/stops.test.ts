@@ -129,7 +129,8 @@ async function judge(
     () => `orphans ${marked(mark)}`,
     GONE_MS,
   );
-  await app.ended;
+  const isClosed = await Promise.race([app.ended.then(() => true), sleep(GONE_MS, false)]);
+  if (!isClosed) return 'somebody has its output';
   const { says = /^$/ } = stop;
   return says.test(app.stderr) ? undefined : `it said: ${app.stderr}`;
 }
