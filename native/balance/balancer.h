@@ -133,6 +133,8 @@ class Balancer {
   Figures figures_ = {};
   Sight sights_[kMostSeats];
   bool wanted_[kMostSeats];
+  // The kernel's programs are such, of some group at least.
+  bool told_[kMostSeats];
 };
 
 }  // namespace fastsocket::balance

@@ -274,11 +274,9 @@ void Balancer::look(uint64_t now, uint64_t real) {
 }
 
 void Balancer::excludeBlocked(uint64_t now) {
-  bool changed[kMostSeats] = {};
   for (int i = 1; i < seats_; i++) {
     const bool out = judge_.isExcluded(i);
-    changed[i] = out != wanted_[i];
-    if (!changed[i]) continue;
+    if (out == wanted_[i]) continue;
     wanted_[i] = out;
     balance::put(page_->seats[i].asked.excluded, out ? ++exclusions_ : 0);
   }
@@ -288,21 +286,21 @@ void Balancer::excludeBlocked(uint64_t now) {
     figures_.swaps++;
     swapped = true;
   }
-  if (!swapped || !options_.tells) return;
-  for (int i = 1; i < seats_; i++)
-    if (changed[i]) tell(i, now);
+  if (!swapped) return;
+  for (int i = 1; i < seats_; i++) {
+    if (wanted_[i] == told_[i]) continue;
+    told_[i] = wanted_[i];
+    if (options_.tells) tell(i, now);
+  }
 }
 
 void Balancer::tell(int seat, uint64_t now) {
   char text[100];
-  if (wanted_[seat]) {
+  if (told_[seat]) {
     excludedAt_[seat] = now;
     snprintf(text, sizeof text, "worker %d is blocked: new connections are steered around it", seat);
   } else {
-    // nothing could be done when it was
-    if (excludedAt_[seat] == 0) return;
     const auto ms = static_cast<unsigned long>((now - excludedAt_[seat]) / 1'000'000);
-    excludedAt_[seat] = 0;
     snprintf(text, sizeof text, "worker %d is back after %lu ms", seat, ms);
   }
   (void)say(text);
