@@ -7,6 +7,7 @@ import { Sharables } from '../lib/hook/sharables';
 import type { UdpHandle } from '../lib/hook/udp';
 import { OWN_MS } from '../lib/origin/late-ports';
 import { SharedSockets } from '../lib/origin/shared-sockets';
+import { canBind, freeUdpPort } from './support/shared-app';
 
 const FD = 1000;
 const bind = { family: 4, address: '127.0.0.1', port: 53, flags: 0 } as const;
@@ -93,6 +94,38 @@ describe('a UDP port of the tree', () => {
     shared.workerLeft(one, false);
     open();
     assert.deepEqual(seen(), [`hand 2 1 ${FD}`]);
+  });
+});
+
+describe('what is made for copies', () => {
+  test('is not made when all that wait have ended', (t) => {
+    const { shared, one, two, seen } = scene(t);
+    for (const worker of [one, two]) shared.message(worker, { kind: 'share', address });
+    for (const worker of [one, two]) shared.workerLeft(worker, false);
+    t.mock.timers.tick(2 * OWN_MS);
+    shared.message(two, { kind: 'share', address });
+    assert.deepEqual(seen(), [], 'it waits for the origin: there is nothing yet');
+  });
+
+  test('goes a while after its last user has, who has not closed it, unless a successor has come', async (t) => {
+    const { shared, one, two, seen } = scene(t);
+    const port = await freeUdpPort();
+    const own: SharedAddress = { kind: 'udp', bind: { ...bind, port } };
+    const name = { key: datagramKey(own.bind), generation: 1 };
+    shared.message(one, { kind: 'share', address: own });
+    t.mock.timers.tick(OWN_MS);
+    assert.match(seen().join(), /^hand 1 1 \d+$/);
+    shared.message(one, { kind: 'used', ...name });
+    shared.workerLeft(one, false);
+    t.mock.timers.tick(OWN_MS - 1);
+    shared.message(two, { kind: 'share', address: own });
+    assert.match(seen().join(), /^hand 2 1 \d+$/, 'what has queued up is its');
+    shared.message(two, { kind: 'used', ...name });
+    t.mock.timers.tick(2 * OWN_MS);
+    assert.equal(await canBind(port), false);
+    shared.workerLeft(two, false);
+    t.mock.timers.tick(OWN_MS);
+    assert.equal(await canBind(port), true);
   });
 });
 

@@ -137,6 +137,14 @@ describe('a server on a path, and a UDP port', { concurrency: 2 }, () => {
       );
     });
 
+  test('an origin that comes later and removes the path first has it alone, and nobody listens in vain', async (t) => {
+    const env = { WHERE: String(OWN_MS + 2_000), UNLINK: '1' };
+    const shared = await startShared(t, { path: 'file', env });
+    await noted(shared, [shared.app.pid], /^path "/);
+    assert.ok(existsSync(shared.path));
+    for (let i = 0; i < 8; i++) assert.equal(await askPath(shared.path), shared.app.pid);
+  });
+
   test('a path alone does not multiply an app', async (t) => {
     const shared = await startShared(t, { path: 'file', udp: true, tcp: false });
     await noted(shared, [shared.app.pid], /^(path|udp \d)/, 2);

@@ -93,6 +93,17 @@ describe('what nobody listens for', () => {
     assert.deepEqual(sent, []);
   });
 
+  test('is said once, and not of mere words', () => {
+    const lines: string[] = [];
+    const words = new Unheard({ connected: false, send: () => {} }, (line) => lines.push(line));
+    for (const message of ['online', 'shutdown']) words.hear(message, undefined, true);
+    words.hear({ type: 'early' }, undefined, false);
+    assert.deepEqual(lines, []);
+    for (const type of ['lock', 'other']) words.hear({ type }, undefined, true);
+    assert.equal(lines.length, 1);
+    assert.match(lines.join(), /\(lock\) is lost/);
+  });
+
   test('is named by what it is about, never by what it says', () => {
     assert.equal(nameOfMessage({ topic: 'log4js:message', data: 'secret' }), 'log4js:message');
     assert.equal(nameOfMessage({ password: 'secret' }), 'an object');

@@ -61,5 +61,10 @@ export function sharedAddress(query: SharedQuery): SharedAddress | undefined {
 export function isThere(address: SharedAddress): boolean {
   if (address.kind !== 'path' || isAbstract(address.path)) return true;
   const { lstatSync } = require('node:fs') as typeof import('node:fs');
-  return lstatSync(address.path, { throwIfNoEntry: false })?.isSocket() ?? false;
+  try {
+    return lstatSync(address.path, { throwIfNoEntry: false })?.isSocket() ?? false;
+  } catch (error) {
+    // ENOTDIR says so, too, in Node 20; who may not look (EACCES, after setuid) does not know
+    return (error as NodeJS.ErrnoException).code !== 'ENOTDIR';
+  }
 }

@@ -37,9 +37,15 @@ export class Sharables {
   listenCalled(server: object, options: ListenCall['options']): void {
     const { path, exclusive } = options ?? {};
     if (typeof path !== 'string' || exclusive) return;
-    const key = pathKey(path);
+    let key: string;
+    try {
+      key = pathKey(path);
+    } catch {
+      return; // a relative path where the working directory has been removed
+    }
     this.forgetClosed();
-    this.servers.set(key, server as ServerInside);
+    // a second one on this path will not get it
+    if (!this.server(key)) this.servers.set(key, server as ServerInside);
     // a path is bound before listen() returns
     if (this.opened) process.nextTick(() => this.announce(key));
   }

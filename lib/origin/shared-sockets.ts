@@ -45,6 +45,15 @@ interface Waiting<W> {
 
 type SharedMessage = Extract<ToOrigin, { kind: 'share' | 'used' | 'unused' | 'unshared' | 'served' }>;
 
+/** What was made for copies, and none of them has open. */
+const isUnused = ({ made, handle, users }: Shared): boolean =>
+  made !== undefined && made === handle && users.size === 0;
+
+function isThereStill(key: string): boolean {
+  const path = pathOfKey(key);
+  return path === undefined || isThere({ kind: 'path', path, mode: 0 });
+}
+
 /**
  * Servers on paths and UDP sockets: the origin's are the workers', too, as duplicates. Every process accepts or receives
  * for itself, the origin as well, so nothing is lost with a worker. What only copies open is made here for them, as
@@ -194,7 +203,14 @@ export class SharedSockets<W extends { readonly index: number }> {
     const shared = this.open.get(key);
     if (shared) {
       // the app's own is open already: plain Node's answer is the right one
-      if (shared.made !== shared.handle || !this.enter(handle, key, shared.handle.fd)) return false;
+      if (shared.made !== shared.handle) return false;
+      // the app has removed the path, as servers do before they listen: it leads nowhere any more
+      if (!isThereStill(key)) {
+        const { made } = shared;
+        this.close(shared, () => made?.close());
+        return false;
+      }
+      if (!this.enter(handle, key, shared.handle.fd)) return false;
       shared.handle = handle;
       interceptClose(handle, (native) => this.close(shared, native));
       return true;
@@ -247,9 +263,7 @@ export class SharedSockets<W extends { readonly index: number }> {
   /** What was made for copies goes with the last of them that has closed it. */
   private unused(index: number, named: Named): void {
     const shared = this.withGeneration(named);
-    if (!shared?.users.delete(index)) return;
-    const { made, handle, users } = shared;
-    if (made && made === handle && users.size === 0) this.close(shared, () => made.close());
+    if (shared?.users.delete(index)) this.closeUnused(shared);
   }
 
   private whileClosing({ key, generation }: Named, act: (shared: Shared) => void): void {
@@ -278,7 +292,8 @@ export class SharedSockets<W extends { readonly index: number }> {
 
   /** @param replaced another worker has its index already, and what is open */
   workerLeft(worker: W, replaced: boolean): void {
-    for (const { workers } of this.waiting.values()) workers.delete(worker);
+    for (const [key, { workers }] of [...this.waiting])
+      if (workers.delete(worker) && workers.size === 0) this.answered(key);
     for (const closing of [...this.closing]) {
       closing.holders.delete(worker.index);
       closing.serving.delete(worker.index);
@@ -289,9 +304,21 @@ export class SharedSockets<W extends { readonly index: number }> {
 
   /** Worker `index` has nothing of what is open. */
   notStarted(index: number): void {
-    for (const { holders, users } of this.open.values()) {
-      holders.delete(index);
-      users.delete(index);
+    for (const shared of this.open.values()) {
+      shared.holders.delete(index);
+      if (shared.users.delete(index) && isUnused(shared)) this.expire(shared);
     }
+  }
+
+  /** Its last user has ended without closing it: a successor may come for it, and for what has queued up there. */
+  private expire(shared: Shared): void {
+    setTimeout(() => {
+      if (this.open.get(shared.key) === shared) this.closeUnused(shared);
+    }, OWN_MS).unref();
+  }
+
+  private closeUnused(shared: Shared): void {
+    const { made } = shared;
+    if (made && isUnused(shared)) this.close(shared, () => made.close());
   }
 }

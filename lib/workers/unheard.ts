@@ -47,7 +47,10 @@ export class Unheard {
   first: string | undefined;
   private said = false;
 
-  constructor(private readonly parent: Parent = processParent) {}
+  constructor(
+    private readonly parent: Parent = processParent,
+    private readonly tell: (line: string) => void = say,
+  ) {}
 
   /** @param serves the worker serves already: what it says while it starts, the origin has said, too */
   hear(message: unknown, handle: SendHandle | undefined, serves: boolean): void {
@@ -59,9 +62,10 @@ export class Unheard {
       return;
     }
     this.first ??= name;
-    if (!serves || this.said) return;
+    // a mere word (`online`, `shutdown`) is for whoever may have started the app; libraries send objects
+    if (!serves || this.said || typeof message === 'string') return;
     this.said = true;
-    say(
+    this.tell(
       `what workers say by process.send() (${name}) is lost: the app does not listen for cluster's 'message' in the process that was started`,
     );
   }

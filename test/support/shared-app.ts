@@ -59,7 +59,7 @@ export async function startShared(
 }
 
 /** A UDP port that was free a moment ago, below those that the kernel chooses (ip(7), ip_local_port_range). */
-async function freeUdpPort(): Promise<number> {
+export async function freeUdpPort(): Promise<number> {
   for (;;) {
     const port = 10_000 + Math.floor(Math.random() * 22_000);
     if (await canBind(port)) return port;
