@@ -30,15 +30,15 @@ test('what waits at a server with maxConnections, where nobody helps, is no hind
   timeout: 60_000,
 }, async (t) => {
   const second = await freePort(HOST);
-  const env = { MAX: '1000', SECOND: String(second), FASTSOCKET_BALANCE: 'steal' };
+  const env = { MAX_SECOND: '1000', SECOND: String(second), FASTSOCKET_BALANCE: 'steal' };
   const tree = await start(t, { env });
-  await block(t, second);
+  await block(t, tree.port);
   // about half of them wait for the blocked worker
   for (let i = 0; i < 12; i++)
-    (await connected(t, tree.port)).write('GET /other HTTP/1.1\r\nHost: x\r\n\r\n');
+    (await connected(t, second)).write('GET /other HTTP/1.1\r\nHost: x\r\n\r\n');
   await sleep(100);
   const before = await figures(tree);
-  for (let i = 0; i < 40; i++) assert.ok(answeredBy(await request(second, '/other', HOST)));
+  for (let i = 0; i < 40; i++) assert.ok(answeredBy(await request(tree.port, '/other', HOST)));
   const now = await figures(tree);
   assert.ok(stolen(now) - stolen(before) > 5, JSON.stringify(now));
   const declined = now.seats.reduce((sum, seat) => sum + seat.declined, 0);
