@@ -34,8 +34,7 @@ test('what waits at a server with maxConnections, where nobody helps, is no hind
   const tree = await start(t, { env });
   await block(t, tree.port);
   // about half of them wait for the blocked worker
-  for (let i = 0; i < 12; i++)
-    (await connected(t, second)).write('GET /other HTTP/1.1\r\nHost: x\r\n\r\n');
+  for (let i = 0; i < 12; i++) (await connected(t, second)).write('GET /other HTTP/1.1\r\nHost: x\r\n\r\n');
   await sleep(100);
   const before = await figures(tree);
   for (let i = 0; i < 40; i++) assert.ok(answeredBy(await request(tree.port, '/other', HOST)));
