@@ -40,6 +40,5 @@ inline void noteRefusal(const char* what) {
 // Of several places each.
 constexpr const char* kNoTcpInfo = "queues and the ends of connections are not looked at: getsockopt(TCP_INFO)";
 constexpr const char* kNoIncomingCpu = "it is not known where packets arrive: getsockopt(SO_INCOMING_CPU)";
-constexpr const char* kNoProtocol = "a listener does without the seam: getsockopt(SO_PROTOCOL)";
 
 }  // namespace fastsocket

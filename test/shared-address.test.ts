@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { describe, test } from 'node:test';
-import { sharedAddress, sharedKey } from '../lib/group/shared-address';
+import { isThere, pathKey, sharedAddress, sharedKey } from '../lib/group/shared-address';
 
 const PATH = { port: -1, addressType: -1 };
 const keyOf = (query: Parameters<typeof sharedAddress>[0]) => {
@@ -45,5 +45,14 @@ describe('the name of a shared socket', () => {
     };
     assert.deepEqual([mode({}), mode({ readableAll: true }), mode({ writableAll: true })], [0, 1, 2]);
     assert.equal(mode({ readableAll: true, writableAll: true }), 3);
+  });
+});
+
+describe('what is at a path', () => {
+  test('a file is no socket, and below one there is nothing; what is no path is there', () => {
+    assert.equal(isThere(pathKey(__filename)), false);
+    assert.equal(isThere(pathKey(join(__filename, 'below'))), false);
+    assert.equal(isThere(pathKey('\0abstract')), true);
+    assert.equal(isThere('udp4|127.0.0.1|53'), true);
   });
 });

@@ -2,7 +2,7 @@
 // Who has which shared socket, and until when: the origin's part, without a socket.
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
-import { datagramKey, type SharedAddress } from '../lib/group/shared-address';
+import { datagramKey, pathKey, type SharedAddress } from '../lib/group/shared-address';
 import { Sharables } from '../lib/hook/sharables';
 import type { UdpHandle } from '../lib/hook/udp';
 import { OWN_MS } from '../lib/origin/late-ports';
@@ -144,6 +144,18 @@ describe('what the origin knows to be open', () => {
     assert.equal(sharables.find(datagramKey({ ...bind, port: 1 })), kept);
     assert.equal(sharables.find(datagramKey({ ...bind, port: 500 })), undefined);
     assert.ok(sharables.size <= 64, `${sharables.size}`);
+  });
+
+  test('is the first of two servers on a path', () => {
+    class Pipe extends FakeHandle {}
+    const sharables = new Sharables();
+    const [first, second] = [1, 2].map(() => ({ _handle: new Pipe(), _pipeName: '/run/app' })) as [
+      object,
+      object,
+    ];
+    sharables.listenCalled(first, { path: '/run/app' });
+    sharables.listenCalled(second, { path: '/run/app' });
+    assert.equal(sharables.server(pathKey('/run/app')), first);
   });
 
   test('is not what could not be bound', () => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { BalancePiece, SteerSetting } from '../config/settings';
-import { debug, debugging } from '../log';
+import { debug, debugging, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 import type { WorkerFigures } from '../steering/balance';
 import type { ListenerGroup } from './listener-group';
@@ -50,7 +50,6 @@ const TOO_LARGE = 1;
 export class Balancer {
   private readonly watched = new Set<number>();
   private started: boolean | undefined;
-  private unseated = false;
 
   constructor(
     private readonly addon: Addon,
@@ -105,8 +104,7 @@ export class Balancer {
     const fds = this.addon.balanceSeat(index, this.places.nodes[index] ?? 0);
     if (typeof fds !== 'number') return fds;
     // once: what one of them lacks the others do
-    if (!this.unseated) debug('worker %d has no part in the balancing (errno %d)', index, -fds);
-    this.unseated = true;
+    debugOnce('worker %d has no part in the balancing (errno %d)', index, -fds);
     return [];
   }
 

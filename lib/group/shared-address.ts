@@ -58,11 +58,12 @@ export function sharedAddress(query: SharedQuery): SharedAddress | undefined {
 }
 
 /** False for a path that has been removed: it leads to nobody's server any more. */
-export function isThere(address: SharedAddress): boolean {
-  if (address.kind !== 'path' || isAbstract(address.path)) return true;
+export function isThere(key: string): boolean {
+  const path = pathOfKey(key);
+  if (path === undefined || isAbstract(path)) return true;
   const { lstatSync } = require('node:fs') as typeof import('node:fs');
   try {
-    return lstatSync(address.path, { throwIfNoEntry: false })?.isSocket() ?? false;
+    return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
   } catch (error) {
     // ENOTDIR says so, too, in Node 20; who may not look (EACCES, after setuid) does not know
     return (error as NodeJS.ErrnoException).code !== 'ENOTDIR';

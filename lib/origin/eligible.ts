@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Cluster } from 'node:cluster';
 import { type BindArguments, REUSE_PORT } from '../group/key';
-import { isCopy } from '../hook/cluster-workers';
-import { builtinLoaded, type ListenCall } from '../hook/tcp';
+import { clusterModule, isCopy } from '../hook/cluster-workers';
+import type { ListenCall } from '../hook/tcp';
 
 /** What one listen() call asked for that keeps it from being multiplied; undefined where nothing does. */
 export function callReason(options: ListenCall['options']): string | undefined {
@@ -24,11 +23,10 @@ export function processReason(): string | undefined {
   const { isMainThread } = require('node:worker_threads') as typeof import('node:worker_threads');
   if (!isMainThread) return 'a worker thread';
   if (isSingleExecutable()) return 'a single executable application';
-  if (!builtinLoaded('cluster')) return undefined;
-  return loadedCluster().isWorker ? 'a cluster worker' : undefined;
+  return clusterModule()?.isWorker ? 'a cluster worker' : undefined;
 }
 
-/** Such a program takes no script: fork() of child_process would give a copy one argument more than the original has. */
+/** Such a program takes no script: a copy would have one argument more than the original. */
 function isSingleExecutable(): boolean {
   try {
     return (require('node:sea') as typeof import('node:sea')).isSea();
@@ -38,13 +36,9 @@ function isSingleExecutable(): boolean {
   }
 }
 
-function loadedCluster(): Cluster {
-  return require('node:cluster') as Cluster;
-}
-
 /** Calls back when the app forks a cluster worker. net has loaded cluster at the first listen(), so this loads nothing. */
 export function onClusterFork(forked: () => void): void {
-  if (builtinLoaded('cluster')) loadedCluster().on('fork', forked);
+  clusterModule()?.on('fork', forked);
 }
 
 /** True once the app has forked cluster workers: then its primary's listens are the cluster module's own. */
@@ -54,7 +48,5 @@ export function appForks(): boolean {
 
 /** How many cluster workers the app has forked that have not ended. */
 export function ownWorkers(): number {
-  if (!builtinLoaded('cluster')) return 0;
-  const { workers } = loadedCluster();
-  return Object.values(workers ?? {}).filter((worker) => worker && !isCopy(worker)).length;
+  return Object.values(clusterModule()?.workers ?? {}).filter((worker) => worker && !isCopy(worker)).length;
 }

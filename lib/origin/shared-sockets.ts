@@ -49,11 +49,6 @@ type SharedMessage = Extract<ToOrigin, { kind: 'share' | 'used' | 'unused' | 'un
 const isUnused = ({ made, handle, users }: Shared): boolean =>
   made !== undefined && made === handle && users.size === 0;
 
-function isThereStill(key: string): boolean {
-  const path = pathOfKey(key);
-  return path === undefined || isThere({ kind: 'path', path, mode: 0 });
-}
-
 /**
  * Servers on paths and UDP sockets: the origin's are the workers', too, as duplicates. Every process accepts or receives
  * for itself, the origin as well, so nothing is lost with a worker. What only copies open is made here for them, as
@@ -108,7 +103,7 @@ export class SharedSockets<W extends { readonly index: number }> {
   private asked(worker: W, address: SharedAddress): void {
     const key = sharedKey(address);
     const shared = this.find(key);
-    if (shared && isThere(address)) return this.give(worker, shared);
+    if (shared && isThere(key)) return this.give(worker, shared);
     if (shared) {
       debug('%s has been removed: worker %d binds it alone', key, worker.index);
       return this.hooks.hand(worker, { sockets: [], own: key }, []);
@@ -205,9 +200,8 @@ export class SharedSockets<W extends { readonly index: number }> {
       // the app's own is open already: plain Node's answer is the right one
       if (shared.made !== shared.handle) return false;
       // the app has removed the path, as servers do before they listen: it leads nowhere any more
-      if (!isThereStill(key)) {
-        const { made } = shared;
-        this.close(shared, () => made?.close());
+      if (!isThere(key)) {
+        this.closeMade(shared);
         return false;
       }
       if (!this.enter(handle, key, shared.handle.fd)) return false;
@@ -318,7 +312,10 @@ export class SharedSockets<W extends { readonly index: number }> {
   }
 
   private closeUnused(shared: Shared): void {
-    const { made } = shared;
-    if (made && isUnused(shared)) this.close(shared, () => made.close());
+    if (isUnused(shared)) this.closeMade(shared);
+  }
+
+  private closeMade(shared: Shared): void {
+    this.close(shared, () => shared.made?.close());
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { hookSelfKill } from '../hook/node';
-import { debug } from '../log';
+import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 import { isHandled } from './handled';
 import { nameOf, RELAYED, RELAYED_NUMBERS } from './relayed';
@@ -35,7 +35,6 @@ export class OriginSignals {
   private tree: SignalTree | undefined;
   private watching = false;
   private exiting = false;
-  private unguarded = false;
 
   /** From now on there may be workers. */
   attach(tree: SignalTree): void {
@@ -101,9 +100,8 @@ export class OriginSignals {
       return process.pid !== 1 && !isHandled(nameOf(signal) as string) && addon.disposition(signal) !== 1;
     });
     const error = addon.guard(signals, tree.sockets(), tree.pids());
-    if (error < 0 && !this.unguarded)
-      debug('nothing is shut when a signal ends the origin: sigaction fails (errno %d)', -error);
-    this.unguarded ||= error < 0;
+    if (error < 0)
+      debugOnce('nothing is shut when a signal ends the origin: sigaction fails (errno %d)', -error);
   }
 
   /** For what is left of the time since the signal: after a reload by SIGHUP nobody is about to end. */

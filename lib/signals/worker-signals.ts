@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { hookCredentials, hookSelfKill } from '../hook/node';
 import { hookSignalStart } from '../hook/signal-start';
-import { debug } from '../log';
+import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 import { isHandled } from './handled';
 import { nameOf, RELAYED_NAMES, RELAYED_NUMBERS } from './relayed';
@@ -14,12 +14,10 @@ const SIGKILL = 9;
  */
 export function installWorkerSignals(addon: Addon, control: number): void {
   // no orphan is left when the origin goes, also when this loop is blocked; set*id clears it (prctl(2))
-  let told = false;
   const arm = () => {
     const error = addon.setParentDeathSignal(SIGKILL);
-    if (error < 0 && !told)
-      debug("this process may outlive the origin's: prctl(PR_SET_PDEATHSIG) fails (errno %d)", -error);
-    told ||= error < 0;
+    if (error < 0)
+      debugOnce("this process may outlive the origin's: prctl(PR_SET_PDEATHSIG) fails (errno %d)", -error);
   };
   arm();
   hookCredentials(arm);

@@ -129,7 +129,7 @@ export class SharedBinds {
       callback,
       alone,
     };
-    if (inherited.has(key) && isThere(address)) return this.use(asked);
+    if (inherited.has(key) && isThere(key)) return this.use(asked);
     if (!process.connected) return false;
     // a path that has gone: the origin has closed it, or knows no more than we do
     inherited.drop(key);

@@ -21,7 +21,7 @@ export interface LaunchOptions {
 
 /**
  * Starts the app once more. NODE_UNIQUE_ID makes the copy a cluster worker by identity (lib/internal/process/
- * pre_execution.js, initializeClusterIPC), while the app's own cluster.workers in the origin stay empty.
+ * pre_execution.js, initializeClusterIPC), and leaves cluster.workers in the origin alone (see Speaker).
  * @throws where child_process throws (no memory for the channel, for one)
  */
 export function launch({

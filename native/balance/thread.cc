@@ -308,10 +308,15 @@ void Balancer::tell(int seat, uint64_t now) {
 
 // Each group is the first to ask in its turn.
 void Balancer::ask(Sight* sights) {
-  int slots = 0;
-  do first_ = (first_ + 1) % kMostGroups;
-  while (groups_[first_].generation == 0 && ++slots < kMostGroups);
-  for (int n = 0; n < kMostGroups; n++) askIn(groups_[(first_ + n) % kMostGroups], sights);
+  const int last = first_;
+  bool first = true;
+  for (int n = 1; n <= kMostGroups; n++) {
+    const int slot = (last + n) % kMostGroups;
+    if (groups_[slot].generation == 0) continue;
+    if (first) first_ = slot;
+    first = false;
+    askIn(groups_[slot], sights);
+  }
 }
 
 bool Balancer::declines(int seat, const Group& group) const {
@@ -321,16 +326,14 @@ bool Balancer::declines(int seat, const Group& group) const {
 
 // Queues whose worker is blocked, or has none.
 void Balancer::askIn(const Group& group, Sight* sights) {
-  bool allowed[kMostSeats];
-  bool known = false;
   for (size_t i = 1; i < group.sockets.size() && i < static_cast<size_t>(seats_); i++) {
     const auto victim = static_cast<int>(i);
     if (!group.queued[i] || (group.serving[i] && (options_.deadOnly || !judge_.isBlocked(victim)))) continue;
     const bool insists = !group.serving[i] || judge_.isGone(victim, clock_);
     const int seats =
         group.serving.size() < static_cast<size_t>(seats_) ? static_cast<int>(group.serving.size()) : seats_;
-    for (int k = 1; !known && k < seats; k++) allowed[k] = group.serving[k] && !declines(k, group);
-    known = true;
+    bool allowed[kMostSeats];
+    for (int k = 1; k < seats; k++) allowed[k] = group.serving[k] && !declines(k, group);
     int helper = judge_.helperFor(victim, sights, allowed, seats, insists);
     // the origin's event loop may take its time to find out who has ended
     while (helper != 0 && !offer(group, victim, helper, insists)) {

@@ -14,14 +14,6 @@ namespace {
 // tcp(7): accept wakes only when the client has sent something, or about this many seconds later without.
 constexpr int kDeferSeconds = 1;
 
-bool isTcp(int fd) {
-  int protocol = 0;
-  socklen_t length = sizeof protocol;
-  const bool known = g_libc.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0;
-  if (!known) noteRefusal(kNoProtocol);
-  return known && protocol == IPPROTO_TCP;
-}
-
 }  // namespace
 
 int listenOn(Loop& loop, int fd, int backlog) {

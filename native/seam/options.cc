@@ -60,6 +60,14 @@ int queueLength(int fd) {
   return static_cast<int>(state.tcpi_unacked);
 }
 
+bool isTcp(int fd) {
+  int protocol = 0;
+  socklen_t length = sizeof protocol;
+  const bool known = g_libc.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0;
+  if (!known) noteRefusal("a listener does without the seam: getsockopt(SO_PROTOCOL)");
+  return known && protocol == IPPROTO_TCP;
+}
+
 int noDelayOf(int fd) {
   int on = 0;
   socklen_t length = sizeof on;

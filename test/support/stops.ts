@@ -61,6 +61,16 @@ function afterDeaths(chance: Chance, acts: Act[], env: Record<string, string>): 
   return { env, acts: [...acts, end], ends: [by(signal)], says: NOT_COPIED };
 }
 
+/** Processes end by themselves, with this status, whatever else happens. */
+const endsItself =
+  (end: string, who: string, status: number, says?: Stop['says']) =>
+  (chance: Chance): Stop => ({
+    env: byItself(end, who, chance),
+    acts: [],
+    ends: [code(status)],
+    ...(says && { says }),
+  });
+
 export const KINDS: Record<string, (chance: Chance) => Stop> = {
   'a signal without a handler': (chance) => {
     const signal = chance.any(UNHANDLED);
@@ -94,33 +104,11 @@ export const KINDS: Record<string, (chance: Chance) => Stop> = {
       sure: [by(signal)],
     };
   },
-  'exit() in the origin': (chance) => ({
-    env: byItself('exit', 'origin', chance),
-    acts: [],
-    ends: [code(7)],
-  }),
-  'exit() in every process': (chance) => ({
-    env: byItself('exit', 'all', chance),
-    acts: [],
-    ends: [code(7)],
-    says: NOT_COPIED,
-  }),
-  'an exception in the origin': (chance) => ({
-    env: byItself('throw', 'origin', chance),
-    acts: [],
-    ends: [code(1)],
-    says: THROWN,
-  }),
-  'close() in the origin': (chance) => ({
-    env: byItself('close', 'origin', chance),
-    acts: [],
-    ends: [code(0)],
-  }),
-  'close() in every process': (chance) => ({
-    env: byItself('close', 'all', chance),
-    acts: [],
-    ends: [code(0)],
-  }),
+  'exit() in the origin': endsItself('exit', 'origin', 7),
+  'exit() in every process': endsItself('exit', 'all', 7, NOT_COPIED),
+  'an exception in the origin': endsItself('throw', 'origin', 1, THROWN),
+  'close() in the origin': endsItself('close', 'origin', 0),
+  'close() in every process': endsItself('close', 'all', 0),
   'a worker is killed, then a signal': (chance) => {
     const kill = at(chance, { to: 'worker', signal: 'SIGKILL', which: chance.fraction() });
     const kills = [kill, later(chance, kill, kill, LIFE_MS / 5)].slice(0, chance.any([1, 2]));
