@@ -2,6 +2,7 @@
 // process.send() in a worker, cluster.on('message') in the origin: how log4js and others come to one place for all.
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
+import { constants } from 'node:os';
 import { after, describe, type TestContext, test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import {
@@ -145,6 +146,13 @@ for (const [way, flags] of Object.entries(ways)) {
       await tellWorker(app, 'word');
       await until(() => heard(app).length > before, 'the next message');
       assert.deepEqual(app.workers(), workers);
+    });
+
+    test('a request that only a cluster primary could answer is refused: nobody waits for ever', async (t) => {
+      const { app } = await start(t, 'messages-app.js', flags);
+      const { ENOTSUP } = constants.errno;
+      assert.equal(await tellWorker(app, 'query'), `errno ${-ENOTSUP}`);
+      await app.said(/a cluster request \(queryServer\) is refused/);
     });
 
     test('nobody catches it: the app ends', async (t) => {
