@@ -11,6 +11,7 @@ import { figures } from './support/balance';
 import {
   begin,
   calm,
+  comesBack,
   excluded,
   goOn,
   included,
@@ -20,6 +21,7 @@ import {
   STEAL,
   scene,
   shares,
+  standsStill,
   stop,
   successor,
 } from './support/scene';
@@ -98,8 +100,10 @@ test('offer: the victim comes back before it is sent', async (t) => {
 test('offer: the helper is killed before it is sent', async (t) => {
   const tree = await scene(t, ['offer=hold@1'], STEAL);
   const { port, points, thief } = tree;
-  const asked = askInTurn(port, 20, newCount());
+  const count = newCount();
+  const asked = askInTurn(port, 20, count);
   await points.reached('offer');
+  await standsStill(count);
   process.kill(thief, 'SIGKILL');
   await until(() => !lives(thief), 'its end');
   points.go('offer');
@@ -109,15 +113,16 @@ test('offer: the helper is killed before it is sent', async (t) => {
 test('offer: the helper is killed with it unread, and another process has its seat', async (t) => {
   const tree = await scene(t, ['offer=hold@1', 'offered=note@1'], STEAL);
   const { port, points, victim, thief } = tree;
-  const asked = askInTurn(port, 20, newCount());
+  const count = newCount();
+  const asked = askInTurn(port, 20, count);
   await points.reached('offer');
+  await standsStill(count);
   stop(thief);
   points.go('offer');
   await points.reached('offered');
   process.kill(thief, 'SIGKILL');
   const next = await successor(tree, tree.workers);
-  const count = await asked;
-  allAnswered(count);
+  allAnswered(await asked);
   assert.ok((count.by.get(next) ?? 0) > 0 && !count.by.has(victim), `${[...count.by]}`);
 });
 
@@ -200,12 +205,9 @@ for (const [action, what] of [
 ])
   test(`answer: ${what}`, async (t) => {
     const tree = await calm(t, [`answer=${action}@1`]);
-    const { port, points, victim } = tree;
+    const { port, victim } = tree;
     await included(tree);
-    begin(tree, victim);
-    allAnswered(await askUntil(port, excluded(tree)));
-    goOn(victim);
-    assert.equal(await points.reached('answer'), victim);
+    await comesBack(tree, 'answer');
     await shares(port, action === 'kill' ? await successor(tree, tree.workers) : victim);
   });
 
@@ -233,6 +235,7 @@ test('vacate: the origin does not know yet that a helper has ended, and another 
   // the queue of the dead one stays empty: with anything in it that one would not be asked
   const asked = askInTurn(port, 1_000, count);
   await points.reached('offer');
+  await standsStill(count);
   const before = count.made;
   process.kill(dead, 'SIGKILL');
   await points.reached('vacate');

@@ -3,8 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { lives, until } from './app';
-import { askInTurn, askTogether, askUntil, type Count, newCount } from './asking';
+import { allAnswered, askInTurn, askTogether, askUntil, type Count, newCount } from './asking';
 import { HOST, start, type Tree } from './balance';
 import { Failpoints } from './failpoints';
 
@@ -98,6 +99,17 @@ export async function keepAlive(t: TestContext, port: number, times: number): Pr
   );
 }
 
+/** The one that is asked in turn waits at a stopped worker: nobody else has one of these. */
+export async function standsStill(count: Count): Promise<void> {
+  let last = -1;
+  await until(async () => {
+    const before = last;
+    last = count.answered;
+    await sleep(250);
+    return before === last && count.made > last;
+  }, 'a connection that waits');
+}
+
 /** One of those that is this worker's. */
 export const keptBy = (t: TestContext, port: number, pid: number): Promise<Socket> =>
   until(async () => (await keepAlive(t, port, 16)).find(([by]) => by === pid)?.[1], `a connection of ${pid}`);
@@ -108,6 +120,18 @@ export const isExcluded = ({ app }: Pick<Tree, 'app'>): boolean =>
 
 export const excluded = (scene: Pick<Tree, 'app'>): Promise<boolean> =>
   until(() => isExcluded(scene), 'its exclusion');
+
+/** The victim comes back from an exclusion and takes its action at `point`, or does all of it again: on a busy machine it
+ *  may have been excluded already, and be back before what was said of that is read. */
+export async function comesBack(tree: Scene, point: string): Promise<void> {
+  const { port, points, victim } = tree;
+  await until(async () => {
+    begin(tree, victim);
+    allAnswered(await askUntil(port, excluded(tree)));
+    goOn(victim);
+    return until(() => points.pids(point)[0] === victim, point, 1_000).catch(() => false);
+  }, point);
+}
 
 /** A busy machine may have excluded it before. */
 export async function included(scene: Pick<Tree, 'app' | 'port'>): Promise<void> {
