@@ -71,7 +71,9 @@ class Balancer {
   // At most so long, in ms, -1 without an end. *came: something has. False where it cannot wait.
   bool wait(int ms, bool* came);
   void pauseFor(uint64_t ns);
-  bool armBlocked();
+  template <typename Chosen>
+  bool armWhere(Chosen chosen);
+  [[nodiscard]] bool hasSpare() const;
   void tellUse(uint64_t now);
   // `now` by the judge's clock, and by everybody's.
   void look(uint64_t now, uint64_t real);

@@ -17,11 +17,6 @@ constexpr uint64_t kSeldom = 20'000'000;
 constexpr uint64_t kGrain = 500'000;
 constexpr uint64_t kGrainEach = 16'000;
 
-uint64_t grainOf(int seats) {
-  const uint64_t all = kGrainEach * static_cast<uint64_t>(seats);
-  return all > kGrain ? all : kGrain;
-}
-
 bool sleeps(uint64_t turns) { return (turns & 1) != 0; }
 
 // For half of the time, at least.
@@ -31,11 +26,24 @@ bool computesInTurn(uint64_t cpu, uint64_t ns) { return cpu * 4 >= ns * 3; }
 
 }  // namespace
 
+uint64_t Judge::grain(int seats) {
+  const uint64_t all = kGrainEach * static_cast<uint64_t>(seats);
+  return all > kGrain ? all : kGrain;
+}
+
 // It has been in it for long; and has been seen in it for half as long: what it computes is known of that time alone.
 uint64_t Judge::longAt(const Mind& mind) const {
   const uint64_t known = mind.seenAt + rules_.blockedNs / 2;
   const uint64_t isLong = mind.turnedAt + rules_.blockedNs;
   return known > isLong ? known : isLong;
+}
+
+// One callback for all that time; where several share a CPU, for as much of it as it was given one.
+bool Judge::isInLongTurn(const Mind& mind, const Sight& sight, uint64_t now) const {
+  const uint64_t from = mind.seenAt > mind.turnedAt ? mind.seenAt : mind.turnedAt;
+  const uint64_t cpu = sight.cpuNs != 0 && mind.seenCpu != 0 ? sight.cpuNs - mind.seenCpu : 0;
+  return !sleeps(sight.turns) && now >= longAt(mind) && cpu > 0 &&
+         (cpu >= rules_.blockedNs + (from - mind.seenAt) || computesInTurn(cpu, now - from));
 }
 
 void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
@@ -55,6 +63,7 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
     mind.seenCpu = known ? lastCpu : sight.cpuNs;
   }
   if (moved || turned || !sight.serves) mind.blocked = false;
+  mind.longTurn = sight.serves && isInLongTurn(mind, sight, now);
   if (!sight.serves || !sight.queued || moved) {
     mind.stillSince = 0;
     return;
@@ -65,20 +74,16 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
   }
   const bool known = sight.cpuNs != 0;
   const uint64_t still = now - mind.stillSince;
-  const uint64_t from = mind.seenAt > mind.turnedAt ? mind.seenAt : mind.turnedAt;
-  // one callback for all that time; where several share a CPU, for as much of it as it was given one
-  const uint64_t turnCpu = known && mind.seenCpu != 0 ? sight.cpuNs - mind.seenCpu : 0;
-  const bool inOneTurn = !sleeps(sight.turns) && now >= longAt(mind) && turnCpu > 0 &&
-                         (turnCpu >= rules_.blockedNs + (from - mind.seenAt) || computesInTurn(turnCpu, now - from));
   const bool busy =
       still >= rules_.blockedNs && (!known || mind.stillCpu == 0 || computes(sight.cpuNs - mind.stillCpu, still));
-  if (mind.blocked || (!inOneTurn && !busy && still < rules_.starvedNs)) return;
+  if (mind.blocked || (!mind.longTurn && !busy && still < rules_.starvedNs)) return;
   mind.blocked = true;
   mind.blockedAt = now;
 }
 
 void Judge::look(uint64_t now, const Sight* sights, int seats) {
-  helpers_ = false;
+  helpers_ = 0;
+  sleeper_ = false;
   bool lives = false;
   bool blocked = false;
   quiet_ = true;
@@ -93,7 +98,9 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
     if (moved || sight.queued != wasQueued || minds_[i].blocked != wasBlocked) changedAt_ = now;
     const bool goesOn = sight.serves && !minds_[i].blocked;
     lives = lives || goesOn;
-    helpers_ = helpers_ || (goesOn && !sight.queued && !sight.behind);
+    minds_[i].helps = goesOn && !sight.queued && !sight.behind;
+    if (minds_[i].helps) helpers_++;
+    sleeper_ = sleeper_ || (minds_[i].helps && sleeps(sight.turns));
     blocked = blocked || minds_[i].blocked;
   }
   // it may come back, or be excluded, without anything having come
@@ -103,7 +110,7 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
     if (!mind.blocked) mind.excluded = false;
     // where all are busy the share of each stays as it is: a machine that has too much to do is not to dance
     else if (rules_.excludes &&
-             ((helpers_ && isLate(mind, now, rules_.excludedNs)) || (lives && isLate(mind, now, rules_.goneNs))))
+             ((helpers_ > 0 && isLate(mind, now, rules_.excludedNs)) || (lives && isLate(mind, now, rules_.goneNs))))
       mind.excluded = true;
   }
   lookedAt_ = now;
@@ -139,17 +146,17 @@ uint64_t Judge::pause(uint64_t now, int seats) const {
   if (now - changedAt_ > kSameFor) return kSeldom;
   uint64_t pause = rules_.lookNs;
   // turns begin whenever they like: each with a look of its own would be many looks where there are many workers
-  const uint64_t grain = grainOf(seats);
+  const uint64_t apart = grain(seats);
   for (int i = 1; i < seats; i++) {
     const Mind& mind = minds_[i];
     if (mind.blocked) {
       const uint64_t due = mind.blockedAt + rules_.excludedNs - rules_.blockedNs;
       if (rules_.excludes && !mind.excluded && due > now && due - now < pause) pause = due - now;
-      if (helpers_ && mind.queued && now - mind.blockedAt < kCloselyFor && pause > grain) pause = grain;
+      if (helpers_ > 0 && mind.queued && now - mind.blockedAt < kCloselyFor && pause > apart) pause = apart;
     } else if (mind.stillSince != 0) {
       // where nobody could help there is no hurry
-      uint64_t turn = helpers_ && !sleeps(mind.turns) ? longAt(mind) : 0;
-      if (turn > now && turn - now < grain) turn = now + grain;
+      uint64_t turn = helpers_ > 0 && !sleeps(mind.turns) ? longAt(mind) : 0;
+      if (turn > now && turn - now < apart) turn = now + apart;
       const uint64_t ends[] = {turn, mind.stillSince + rules_.blockedNs, mind.stillSince + rules_.starvedNs};
       for (const uint64_t due : ends)
         if (due > now && due - now < pause) pause = due - now;

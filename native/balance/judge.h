@@ -58,6 +58,10 @@ class Judge {
   void look(uint64_t now, const Sight* sights, int seats);
   [[nodiscard]] bool isBlocked(int seat) const { return minds_[seat].blocked; }
   [[nodiscard]] bool isExcluded(int seat) const { return minds_[seat].excluded; }
+  // Blocked as soon as something comes to it, which somebody else could accept.
+  [[nodiscard]] bool isHeld(int seat) const { return minds_[seat].longTurn && helpers_ > (minds_[seat].helps ? 1 : 0); }
+  // Somebody sleeps, and has nothing to accept.
+  [[nodiscard]] bool hasSleeper() const { return sleeper_; }
   // Who is to be asked to help `victim`, 0 where nobody can: who sleeps comes first, then who is of the same node, then
   // who has fewest connections.
   // Of those that are `allowed`, by seat.
@@ -69,6 +73,8 @@ class Judge {
   [[nodiscard]] bool isQuiet() const { return quiet_; }
   // How long until the next look, in ns.
   [[nodiscard]] uint64_t pause(uint64_t now, int seats) const;
+  // Looks that are made early are at least so far apart, in ns.
+  static uint64_t grain(int seats);
 
  private:
   struct Mind {
@@ -85,6 +91,10 @@ class Judge {
     uint64_t stillSince;
     uint64_t stillCpu;
     uint64_t blockedAt;
+    // It computes, and has for long, whatever its queue.
+    bool longTurn;
+    // It is not blocked, and has nothing to accept.
+    bool helps;
     bool blocked;
     bool excluded;
   };
@@ -93,12 +103,14 @@ class Judge {
   [[nodiscard]] bool isLate(const Mind& mind, uint64_t now, uint64_t ns) const;
   // Of a turn that is not over.
   [[nodiscard]] uint64_t longAt(const Mind& mind) const;
+  [[nodiscard]] bool isInLongTurn(const Mind& mind, const Sight& sight, uint64_t now) const;
 
   Rules rules_ = {};
   Mind minds_[kMostSeats] = {};
   bool quiet_ = false;
-  // Somebody who is not blocked has an empty queue.
-  bool helpers_ = false;
+  bool sleeper_ = false;
+  // How many are not blocked and have an empty queue.
+  int helpers_ = 0;
   uint64_t lookedAt_ = 0;
   // When the picture was last another than before: somebody has accepted, is blocked or is not any more, or a queue has
   // something in it or has not any more. Turns are no change: whoever declines what it is offered turns for that.

@@ -113,11 +113,14 @@ void Balancer::loop() {
       pause = judge_.pause(clock_, seats_);
       const uint64_t least = budget_.pause(now, cpuTimeOn(CLOCK_THREAD_CPUTIME_ID), 4 * options_.rules.lookNs);
       if (use_.isDue(now)) tellUse(now);
-      if (pause < least && use_.isHigh(options_.cpus)) pause = least;
+      if (pause < least && use_.isHigh(options_.cpus) && !hasSpare()) pause = least;
       pthread_mutex_unlock(&lock_);
     }
   }
 }
+
+// Who sleeps beside an empty queue has a CPU for this thread, too, unless several share one.
+bool Balancer::hasSpare() const { return static_cast<uint64_t>(seats_ - 1) <= options_.cpus && judge_.hasSleeper(); }
 
 void Balancer::tellUse(uint64_t now) {
   use_.begin(now);
@@ -166,13 +169,21 @@ bool Balancer::wait(int ms, bool* came) {
   return true;
 }
 
-// What comes to a worker that is known to be blocked ends the pause: it has waited for nothing yet.
+// What comes to a worker that is known to be blocked ends the pause: it has waited for nothing yet. What comes to one
+// that would be, too; but such turns begin all the time where there are many workers, and looks keep their distance.
 void Balancer::pauseFor(uint64_t ns) {
   pthread_mutex_lock(&lock_);
-  const bool armed = options_.steals && armBlocked();
+  const uint64_t apart = Judge::grain(seats_);
+  const bool blocked = options_.steals && armWhere([this](int seat) { return judge_.isBlocked(seat); });
+  const bool held = options_.steals && armWhere([this](int seat) { return judge_.isHeld(seat); });
   pthread_mutex_unlock(&lock_);
+  if (!blocked && (!held || ns <= apart)) return sleepFor(ns);
+  if (!blocked) {
+    sleepFor(apart);
+    ns -= apart;
+  }
   bool came = false;
-  if (!armed || !wait(static_cast<int>((ns + kMs - 1) / kMs), &came)) return sleepFor(ns);
+  if (!wait(static_cast<int>((ns + kMs - 1) / kMs), &came)) return sleepFor(ns);
   if (!came) return;
   pthread_mutex_lock(&lock_);
   figures_.woken++;
@@ -180,12 +191,13 @@ void Balancer::pauseFor(uint64_t ns) {
 }
 
 // False where there is nobody's empty queue to wait for; one that is not empty would be reported at once.
-bool Balancer::armBlocked() {
+template <typename Chosen>
+bool Balancer::armWhere(Chosen chosen) {
   bool any = false;
   for (int slot = 0; slot < kMostGroups; slot++) {
     Group& group = groups_[slot];
     for (size_t i = 1; i < group.armed.size() && i < static_cast<size_t>(seats_); i++) {
-      if (group.queued[i] || !group.serving[i] || !judge_.isBlocked(static_cast<int>(i))) continue;
+      if (group.queued[i] || !group.serving[i] || !chosen(static_cast<int>(i))) continue;
       if (!group.armed[i]) (void)arm(slot, static_cast<int>(i), EPOLL_CTL_MOD);
       any = any || group.armed[i];
     }

@@ -112,6 +112,49 @@ void longTurnOnASharedCpu() {
   CHECK(world.judge->isBlocked(1));
 }
 
+// What comes to it will be somebody else's: for as long as its turn lasts, and there is somebody.
+void whoIsHeldByItsTurn() {
+  World world(2);
+  for (int i = 1; i <= 2; i++) world.sights[i].cpuNs = 50 * kMs;
+  world.after(2 * kMs);
+  world.wakeUp(1);
+  const auto computes = [&](uint64_t ns) {
+    world.sights[1].cpuNs += ns;
+    world.sights[1].turnNs += ns;
+    world.after(ns);
+  };
+  computes(3 * kMs / 2);
+  CHECK(!world.judge->isHeld(1));
+  computes(kMs / 2);
+  CHECK(world.judge->isHeld(1) && !world.judge->isHeld(2) && !world.judge->isBlocked(1));
+  // the other one has enough to do itself
+  world.sights[2].queued = true;
+  computes(kMs);
+  CHECK(!world.judge->isHeld(1));
+  world.sights[2].queued = false;
+  computes(kMs);
+  CHECK(world.judge->isHeld(1));
+  // it has come, and is taken
+  world.sights[1].queued = true;
+  computes(1);
+  CHECK(world.judge->isBlocked(1) && world.judge->isHeld(1));
+  world.sights[1].queued = false;
+  world.turn(1);
+  world.sights[1].turnNs = 0;
+  world.after(kMs);
+  CHECK(!world.judge->isBlocked(1) && !world.judge->isHeld(1));
+  // it sleeps
+  world.sights[1].turns |= 1;
+  world.after(8 * kMs);
+  CHECK(!world.judge->isHeld(1));
+  // it has no CPU
+  world.wakeUp(1);
+  world.sights[1].cpuNs += kMs;
+  world.sights[1].turnNs = 4 * kMs;
+  world.after(4 * kMs);
+  CHECK(!world.judge->isHeld(1));
+}
+
 // However many they are, and whenever their turns began.
 void manyTurns() {
   World world(128);
@@ -141,6 +184,7 @@ int main() {
   model::turnsAfterAPause();
   model::turnsThatAreSaidToBeOld();
   model::longTurnOnASharedCpu();
+  model::whoIsHeldByItsTurn();
   model::manyTurns();
   printf("all\n");
   return 0;
