@@ -72,7 +72,7 @@ struct alignas(kLine) Head {
 
 constexpr uint32_t kMagic = 0x66736270;
 // Raised when anything above changes: a worker that was started from another version of the package does not join.
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 
 // MAX_WORKERS of lib/config/settings.ts, and nobody.
 constexpr int kMostSeats = 1025;
@@ -112,6 +112,9 @@ struct Offer {
   uint32_t victim;
   // Its worker is gone, for all that can be seen: one connection a turn is served beside the helper's own.
   uint32_t insists;
+  // Not 0: the helper keeps the listener, and before it sleeps takes a connection from it by itself whenever its worker
+  // has been in one turn for so long, in ns.
+  uint64_t afterNs;
 };
 
 }  // namespace fastsocket::balance

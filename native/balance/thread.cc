@@ -382,7 +382,10 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
 }
 
 bool Balancer::offer(const Group& group, int victim, int helper, bool insists) {
-  const Offer offered = {group.generation, kMostOffered, static_cast<uint32_t>(victim), insists ? 1U : 0U};
+  // where several share a CPU a long turn may have waited for it
+  const bool own = static_cast<uint64_t>(seats_ - 1) <= options_.cpus && !options_.deadOnly;
+  const Offer offered = {group.generation, kMostOffered, static_cast<uint32_t>(victim), insists ? 1U : 0U,
+                         own ? options_.rules.blockedNs : 0};
   const bool sent = sendTo(helper, offered, group.sockets[victim]) == 0;
   if (!sent) return false;
   offers_[helper] = group.generation;

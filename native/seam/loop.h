@@ -110,8 +110,11 @@ struct Loot {
   uint32_t victim;
   // Whoever has a queue of its own takes from it all the same.
   bool insists = false;
+  // Offer::afterNs: what is not made use of now is kept.
+  uint64_t afterNs = 0;
 };
 constexpr int kMostLoot = 8;
+constexpr int kMostKept = 8;
 
 // How the first reads go; see adapt.h.
 struct FirstReads {
@@ -185,6 +188,11 @@ struct Loop {
   uint64_t remote = 0;
   Loot loot[kMostLoot] = {};
   int lootCount = 0;
+  // Queues that were offered before; see kept.cc.
+  Loot kept[kMostKept] = {};
+  int keptCount = 0;
+  // Something has come since they were looked at last.
+  bool worked = false;
   // Accepted connections that are open; see open.cc.
   uint64_t open = 0;
   // The highest number that one of them may have, when they were counted last, and which number is looked at next.
@@ -277,6 +285,14 @@ int takeOffers(Loop& loop, epoll_event* events, int count);
 // Adds an event for each listener that may steal now.
 int offerLoot(Loop& loop, epoll_event* events, int count, int most);
 void addLoot(Loop& loop, const Loot& loot);
+// It is not made use of any more: kept for later, or closed.
+void keepLoot(Loop& loop, const Loot& loot);
+// Of this group; 0: of all.
+void dropKeptOf(Loop& loop, uint32_t group);
+// Somebody else has this number.
+void lostKept(Loop& loop, int fd);
+// Before the loop sleeps: takes up again what is kept of siblings whose turn is long and whose queue is not empty.
+void lookForLoot(Loop& loop);
 void dropLootOf(Loop& loop, uint32_t group);
 // Nothing of this group is kept or on its way here any more: its sockets are to be closed.
 void flushOffers(Loop& loop, uint32_t group);

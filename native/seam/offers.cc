@@ -53,7 +53,7 @@ bool receive(Loop& loop) {
   // the number is ours now, whoever had it before
   forget(&loop, fd);
   if (length == sizeof offer && offer.generation != 0 && offer.most > 0 && offer.victim < balance::kMostSeats)
-    addLoot(loop, {fd, offer.generation, offer.most, false, offer.victim, offer.insists != 0});
+    addLoot(loop, {fd, offer.generation, offer.most, false, offer.victim, offer.insists != 0, offer.afterNs});
   else
     g_libc.syscall(SYS_close, fd, 0, 0, 0, 0, 0);
   return true;

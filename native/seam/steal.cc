@@ -18,11 +18,23 @@ int again() {
   return -1;
 }
 
-void dropLoot(Loop& loop, int index) {
-  g_libc.syscall(SYS_close, loop.loot[index].fd, 0, 0, 0, 0, 0);
+void takeLoot(Loop& loop, int index) {
   // in its place: who was offered first is served first
   loop.lootCount--;
   for (int i = index; i < loop.lootCount; i++) loop.loot[i] = loop.loot[i + 1];
+}
+
+void dropLoot(Loop& loop, int index) {
+  g_libc.syscall(SYS_close, loop.loot[index].fd, 0, 0, 0, 0, 0);
+  takeLoot(loop, index);
+}
+
+// For now.
+void endLoot(Loop& loop, int index) {
+  const Loot loot = loop.loot[index];
+  if (loot.afterNs == 0) return dropLoot(loop, index);
+  takeLoot(loop, index);
+  keepLoot(loop, loot);
 }
 
 // In the epoll set. Before the first turn, and where nothing is held back, libuv's ring adds it unseen (ring.cc): the
@@ -71,6 +83,7 @@ void addLoot(Loop& loop, const Loot& loot) {
 void dropLootOf(Loop& loop, uint32_t group) {
   for (int i = loop.lootCount - 1; i >= 0; i--)
     if (loop.loot[i].group == group) dropLoot(loop, i);
+  dropKeptOf(loop, group);
 }
 
 // One connection a turn: what is stolen must not wait behind each other.
@@ -81,7 +94,10 @@ int offerLoot(Loop& loop, epoll_event* events, int count, int most) {
     // who has a queue of its own is not the one to help; another sibling will be asked
     const bool busy = thief != nullptr && thief->fired && !loop.loot[i].insists;
     if (thief == nullptr || busy || count == most) {
-      dropLoot(loop, i);
+      if (thief == nullptr)
+        dropLoot(loop, i);
+      else
+        endLoot(loop, i);
       continue;
     }
     i++;
@@ -107,7 +123,10 @@ int steal(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length, 
   const int fd = FAILING("steal", g_libc.accept4(loot.fd, address, length, flags));
   if (fd < 0 && errno != EAGAIN) loop.declined++;
   // whatever it was that failed here, the queue is the sibling's: nobody is shed, and nothing is reported
-  if (fd < 0 || --loot.left == 0) dropLoot(loop, index);
+  if (fd < 0 && errno != EAGAIN)
+    dropLoot(loop, index);
+  else if (fd < 0 || --loot.left == 0)
+    endLoot(loop, index);
   if (fd < 0) {
     loop.counters.empty++;
     return again();
@@ -136,6 +155,7 @@ int join(Loop& loop, balance::Page& page, int index, int offers, int wake) {
 
 void part(Loop& loop, int gone) {
   while (loop.lootCount > 0) dropLoot(loop, loop.lootCount - 1);
+  dropKeptOf(loop, 0);
   if (loop.seat == nullptr) return;
   for (int i = 0; i < loop.listenerCount; i++) loop.listeners[i].group = 0;
   // a successor may have the seat already
@@ -153,6 +173,7 @@ void lostNumber(Loop& loop, int fd) {
     loop.lootCount--;
     for (int k = i; k < loop.lootCount; k++) loop.loot[k] = loop.loot[k + 1];
   }
+  lostKept(loop, fd);
   if (loop.seat != nullptr && (fd == loop.offers || fd == loop.wake)) part(loop, fd);
 }
 

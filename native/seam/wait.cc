@@ -157,10 +157,12 @@ int collect(Loop& loop, epoll_event* events, int most, int timeout, const sigset
       const int next = rearm(loop, now);
       if (next >= 0 && (patience < 0 || patience > next)) patience = next;
     }
+    if (patience != 0 && loop.heldCount + loop.lootCount == 0) lookForLoot(loop);
     if (loop.heldCount + loop.lootCount > 0) patience = 0;
     int count = g_libc.epoll_pwait(loop.epoll, events, most - kRoom, patience, mask);
     if (count < 0 && (errno != EINTR || loop.heldCount + loop.lootCount == 0)) return count;
     if (count < 0) count = 0;
+    if (count > 0) loop.worked = true;
     count = takeOffers(loop, events, count);
     count = repeatListeners(loop, events, count, most - kMostHeld - kMostLoot);
     count = offerFirstReads(loop, events, count);

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whoever has helped a sibling helps it again without being asked: where handlers take a few milliseconds each, the
+// origin's thread would have to look all the time to be there when one worker has nothing more to do and another one
+// has two. It keeps the listener, and looks before it sleeps.
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include "../clock.h"
+#include "libc.h"
+#include "loop.h"
+
+namespace fastsocket::seam {
+
+namespace {
+
+void take(Loop& loop, int index) {
+  loop.keptCount--;
+  for (int i = index; i < loop.keptCount; i++) loop.kept[i] = loop.kept[i + 1];
+}
+
+void drop(Loop& loop, int index) {
+  g_libc.syscall(SYS_close, loop.kept[index].fd, 0, 0, 0, 0, 0);
+  take(loop, index);
+}
+
+// It runs the app's code: a time that cannot be is no time.
+bool isInLongTurn(const balance::Told& told, uint64_t now, uint64_t ns) {
+  const uint64_t woke = balance::get(told.wokeNs);
+  const bool sleeps = (balance::get(told.turns) & 1) != 0;
+  return !sleeps && balance::get(told.joined) != 0 && now >= woke && now - woke >= ns;
+}
+
+}  // namespace
+
+void keepLoot(Loop& loop, const Loot& loot) {
+  for (int i = loop.keptCount - 1; i >= 0; i--)
+    if (loop.kept[i].victim == loot.victim && loop.kept[i].group == loot.group) drop(loop, i);
+  if (loop.keptCount == kMostKept) drop(loop, 0);
+  loop.kept[loop.keptCount++] = loot;
+}
+
+void dropKeptOf(Loop& loop, uint32_t group) {
+  for (int i = loop.keptCount - 1; i >= 0; i--)
+    if (group == 0 || loop.kept[i].group == group) drop(loop, i);
+}
+
+void lostKept(Loop& loop, int fd) {
+  for (int i = loop.keptCount - 1; i >= 0; i--)
+    if (loop.kept[i].fd == fd) take(loop, i);
+}
+
+void lookForLoot(Loop& loop) {
+  if (loop.keptCount == 0 || !loop.worked || loop.seats == nullptr) return;
+  loop.worked = false;
+  const uint64_t now = nowNs();
+  pollfd polled[kMostKept];
+  int which[kMostKept];
+  int count = 0;
+  for (int i = 0; i < loop.keptCount; i++) {
+    const Loot& kept = loop.kept[i];
+    if (!isInLongTurn(loop.seats[kept.victim].told, now, kept.afterNs)) continue;
+    polled[count] = {kept.fd, POLLIN, 0};
+    which[count++] = i;
+  }
+  // POLLIN of a listener: its queue is not empty (net/ipv4/tcp.c, tcp_poll; inet_csk_listen_poll)
+  if (count == 0 || poll(polled, static_cast<nfds_t>(count), 0) <= 0) return;
+  for (int i = count - 1; i >= 0; i--) {
+    if ((polled[i].revents & POLLIN) == 0 || loop.lootCount > 0) continue;
+    Loot loot = loop.kept[which[i]];
+    take(loop, which[i]);
+    loot.left = 1;
+    loot.used = true;
+    addLoot(loop, loot);
+  }
+}
+
+}  // namespace fastsocket::seam
