@@ -17,6 +17,10 @@ constexpr uint64_t kSeldom = 20'000'000;
 constexpr uint64_t kGrain = 500'000;
 constexpr uint64_t kGrainEach = 16'000;
 
+// Looks that an arrival brings about take the place of those every lookNs where there are fewer of them.
+constexpr int64_t kEachArrival = 3'000'000;
+constexpr int64_t kMostSpare = 20'000'000;
+
 bool sleeps(uint64_t turns) { return (turns & 1) != 0; }
 
 // For half of the time, at least.
@@ -87,9 +91,13 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
   bool lives = false;
   bool blocked = false;
   quiet_ = true;
+  spare_ += static_cast<int64_t>(now - lookedAt_);
+  if (spare_ > kMostSpare) spare_ = kMostSpare;
   for (int i = 1; i < seats; i++) {
     const Sight& sight = sights[i];
     const bool moved = sight.accepted != minds_[i].accepted;
+    if (moved && sight.accepted - minds_[i].accepted < 1'000)
+      spare_ -= static_cast<int64_t>(sight.accepted - minds_[i].accepted) * kEachArrival;
     const bool wasQueued = minds_[i].queued;
     const bool wasBlocked = minds_[i].blocked;
     if (moved || sight.queued) quiet_ = false;
@@ -113,6 +121,7 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
              ((helpers_ > 0 && isLate(mind, now, rules_.excludedNs)) || (lives && isLate(mind, now, rules_.goneNs))))
       mind.excluded = true;
   }
+  if (spare_ < -kMostSpare) spare_ = -kMostSpare;
   lookedAt_ = now;
 }
 
@@ -144,7 +153,8 @@ int Judge::helperFor(int victim, const Sight* sights, const bool* allowed, int s
 uint64_t Judge::pause(uint64_t now, int seats) const {
   // a queue that nobody can take
   if (now - changedAt_ > kSameFor) return kSeldom;
-  uint64_t pause = rules_.lookNs;
+  // what comes ends it
+  uint64_t pause = isSparse() ? 4 * rules_.lookNs : rules_.lookNs;
   // turns begin whenever they like: each with a look of its own would be many looks where there are many workers
   const uint64_t apart = grain(seats);
   for (int i = 1; i < seats; i++) {

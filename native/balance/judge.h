@@ -71,6 +71,8 @@ class Judge {
   [[nodiscard]] bool isGone(int seat, uint64_t now) const;
   // Nothing has moved since the last look, no queue has anything in it, and nobody has been blocked for a moment only.
   [[nodiscard]] bool isQuiet() const { return quiet_; }
+  // So little comes that each of it may have a look of its own: that is fewer looks than are made without.
+  [[nodiscard]] bool isSparse() const { return spare_ > 0; }
   // How long until the next look, in ns.
   [[nodiscard]] uint64_t pause(uint64_t now, int seats) const;
   // Looks that are made early are at least so far apart, in ns.
@@ -108,6 +110,8 @@ class Judge {
   Rules rules_ = {};
   Mind minds_[kMostSeats] = {};
   bool quiet_ = false;
+  // Time in ns since the last arrivals, less kEachArrival for each of them.
+  int64_t spare_ = 0;
   bool sleeper_ = false;
   // How many are not blocked and have an empty queue.
   int helpers_ = 0;

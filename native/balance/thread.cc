@@ -97,7 +97,7 @@ void Balancer::loop() {
     if (!rest()) return;
     bool quiet = false;
     // what has come is served by now, nearly always
-    uint64_t pause = options_.rules.blockedNs;
+    uint64_t pause = options_.steals && judge_.isSparse() ? 0 : options_.rules.blockedNs;
     uint64_t last = nowNs();
     while (!quiet) {
       pauseFor(pause);
@@ -172,13 +172,15 @@ bool Balancer::wait(int ms, bool* came) {
 // What comes to a worker that is known to be blocked ends the pause: it has waited for nothing yet. What comes to one
 // that would be, too; but such turns begin all the time where there are many workers, and looks keep their distance.
 void Balancer::pauseFor(uint64_t ns) {
+  if (ns == 0) return;
   pthread_mutex_lock(&lock_);
+  const bool all = options_.steals && judge_.isSparse() && armWhere([](int) { return true; });
   const uint64_t apart = Judge::grain(seats_);
   const bool blocked = options_.steals && armWhere([this](int seat) { return judge_.isBlocked(seat); });
   const bool held = options_.steals && armWhere([this](int seat) { return judge_.isHeld(seat); });
   pthread_mutex_unlock(&lock_);
-  if (!blocked && (!held || ns <= apart)) return sleepFor(ns);
-  if (!blocked) {
+  if (!all && !blocked && (!held || ns <= apart)) return sleepFor(ns);
+  if (!all && !blocked) {
     sleepFor(apart);
     ns -= apart;
   }
