@@ -73,7 +73,6 @@ class Balancer {
   void pauseFor(uint64_t ns);
   template <typename Chosen>
   bool armWhere(Chosen chosen);
-  [[nodiscard]] bool hasSpare() const;
   void tellUse(uint64_t now);
   // `now` by the judge's clock, and by everybody's.
   void look(uint64_t now, uint64_t real);

@@ -33,9 +33,9 @@ class Use {
     if (used < least_) least_ = used;
   }
 
-  // Even the one that has used least has used more than two fifths of its part of so many CPUs: whoever loads them, and
+  // Even the one that has used least has used more than three tenths of its part of so many CPUs: whoever loads them, and
   // the kernel's work for that, may well use the rest.
-  [[nodiscard]] bool isHigh(uint64_t cpus) const { return workers_ > 0 && least_ * workers_ * 5 > took_ * cpus * 2; }
+  [[nodiscard]] bool isHigh(uint64_t cpus) const { return workers_ > 0 && least_ * workers_ * 10 > took_ * cpus * 3; }
 
  private:
   uint64_t toldAt_ = 0;

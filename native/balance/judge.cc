@@ -42,11 +42,23 @@ uint64_t Judge::longAt(const Mind& mind) const {
   return known > isLong ? known : isLong;
 }
 
+// Even if it has computed all the time from the last look before its turn until that began. Where it has several
+// threads that compute, or the machine has stood still, that cannot be told.
+bool Judge::hasComputed(const Mind& mind, uint64_t cpuNs, uint64_t now) const {
+  if (mind.beforeCpu == 0 || cpuNs < mind.beforeCpu) return false;
+  const uint64_t used = cpuNs - mind.beforeCpu;
+  const uint64_t before = mind.turnedAt > mind.beforeAt ? mind.turnedAt - mind.beforeAt : 0;
+  return used >= rules_.blockedNs + before && used <= now - mind.beforeAt + kShortest;
+}
+
 // One callback for all that time; where several share a CPU, for as much of it as it was given one.
+
 bool Judge::isInLongTurn(const Mind& mind, const Sight& sight, uint64_t now) const {
   const uint64_t from = mind.seenAt > mind.turnedAt ? mind.seenAt : mind.turnedAt;
   const uint64_t cpu = sight.cpuNs != 0 && mind.seenCpu != 0 ? sight.cpuNs - mind.seenCpu : 0;
-  return !sleeps(sight.turns) && now >= longAt(mind) && cpu > 0 &&
+  if (sleeps(sight.turns)) return false;
+  if (now >= mind.turnedAt + rules_.blockedNs && hasComputed(mind, sight.cpuNs, now)) return true;
+  return now >= longAt(mind) && cpu > 0 &&
          (cpu >= rules_.blockedNs + (from - mind.seenAt) || computesInTurn(cpu, now - from));
 }
 
@@ -65,6 +77,8 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
     const bool known = turned && lastCpu != 0 && now - lookedAt_ <= rules_.lookNs + rules_.blockedNs;
     mind.seenAt = known ? lookedAt_ : now;
     mind.seenCpu = known ? lastCpu : sight.cpuNs;
+    mind.beforeAt = lookedAt_;
+    mind.beforeCpu = turned ? lastCpu : 0;
   }
   if (moved || turned || !sight.serves) mind.blocked = false;
   mind.longTurn = sight.serves && isInLongTurn(mind, sight, now);
@@ -166,6 +180,8 @@ uint64_t Judge::pause(uint64_t now, int seats) const {
     } else if (mind.stillSince != 0) {
       // where nobody could help there is no hurry
       uint64_t turn = helpers_ > 0 && !sleeps(mind.turns) ? longAt(mind) : 0;
+      if (turn != 0 && mind.beforeCpu != 0 && mind.turnedAt + rules_.blockedNs > now)
+        turn = mind.turnedAt + rules_.blockedNs;
       if (turn > now && turn - now < apart) turn = now + apart;
       const uint64_t ends[] = {turn, mind.stillSince + rules_.blockedNs, mind.stillSince + rules_.starvedNs};
       for (const uint64_t due : ends)

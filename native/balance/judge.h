@@ -89,6 +89,9 @@ class Judge {
     uint64_t turnedAt;
     uint64_t seenAt;
     uint64_t seenCpu;
+    // The last look before it, and the CPU time then; 0: not known.
+    uint64_t beforeAt;
+    uint64_t beforeCpu;
     // Since when its queue has stood still, 0: it has not; and the CPU time then.
     uint64_t stillSince;
     uint64_t stillCpu;
@@ -105,6 +108,8 @@ class Judge {
   [[nodiscard]] bool isLate(const Mind& mind, uint64_t now, uint64_t ns) const;
   // Of a turn that is not over.
   [[nodiscard]] uint64_t longAt(const Mind& mind) const;
+  // It has computed for that long, whatever it has done before.
+  [[nodiscard]] bool hasComputed(const Mind& mind, uint64_t cpuNs, uint64_t now) const;
   [[nodiscard]] bool isInLongTurn(const Mind& mind, const Sight& sight, uint64_t now) const;
 
   Rules rules_ = {};

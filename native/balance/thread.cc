@@ -113,14 +113,11 @@ void Balancer::loop() {
       pause = judge_.pause(clock_, seats_);
       const uint64_t least = budget_.pause(now, cpuTimeOn(CLOCK_THREAD_CPUTIME_ID), 4 * options_.rules.lookNs);
       if (use_.isDue(now)) tellUse(now);
-      if (pause < least && use_.isHigh(options_.cpus) && !hasSpare()) pause = least;
+      if (pause < least && !judge_.isSparse() && use_.isHigh(options_.cpus)) pause = least;
       pthread_mutex_unlock(&lock_);
     }
   }
 }
-
-// Who sleeps beside an empty queue has a CPU for this thread, too, unless several share one.
-bool Balancer::hasSpare() const { return static_cast<uint64_t>(seats_ - 1) <= options_.cpus && judge_.hasSleeper(); }
 
 void Balancer::tellUse(uint64_t now) {
   use_.begin(now);
