@@ -33,8 +33,8 @@ class Use {
     if (used < least_) least_ = used;
   }
 
-  // Even the one that has used least has used more than three tenths of its part of so many CPUs: whoever loads them, and
-  // the kernel's work for that, may well use the rest.
+  // Even the one that has used least has used more than three tenths of its part of so many CPUs: whoever loads them,
+  // and the kernel's work for that, may well use the rest.
   [[nodiscard]] bool isHigh(uint64_t cpus) const { return workers_ > 0 && least_ * workers_ * 10 > took_ * cpus * 3; }
 
  private:

@@ -101,7 +101,6 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
 
 void Judge::look(uint64_t now, const Sight* sights, int seats) {
   helpers_ = 0;
-  sleeper_ = false;
   bool lives = false;
   bool blocked = false;
   quiet_ = true;
@@ -122,7 +121,6 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
     lives = lives || goesOn;
     minds_[i].helps = goesOn && !sight.queued && !sight.behind;
     if (minds_[i].helps) helpers_++;
-    sleeper_ = sleeper_ || (minds_[i].helps && sleeps(sight.turns));
     blocked = blocked || minds_[i].blocked;
   }
   // it may come back, or be excluded, without anything having come
@@ -173,6 +171,7 @@ uint64_t Judge::pause(uint64_t now, int seats) const {
   const uint64_t apart = grain(seats);
   for (int i = 1; i < seats; i++) {
     const Mind& mind = minds_[i];
+    if ((mind.blocked || mind.queued) && pause > rules_.lookNs) pause = rules_.lookNs;
     if (mind.blocked) {
       const uint64_t due = mind.blockedAt + rules_.excludedNs - rules_.blockedNs;
       if (rules_.excludes && !mind.excluded && due > now && due - now < pause) pause = due - now;

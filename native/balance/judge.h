@@ -60,8 +60,6 @@ class Judge {
   [[nodiscard]] bool isExcluded(int seat) const { return minds_[seat].excluded; }
   // Blocked as soon as something comes to it, which somebody else could accept.
   [[nodiscard]] bool isHeld(int seat) const { return minds_[seat].longTurn && helpers_ > (minds_[seat].helps ? 1 : 0); }
-  // Somebody sleeps, and has nothing to accept.
-  [[nodiscard]] bool hasSleeper() const { return sleeper_; }
   // Who is to be asked to help `victim`, 0 where nobody can: who sleeps comes first, then who is of the same node, then
   // who has fewest connections.
   // Of those that are `allowed`, by seat.
@@ -117,7 +115,6 @@ class Judge {
   bool quiet_ = false;
   // Time in ns since the last arrivals, less kEachArrival for each of them.
   int64_t spare_ = 0;
-  bool sleeper_ = false;
   // How many are not blocked and have an empty queue.
   int helpers_ = 0;
   uint64_t lookedAt_ = 0;

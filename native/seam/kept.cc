@@ -2,10 +2,8 @@
 // Whoever has helped a sibling helps it again without being asked: where handlers take a few milliseconds each, the
 // origin's thread would have to look all the time to be there when one worker has nothing more to do and another one
 // has two. It keeps the listener, and looks before it sleeps.
-#include <poll.h>
 #include <sys/syscall.h>
 
-#include "../clock.h"
 #include "libc.h"
 #include "loop.h"
 
@@ -53,24 +51,15 @@ void lookForLoot(Loop& loop) {
   if (loop.keptCount == 0 || !loop.worked || loop.seats == nullptr) return;
   loop.worked = false;
   const uint64_t now = nowNs();
-  pollfd polled[kMostKept];
-  int which[kMostKept];
-  int count = 0;
   for (int i = 0; i < loop.keptCount; i++) {
-    const Loot& kept = loop.kept[i];
-    if (!isInLongTurn(loop.seats[kept.victim].told, now, kept.afterNs)) continue;
-    polled[count] = {kept.fd, POLLIN, 0};
-    which[count++] = i;
-  }
-  // POLLIN of a listener: its queue is not empty (net/ipv4/tcp.c, tcp_poll; inet_csk_listen_poll)
-  if (count == 0 || poll(polled, static_cast<nfds_t>(count), 0) <= 0) return;
-  for (int i = count - 1; i >= 0; i--) {
-    if ((polled[i].revents & POLLIN) == 0 || loop.lootCount > 0) continue;
-    Loot loot = loop.kept[which[i]];
-    take(loop, which[i]);
+    Loot loot = loop.kept[i];
+    if (!isInLongTurn(loop.seats[loot.victim].told, now, loot.afterNs) || queueLength(loot.fd) == 0) continue;
+    // behind the others when it is kept again
+    take(loop, i);
+    // one a turn; and nobody has asked, so that nobody declines
     loot.left = 1;
     loot.used = true;
-    addLoot(loop, loot);
+    return addLoot(loop, loot);
   }
 }
 

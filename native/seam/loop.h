@@ -291,7 +291,7 @@ void keepLoot(Loop& loop, const Loot& loot);
 void dropKeptOf(Loop& loop, uint32_t group);
 // Somebody else has this number.
 void lostKept(Loop& loop, int fd);
-// Before the loop sleeps: takes up again what is kept of siblings whose turn is long and whose queue is not empty.
+// Before the loop sleeps: takes up again what is kept of a sibling whose turn is long and whose queue is not empty.
 void lookForLoot(Loop& loop);
 void dropLootOf(Loop& loop, uint32_t group);
 // Nothing of this group is kept or on its way here any more: its sockets are to be closed.

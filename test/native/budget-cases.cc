@@ -93,12 +93,12 @@ void use() {
   use.begin(now);
   use.tell(1, cpu[0]);
   use.tell(2, cpu[1]);
-  after(100, 41, 60);
+  after(100, 31, 60);
   CHECK(use.isHigh(2) && use.isHigh(1));
   // one computes all the time, the other could help
-  after(100, 100, 39);
+  after(100, 100, 29);
   CHECK(!use.isHigh(2) && use.isHigh(1));
-  after(100, 41, 41);
+  after(100, 31, 31);
   CHECK(use.isHigh(2));
   // one is another process
   cpu[0] = 0;

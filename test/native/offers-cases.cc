@@ -22,7 +22,7 @@ using namespace fastsocket::seam;
 using fastsocket::balance::kMostSeats;
 using fastsocket::balance::Offer;
 
-constexpr Offer kOffer = {kGroup, 64, kVictim, 0};
+constexpr Offer kOffer = {kGroup, 64, kVictim, 0, 0};
 
 // It is on its way; the listener is open nowhere else.
 std::weak_ptr<File> send(const Loop& loop, const Offer& offer, int clients, size_t length = sizeof(Offer)) {
@@ -76,7 +76,7 @@ void manyMessages() {
 // What cannot be an offer is closed.
 void otherMessages() {
   const Offer others[] = {
-      {0, 64, kVictim, 0}, {kGroup, 0, kVictim, 0}, {kGroup, 64, static_cast<uint32_t>(kMostSeats), 0}, kOffer};
+      {0, 64, kVictim, 0, 0}, {kGroup, 0, kVictim, 0, 0}, {kGroup, 64, static_cast<uint32_t>(kMostSeats), 0, 0}, kOffer};
   const OwnLoop loop = begin();
   helper(*loop);
   for (int i = 0; i < 4; i++) {
@@ -118,7 +118,7 @@ void groupCloses() {
   const auto here = send(*loop, kOffer, 2);
   CHECK(turn() == std::vector<int>{own} && accept(own) >= 0 && !here.expired());
   const auto unread = send(*loop, kOffer, 2);
-  const auto others = send(*loop, {kGroup + 1, 64, kVictim, 0}, 1);
+  const auto others = send(*loop, {kGroup + 1, 64, kVictim, 0, 0}, 1);
   flushOffers(*loop, kGroup);
   CHECK(here.expired() && unread.expired() && !others.expired());
   CHECK(loop->declined == 0);

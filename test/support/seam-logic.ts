@@ -10,6 +10,7 @@ const LOGIC = [
   'destinations',
   'ends',
   'handles',
+  'kept',
   'listen',
   'local_ports',
   'loop',
