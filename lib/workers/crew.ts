@@ -5,6 +5,12 @@ import { countDeath, respawnDelay } from './backoff';
 import { passOnMessages } from './cluster-messages';
 import { isOurs } from './messages';
 
+/**
+ * How long a process may take until JavaScript runs in it, before the app's first line. One that finds no room for Node's
+ * own threads (pids.max, RLIMIT_NPROC) waits for them for ever (src/node_platform.cc, WorkerThreadsTaskRunner).
+ */
+const BEGINS_WITHIN_MS = 10_000;
+
 export interface Member {
   readonly index: number;
   readonly process: ChildProcess;
@@ -66,6 +72,18 @@ export abstract class Crew<M extends Member, Message> {
       } else if (message.cmd === 'NODE_CLUSTER') this.answerCluster(member, message.act, message.seq);
     });
     passOnMessages(index, child);
+    this.expect(member);
+  }
+
+  /** A cluster worker's first word is 'online' (lib/internal/cluster/child.js, _setupWorker). */
+  private expect(member: M): void {
+    const timer = setTimeout(() => {
+      if (member.ended) return;
+      debug('worker %d has not begun within %d ms and is ended', member.index, BEGINS_WITHIN_MS);
+      this.kill(member);
+    }, BEGINS_WITHIN_MS).unref();
+    const clear = () => clearTimeout(timer);
+    member.process.once('internalMessage', clear).once('exit', clear);
   }
 
   /** As a cluster primary would (lib/internal/cluster/primary.js). */
@@ -122,7 +140,10 @@ export abstract class Crew<M extends Member, Message> {
     for (const index of [...this.timers.keys()]) this.cancel(index);
   }
 
+  /** One that is another user's by now, since this process has changed its own, can only be asked to end (kill(2): EPERM). */
   kill(member: M): void {
-    member.process.kill('SIGKILL');
+    if (!member.process.kill('SIGKILL')) this.askToExit(member);
   }
+
+  protected abstract askToExit(member: M): void;
 }
