@@ -12,6 +12,7 @@ import {
 } from './config/environment';
 import type { BindArguments } from './group/key';
 import { type FauxHandle, isClusterWorker, isRoundRobin, onFauxListen } from './hook/cluster';
+import { hookCredentials } from './hook/credentials';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
 import {
   beforeFirstConnect,
@@ -27,6 +28,7 @@ import {
   type TcpHooks,
 } from './hook/tcp';
 import { debug, say } from './log';
+import { ChangedUser } from './origin/changed-user';
 import { programReason } from './origin/program-reason';
 import { RELAYED, RELAYED_NAMES } from './signals/relayed';
 import { claimState, type State } from './state';
@@ -47,6 +49,7 @@ export interface Preload {
   isBoundHere(handle: TcpHandle): boolean;
   /** The app had loaded node:cluster before its first listen(); net loads it in that call, for everybody. */
   clusterLoaded: boolean | undefined;
+  readonly user: ChangedUser;
   /** A relayed signal has reached this process; its handlers run next. */
   signalled(signal: number): void;
 }
@@ -209,6 +212,7 @@ function startOrigin(state: State): string | undefined {
     asked: new Map(),
     isBoundHere,
     clusterLoaded: undefined,
+    user: new ChangedUser(),
     signalled: () => {},
   };
   onListenCall(({ server, options }) => {
@@ -220,6 +224,7 @@ function startOrigin(state: State): string | undefined {
   hookTcp(tcp, preload.hooks);
   connectOverSeam(state, tcp, preload.hooks);
   relaySignals(preload);
+  hookCredentials({ changed: (call) => preload.user.changed(call) });
   joinCluster(state);
   state.role = 'origin';
   return undefined;

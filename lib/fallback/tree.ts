@@ -4,13 +4,15 @@ import { markerName } from '../config/environment';
 import { debug, say } from '../log';
 import type { Attempts } from '../origin/attempts';
 import { judgeCanary } from '../origin/canary-end';
+import type { ChangedUser } from '../origin/changed-user';
 import { appForks, onClusterFork } from '../origin/eligible';
 import { becomeSingle } from '../origin/single';
 import type { OriginSignals } from '../signals/origin-signals';
 import { RELAYED, RELOADS } from '../signals/relayed';
 import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
-import { LEAVE_MS, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
+import { Barred } from '../workers/barred';
+import { endOf, LEAVE_MS, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import { Renewal } from '../workers/renewal';
 import type { FallbackGroup } from './group';
 import { FallbackGroups } from './groups';
@@ -29,6 +31,7 @@ export interface FallbackTreeOptions {
   markOrigin(): void;
   signals: OriginSignals;
   attempts: Attempts;
+  user: ChangedUser;
 }
 
 /** The origin's groups and workers together, where there is no addon. */
@@ -40,9 +43,11 @@ export class FallbackTree {
   private readonly lifecycle: Lifecycle;
   private readonly questions: Questions;
   private readonly renewal: Renewal<FallbackWorker>;
+  private readonly barred: Barred;
 
   constructor(private readonly options: FallbackTreeOptions) {
-    const { plan, birth, clusterLoaded, signals, attempts } = options;
+    const { plan, birth, clusterLoaded, signals, attempts, user } = options;
+    this.barred = new Barred(() => user.now, say);
     this.pool = new FallbackPool({
       birth,
       markName: markerName,
@@ -61,7 +66,7 @@ export class FallbackTree {
       hooks: {
         groups: () => this.groups.all,
         start: (index) => this.startWorker(index),
-        giveUp: (reason) => this.giveUp(reason),
+        giveUp: (reason) => this.giveUp(user.explain(reason)),
         withdraw: (reason) => this.withdraw(reason),
         multiply: () => this.multiply(),
         endCanary: () => this.killAll(),
@@ -162,6 +167,7 @@ export class FallbackTree {
     if (!group) return;
     group.workerReady(worker.index);
     worker.servedAt ??= performance.now();
+    this.barred.served(worker.index);
     debug('worker %d is ready on %s', worker.index, key);
     this.lifecycle.workerReady();
   }
@@ -187,7 +193,8 @@ export class FallbackTree {
       });
     }
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    const delay = this.pool.restart(index, grace);
+    const barredMs = worker.servedAt === undefined ? this.barred.failed(index, endOf(code, signal)) : 0;
+    const delay = this.pool.restart(index, Math.max(grace, barredMs));
     debug('worker %d is started again in %d ms', index, delay);
   }
 
@@ -196,7 +203,7 @@ export class FallbackTree {
       return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     debug('worker %d could not be started: %s', index, error.message);
-    this.pool.restart(index, 0);
+    this.pool.restart(index, this.barred.failed(index, `could not be started: ${error.message}`));
   }
 
   private multiply(): void {

@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
+import { MemoryKills } from '../cpu/memory-kills';
+import { readText } from '../cpu/read';
 import type { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
 import type { ServerInside } from '../hook/tcp';
-import { debug } from '../log';
+import { debug, say } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
 import { RELOADS } from '../signals/relayed';
 import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
-import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
+import { Barred } from '../workers/barred';
+import { endOf, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
 import { judgeCanary } from './canary-end';
+import type { ChangedUser } from './changed-user';
 import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
@@ -33,6 +37,7 @@ export interface TreeOptions {
   markOrigin(): void;
   signals: OriginSignals;
   attempts: Attempts;
+  user: ChangedUser;
 }
 
 /** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
@@ -45,11 +50,19 @@ export class Tree {
   private readonly counts = new ConnectionCount();
   private readonly asks: Asks;
   private readonly renewal: Renewal<Worker>;
+  private readonly barred: Barred;
+  private readonly memory = new MemoryKills(readText);
 
   constructor(private readonly options: TreeOptions) {
-    const { plan, birth, clusterLoaded, signals } = options;
+    const { plan, birth, clusterLoaded, signals, user } = options;
+    this.barred = new Barred(() => user.now, say);
     const changed = () => signals.refreshGuard();
-    this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full');
+    this.served = new Served(
+      plan,
+      this.groups,
+      () => this.lifecycle.state === 'full',
+      (index, core, free) => this.tell(index, { kind: 'place', core: core ?? null, free }),
+    );
     this.pool = new WorkerPool({
       addon: plan.addon,
       birth,
@@ -67,7 +80,8 @@ export class Tree {
           const { fds, handover } = this.groups.handover(index);
           const own = this.served.balancer.seat(index);
           const seat = own.length > 0;
-          return { fds, own, handover: { ...handover, seat, refused: options.attempts.history } };
+          const inherited = { refused: options.attempts.history, credentials: user.inherited };
+          return { fds, own, handover: { ...handover, seat, ...inherited } };
         },
         changed,
       },
@@ -80,7 +94,7 @@ export class Tree {
       hooks: {
         groups: () => this.groups,
         start: (index) => this.startWorker(index),
-        giveUp: (reason) => this.retreat.giveUp(reason),
+        giveUp: (reason) => this.retreat.giveUp(user.explain(reason)),
         withdraw: (reason) => this.retreat.withdraw(reason),
         multiply: () => this.multiply(),
         endCanary: () => this.retreat.endCopies(),
@@ -168,11 +182,7 @@ export class Tree {
     const found = this.groups.ofServer(server);
     if (!found) return false;
     const { key, generation } = found.group;
-    const tell = (index: number, id: number) => {
-      const worker = this.pool.get(index);
-      if (worker) this.pool.send(worker, { kind: 'count', key, generation, id });
-      return worker !== undefined;
-    };
+    const tell = (index: number, id: number) => this.tell(index, { kind: 'count', key, generation, id });
     return this.counts.askGroup(found.workers, own, tell, callback);
   }
 
@@ -187,6 +197,12 @@ export class Tree {
 
   liveWorkers(): number {
     return this.pool.live.length;
+  }
+
+  private tell(index: number, message: ToWorker): boolean {
+    const worker = this.pool.get(index);
+    if (worker) this.pool.send(worker, message);
+    return worker !== undefined;
   }
 
   private tellAll(message: ToWorker): void {
@@ -239,6 +255,8 @@ export class Tree {
         return;
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
+      case 'displaced':
+        return this.served.displaced();
       case 'arrivals':
         return this.served.arrived(message.cpus);
       case 'connections':
@@ -251,6 +269,7 @@ export class Tree {
     if (!group) return;
     group.ready.add(worker.index);
     worker.servedAt ??= performance.now();
+    this.barred.served(worker.index);
     debug('worker %d is ready on %s', worker.index, key);
     if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();
@@ -258,7 +277,7 @@ export class Tree {
 
   private workerExited(worker: Worker, code: number | null, signal: string | null): void {
     const { index } = worker;
-    debug('worker %d ended (code %s, signal %s)', index, code, signal);
+    debug('worker %d ended (code %s, signal %s%s)', index, code, signal, this.memory.cause(signal));
     this.renewal.exited(worker);
     this.counts.workerLeft(index);
     this.asks.late.workerLeft(worker);
@@ -266,7 +285,7 @@ export class Tree {
     const replaced = this.pool.get(index) !== undefined;
     if (!replaced) this.served.balancer.vacate(index);
     this.groups.ended(index, replaced);
-    const { toldAt } = worker;
+    const { toldAt, servedAt } = worker;
     if (this.lifecycle.state === 'canary') {
       if (replaced) return;
       return judgeCanary(this.lifecycle, this.options.signals, { code, signal, told: toldAt !== undefined });
@@ -274,7 +293,9 @@ export class Tree {
     this.served.resteerAll();
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     // a worker that ends after SIGTERM ends as the app wants it; if the origin is still there much later, it does not
-    const delay = this.pool.restart(index, graceMs(worker, this.options.plan.exitWaitMs));
+    const grace = graceMs(worker, this.options.plan.exitWaitMs);
+    const barredMs = servedAt === undefined ? this.barred.failed(index, endOf(code, signal)) : 0;
+    const delay = this.pool.restart(index, Math.max(grace, barredMs));
     debug('worker %d is started again in %d ms', index, delay);
     this.served.lookAfterQueues();
   }
@@ -286,7 +307,7 @@ export class Tree {
       return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
     debug('worker %d could not be started: %s', index, error.message);
-    this.pool.restart(index, 0);
+    this.pool.restart(index, this.barred.failed(index, `could not be started: ${error.message}`));
   }
 
   private multiply(): void {

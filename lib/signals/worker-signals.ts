@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { hookCredentials, hookSelfKill } from '../hook/node';
+import { hookCredentials } from '../hook/credentials';
+import { hookSelfKill } from '../hook/node';
 import { hookSignalStart } from '../hook/signal-start';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
@@ -10,12 +11,17 @@ const SIGKILL = 9;
 /**
  * A worker's half of the signals: what reaches it directly only goes to the origin, what the origin relays acts as if
  * the signal had come. libuv never starts a handle for these signals here, so the disposition is set once and stays.
+ * @param inherited see CredentialHooks
  */
-export function installWorkerSignals(addon: Addon, control: number): void {
+export function installWorkerSignals(
+  addon: Addon,
+  control: number,
+  inherited: (call: string) => boolean,
+): void {
   // no orphan is left when the origin goes, also when this loop is blocked; set*id clears it (prctl(2))
   const arm = () => addon.setParentDeathSignal(SIGKILL);
   arm();
-  hookCredentials(arm);
+  hookCredentials({ changed: arm, inherited });
   addon.reportSignals(control, [...RELAYED_NUMBERS]);
   if (!hookSignalStart(RELAYED_NAMES, () => {}))
     debug('startListeningIfSignal not found: signals may act twice');

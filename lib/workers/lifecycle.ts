@@ -115,8 +115,7 @@ export class Lifecycle {
   /** The canary has ended. Returns true when that has ended multiplying. */
   canaryExited(code: number | null, signal: string | null): boolean {
     if (this.state !== 'canary') return false;
-    const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
-    this.fail(`the copy ${how} before it listened on everything the original listens on`);
+    this.fail(`the copy ${endOf(code, signal)} before it listened on everything the original listens on`);
     return true;
   }
 
@@ -154,6 +153,11 @@ export class Lifecycle {
     if (state === 'full') this.options.hooks.withdraw(reason);
     else this.options.hooks.giveUp(reason);
   }
+}
+
+/** How a process has ended, in words. */
+export function endOf(code: number | null, signal: string | null): string {
+  return signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
 }
 
 /** `4|0.0.0.0|8080` -> `0.0.0.0:8080` */

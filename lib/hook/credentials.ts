@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Part of the preload.
+import { type AnyFunction, replace } from './replace';
+
+const NAMES = ['setuid', 'setgid', 'seteuid', 'setegid', 'setgroups', 'initgroups'] as const;
+
+export interface CredentialHooks {
+  /** A change of user or group has succeeded; `call`: its name and arguments, as JSON. */
+  changed(call: string): void;
+  /** The process may not do that (EPERM). True: it has come to be with what the call would make of it. */
+  inherited?(call: string): boolean;
+}
+
+function inWords(name: string, args: readonly unknown[]): string {
+  try {
+    return JSON.stringify([name, ...args]);
+  } catch {
+    // what is no JSON is no user
+    return name;
+  }
+}
+
+/** Sees process.setuid() and the like. */
+export function hookCredentials({ changed, inherited }: CredentialHooks): void {
+  for (const name of NAMES) {
+    const target = process as unknown as Record<string, AnyFunction>;
+    if (typeof target[name] !== 'function') continue;
+    replace(
+      target,
+      name,
+      (original) =>
+        function (this: unknown, ...args: never[]) {
+          let result: unknown;
+          try {
+            result = Reflect.apply(original as AnyFunction, process, args);
+          } catch (error) {
+            if ((error as NodeJS.ErrnoException).code !== 'EPERM' || !inherited?.(inWords(name, args)))
+              throw error;
+            return undefined;
+          }
+          changed(inWords(name, args));
+          return result;
+        },
+    );
+  }
+}
