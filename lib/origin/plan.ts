@@ -21,6 +21,10 @@ export interface Multiplied {
   /** CPU of each worker, by index from 1; undefined where it is not pinned. */
   cores: (number | undefined)[];
   places: Places;
+  /** CPUs that this process could use when that was decided. */
+  mask: readonly number[];
+  /** The same for other CPUs; `before`: CPU of each worker until now. */
+  layOutAgain(mask: readonly number[], before: readonly (number | undefined)[]): Layout;
   steer: Settings['steer'];
   balance: Settings['balance'];
   exitWaitMs: number;
@@ -49,6 +53,7 @@ function otherApps(settings: Settings, { count, cpus }: WorkerCount): Set<number
         .map(Number)
         .filter((pid) => pid > 0),
       readText,
+      process.pid,
     );
   } catch {
     return new Set();
@@ -76,8 +81,15 @@ export interface Layout {
   why: string;
 }
 
-/** @param mask the CPUs this process may run on */
-export function layOut(settings: Settings, mask: readonly number[]): Layout {
+/**
+ * @param mask the CPUs this process may run on
+ * @param before CPU of each worker until now, by index: whoever can keep its own does
+ */
+export function layOut(
+  settings: Settings,
+  mask: readonly number[],
+  before: readonly (number | undefined)[] = [],
+): Layout {
   const limits = readLimits(readText);
   const counted = workerCount({
     settings,
@@ -89,7 +101,7 @@ export function layOut(settings: Settings, mask: readonly number[]): Layout {
   debug('%s (%s)', counted.why, limits.detail);
   const topology = readTopology(readText, counted.cpus);
   const order = coreOrder(topology, counted.cpus);
-  const seats = assign(counted, order, otherApps(settings, counted));
+  const seats = assign(counted, order, otherApps(settings, counted), before);
   const cores = [undefined, ...seats.map(({ cpu }) => cpu)];
   const nodes = cores.map((cpu) => (cpu === undefined ? undefined : topology.get(cpu)?.node));
   const cpus = Math.max(1, Math.min(counted.count, counted.cpus.length));
@@ -102,6 +114,12 @@ export function layOut(settings: Settings, mask: readonly number[]): Layout {
   };
 }
 
+/** The layout of as many workers on other CPUs: how many there are is decided once, their sockets are there. */
+export function layoutAgain(settings: Settings, workers: number): Multiplied['layOutAgain'] {
+  const asked: Settings = { ...settings, workers: { kind: 'count', n: workers } };
+  return (mask, before) => layOut(asked, mask, before);
+}
+
 /** Made once, at the first listen() that could be multiplied. */
 export function makePlan(settings: Settings, birth: Birth): Plan {
   const single = singleReason(settings, birth);
@@ -109,13 +127,16 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   const { addon, reason } = loadAddon();
   if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
   const affinity = addon.getAffinity(0);
-  const { workers, cores, places, why } = layOut(settings, typeof affinity === 'number' ? [] : affinity);
+  const mask = typeof affinity === 'number' ? [] : affinity;
+  const { workers, cores, places, why } = layOut(settings, mask);
   if (workers < 2) return { reason: `one worker is no gain (${why})`, quiet: true };
   return {
     addon,
     workers,
     cores,
     places,
+    mask,
+    layOutAgain: layoutAgain(settings, workers),
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Settings } from '../config/settings';
-import { shareConnects, startSteering } from '../connect/start';
+import { Connects } from '../connect/start';
 import { ArrivalSampler } from '../group/arrivals';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
 import { captureContext } from '../hook/context';
@@ -20,7 +20,7 @@ import { LateListens } from './late-listens';
 import { takesAll } from './limits';
 import { Listeners } from './listeners';
 import { OwnPorts } from './own-ports';
-import { pinEventLoop } from './pinning';
+import { EventLoop } from './pinning';
 import { takeSeat } from './seat';
 
 /** EAFNOSUPPORT: what bind6() says where there is no IPv6; net.js then takes 0.0.0.0. */
@@ -35,8 +35,8 @@ export interface WorkerOptions {
   control: number;
   index: number;
   core: number | undefined;
-  /** The event loop is pinned now. */
-  pinned(core: number): void;
+  /** The event loop is pinned to this CPU now; undefined: to none any more. */
+  pinned(core: number | undefined): void;
   settings: Settings;
   /** Source ports that its connections take first; see Addon.sharePorts(). */
   ports: Uint8Array;
@@ -63,11 +63,18 @@ export class Worker {
   private readonly granted = new WeakMap<TcpHandle, string>();
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
+  private readonly loop: EventLoop;
+  private readonly connects: Connects;
   private core: number | undefined;
+  /** The CPU that it is to have. */
+  private wanted: number | undefined;
   private pinTried = false;
 
   constructor(private readonly options: WorkerOptions) {
-    const { addon, control } = options;
+    const { addon, control, settings, tcp, ports } = options;
+    this.wanted = options.core;
+    this.loop = new EventLoop(addon, () => this.tell({ kind: 'displaced' }));
+    this.connects = new Connects({ addon, tcp, ports }, settings);
     this.inherited = new InheritedSockets(addon, control);
     this.sampler = new ArrivalSampler(
       addon,
@@ -86,15 +93,15 @@ export class Worker {
   }
 
   install(): void {
-    const { addon, control, index, tcp, settings, ports } = this.options;
+    const { addon, control, index, tcp, settings } = this.options;
     addon.setCloseOnExec(control);
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     this.inherited.read();
-    installWorkerSignals(addon, control);
+    installWorkerSignals(addon, control, (call) => this.inherited.credentials.has(call));
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
-    shareConnects(addon, ports);
+    this.connects.share();
     hookGetServer((server, query, _callback, alone) => this.takeListen(server, query, alone));
     hookTcp(tcp, {
       bind: (handle, bind, native) => this.bind(handle, bind, native),
@@ -228,13 +235,22 @@ export class Worker {
   }
 
   private pin(): void {
-    const { addon, core, pinned, settings, ports, tcp } = this.options;
-    if (this.pinTried || core === undefined) return;
+    const { pinTried, wanted } = this;
     this.pinTried = true;
-    if (!pinEventLoop(addon, core)) return;
+    if (!pinTried && wanted !== undefined && this.loop.pin(wanted)) this.placed(wanted);
+  }
+
+  private place(core: number | undefined, free: readonly number[]): void {
+    this.wanted = core;
+    if (!this.pinTried) return;
+    this.placed(this.loop.move(core, free) ? core : undefined);
+    debug('the event loop is on %s now', this.core === undefined ? 'no CPU of its own' : `CPU ${this.core}`);
+  }
+
+  private placed(core: number | undefined): void {
     this.core = core;
-    startSteering({ addon, core, tcp, ports }, settings);
-    pinned(core);
+    this.connects.moveTo(core);
+    this.options.pinned(core);
   }
 
   private obey(message: ToWorker): void {
@@ -253,6 +269,8 @@ export class Worker {
         return this.own.release(message.key);
       case 'leave':
         return this.listeners.leave();
+      case 'place':
+        return this.place(message.core ?? undefined, message.free);
       case 'exit':
         return process.exit(message.code) as never;
     }
