@@ -238,7 +238,7 @@ napi_value jsGetAffinity(napi_env env, napi_callback_info info) {
 napi_value jsGroupCpus(napi_env env, napi_callback_info info) {
   Args args(env, info);
   if (!args.ok()) return nullptr;
-  Mask mask;
+  Mask mask = {};
   const int error = readWhole(&mask);
   return error < 0 ? number(env, error) : listOf(env, mask);
 }
