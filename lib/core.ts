@@ -14,7 +14,8 @@ import { FallbackWorker } from './fallback/worker';
 import type { FauxHandle } from './hook/cluster';
 import { loadTcp, type ServerInside, type TcpHandle, useTcp } from './hook/tcp';
 import { debug, say } from './log';
-import { loadAddon } from './native/addon';
+import { type Addon, loadAddon } from './native/addon';
+import { isRefusal } from './native/refusals';
 import { ownWorkers } from './origin/eligible';
 import { Origin } from './origin/origin';
 import { Tree } from './origin/tree';
@@ -26,7 +27,7 @@ import type { State } from './state';
 import { Worker } from './worker/worker';
 
 /** core/index/workers/origin's pid/fd: how the origin marks a worker that it starts. */
-const WORKER_MARK = /^(\d+|none)\/(\d+)\/(\d+)\/\d+\/(\d+)$/;
+const WORKER_MARK = /^(\d+|none)\/(\d+)\/(\d+)\/(\d+)\/(\d+)$/;
 /** The same where there is no addon, and so no control socket. */
 const FALLBACK_MARK = /^(\d+|none)\/\d+\/(\d+)\/\d+\/ipc$/;
 
@@ -54,6 +55,7 @@ export function startOrigin(preload: Preload): void {
       signals: relayedSignals(preload),
       attempts,
       user: preload.user,
+      sharables: preload.sharables,
     });
     state.workers = () => tree.liveWorkers();
     return tree;
@@ -94,10 +96,10 @@ export function startWorker(state: State, mark: string): boolean {
   if (FALLBACK_MARK.test(mark)) return startFallbackWorker(state, mark);
   const match = WORKER_MARK.exec(mark);
   if (!match) return false;
-  const [, core, index, count, fd] = match as unknown as [string, string, string, string, string];
+  const [core, index, count, named, fd] = match.slice(1) as [string, string, string, string, string];
   const { addon } = loadAddon();
   const control = Number(fd);
-  const origin = addon?.peerPid(control) ?? -1;
+  const origin = addon ? originOf(addon, control, Number(named)) : -1;
   if (!addon || !process.connected || origin !== process.ppid) {
     // The origin's death has not ended us (a program with capabilities of its own loses that signal at its exec): an
     // orphan must not become an app of its own.
@@ -128,6 +130,14 @@ export function startWorker(state: State, mark: string): boolean {
   state.workers = () => Number(count);
   state.destinations = destinations;
   return true;
+}
+
+/** Who is at the other end of the control socket; where the kernel does not tell, whom the marker names. */
+function originOf(addon: Addon, control: number, named: number): number {
+  const peer = addon.peerPid(control);
+  if (!isRefusal(peer)) return peer;
+  debug('the parent is taken at its word: getsockopt(SO_PEERCRED) fails (errno %d)', -peer);
+  return named;
 }
 
 function hasEnded(pid: number): boolean {

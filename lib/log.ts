@@ -25,6 +25,15 @@ export function debug(format: string, ...args: unknown[]): void {
   write(`FASTSOCKET ${process.pid}: ${print(format, ...args)}`);
 }
 
+const said = new Set<string>();
+
+/** The same, once for each format in this process. */
+export function debugOnce(format: string, ...args: unknown[]): void {
+  if (!debugging() || said.has(format)) return;
+  said.add(format);
+  debug(format, ...args);
+}
+
 /** The one line on stderr that a user sees when the hook had to stay inactive. Never on stdout. */
 export function say(message: string): void {
   write(message.startsWith('fastsocket: ') ? message : `fastsocket: ${message}`);

@@ -4,6 +4,7 @@
 import { type Birth, rememberBirth } from './birth';
 import {
   connectAsked,
+  groupsUnderTest,
   marker,
   seamAsked,
   snapshotEnvironment,
@@ -13,6 +14,7 @@ import {
 import type { BindArguments } from './group/key';
 import { type FauxHandle, isClusterWorker, isRoundRobin, onFauxListen } from './hook/cluster';
 import { hookCredentials } from './hook/credentials';
+import { Sharables } from './hook/sharables';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
 import {
   beforeFirstConnect,
@@ -27,6 +29,7 @@ import {
   type TcpHandle,
   type TcpHooks,
 } from './hook/tcp';
+import { onUdpBind } from './hook/udp';
 import { debug, say } from './log';
 import { ChangedUser } from './origin/changed-user';
 import { programReason } from './origin/program-reason';
@@ -45,6 +48,8 @@ export interface Preload {
   readonly calls: WeakMap<object, ListenCall['options']>;
   /** The same by fixed port: at bind() time a handle does not know its server yet. */
   readonly asked: Map<number, ListenCall['options']>;
+  /** Servers on paths and UDP sockets, in case there will be copies. */
+  readonly sharables: Sharables;
   /** This process has bound the handle by bind(), to whatever port. */
   isBoundHere(handle: TcpHandle): boolean;
   /** The app had loaded node:cluster before its first listen(); net loads it in that call, for everybody. */
@@ -206,10 +211,11 @@ function startOrigin(state: State): string | undefined {
     state,
     birth,
     tcp,
-    hooks: { bind, listen },
+    hooks: { bind, listen, bindsAnyPort: groupsUnderTest() },
     bound: new WeakMap(),
     calls,
     asked: new Map(),
+    sharables: new Sharables(),
     isBoundHere,
     clusterLoaded: undefined,
     user: new ChangedUser(),
@@ -220,8 +226,11 @@ function startOrigin(state: State): string | undefined {
     preload.calls.set(server, options);
     const port = Number(options?.port);
     if (port > 0) preload.asked.set(port, options);
+    else preload.sharables.listenCalled(server, options);
+    if (!(port > 0) && preload.hooks.bindsAnyPort) preload.asked.set(0, options);
   });
   hookTcp(tcp, preload.hooks);
+  onUdpBind((handle, bind, native) => preload.sharables.bindUdp(handle, bind, native));
   connectOverSeam(state, tcp, preload.hooks);
   relaySignals(preload);
   hookCredentials({ changed: (call) => preload.user.changed(call) });

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "napi_help.h"
+#include "refused.h"
 #include "seam/old_glibc.h"
 
 namespace fastsocket {
@@ -113,11 +114,14 @@ void inForkedChild() {
 }
 
 // Of the calling thread, which is about to be pinned: every CPU where nobody has given it fewer than its group has.
-int readOriginal(Mask* original) {
+// *whole: a negative errno where it cannot be known whether somebody has.
+int readOriginal(Mask* original, int* whole) {
   const int error = readMask(0, original);
-  Mask whole;
-  if (error < 0 || writeMask(0, everyCpu()) < 0 || readMask(0, &whole) < 0) return error;
-  if (whole.is(*original)) *original = everyCpu();
+  if (error < 0) return error;
+  Mask mask;
+  *whole = writeMask(0, everyCpu());
+  if (*whole == 0) *whole = readMask(0, &mask);
+  if (*whole == 0 && mask.is(*original)) *original = everyCpu();
   return 0;
 }
 
@@ -131,14 +135,20 @@ int pin(int cpu) {
     if (error != 0) return -error;
     g_state.hasForkHandler = true;
   }
+  int whole = 0;
   if (!g_state.pinned) {
-    const int error = readOriginal(&g_state.original);
+    const int error = readOriginal(&g_state.original, &whole);
     if (error < 0) return error;
   }
   Mask single = {};
   single.add(cpu);
   const int error = writeMask(0, single);
-  if (error < 0) return error;
+  if (error < 0) {
+    // every CPU was asked for, to see which there are
+    if (!g_state.pinned) (void)writeMaskOrEvery(0, g_state.original);
+    return error;
+  }
+  if (whole < 0) noteFailure("threads and programs do not follow when there are more CPUs: sched_setaffinity", -whole);
   g_state.single = single;
   g_state.thread = thread;
   __atomic_store_n(&g_state.pinned, true, __ATOMIC_RELEASE);
@@ -158,7 +168,12 @@ int boundThread(int thread) {
 // Gives the other threads the original mask that need it, 1 of `mend`: how many. Under the lock.
 int sweepOthers(int (*mend)(int thread)) {
   DIR* tasks = opendir("/proc/self/task");
-  if (tasks == nullptr) return -errno;
+  if (tasks == nullptr) {
+    // for want of descriptors: the next one may find them
+    if (errno != EMFILE && errno != ENFILE)
+      noteFailure("threads that others start stay on the event loop's CPU: opening /proc/self/task", errno);
+    return -errno;
+  }
   int changed = 0;
   for (dirent* entry = readdir(tasks); entry != nullptr; entry = readdir(tasks)) {
     const int thread = static_cast<int>(strtol(entry->d_name, nullptr, 10));

@@ -4,7 +4,7 @@
       "target_name": "fastsocket",
       "sources": [
         "addon.cc", "affinity.cc", "control.cc", "guard.cc", "interface.cc", "loop.cc", "napi_help.cc", "offspring.cc",
-        "report.cc", "balance/balancer.cc", "balance/face.cc", "balance/groups.cc", "balance/judge.cc", "balance/page.cc",
+        "refused.cc", "report.cc", "balance/balancer.cc", "balance/face.cc", "balance/groups.cc", "balance/judge.cc", "balance/page.cc",
         "balance/thread.cc", "sockets.cc", "wait.cc", "watch.cc",
         "seam/accept.cc", "seam/bind.cc", "seam/bound.cc", "seam/candidates.cc", "seam/connect.cc", "seam/control.cc", "seam/destinations.cc", "seam/ends.cc",
         "seam/handles.cc", "seam/listen.cc", "seam/local_ports.cc", "seam/loop.cc", "seam/open.cc", "seam/options.cc", "seam/ports.cc",

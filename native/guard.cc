@@ -2,11 +2,15 @@
 // The origin's death by a signal that the app does not handle. Whoever waits for it may start the next instance at
 // once, so the port must be free when the exit status can be seen, and workers need milliseconds to die (kernel/exit.c:
 // exit_mm comes before exit_files). Hence the sockets leave LISTEN first - a bound socket that does not listen is no
-// obstacle under SO_REUSEADDR -, the workers are killed, and then the signal does what it would have done without us.
+// obstacle under SO_REUSEADDR -, the workers are killed and waited for, and then the signal does what it would have
+// done without us.
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
+#include "clock.h"
 #include "napi_help.h"
 #include "signals.h"
 
@@ -36,6 +40,20 @@ Table* g_replaced;
 // For all of the above but g_table and g_readers, which a handler takes without it.
 pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
 
+// How long the killed may take, all together: one that waits for a disk does not hold up the origin's end for longer.
+constexpr int kReapMs = 250;
+
+// Whoever ends a whole tree asks for each of its processes until it is gone (PM2's treekill: kill(pid, 0)), and a
+// zombie is not. It would be process 1's to wait for, which in a container may be a program that knows its own children
+// alone. Only async-signal-safe calls here (signal-safety(7)). libuv takes ECHILD for an answer (src/unix/process.c,
+// uv__wait_children).
+void reap(const Table& table) {
+  const int64_t end = nowMs() + kReapMs;
+  for (size_t i = 0; i < table.pidCount; i++) {
+    while (waitpid(table.pids()[i], nullptr, WNOHANG) == 0 && nowMs() < end) poll(nullptr, 0, 1);
+  }
+}
+
 void shutAll() {
   __atomic_add_fetch(&g_readers, 1, __ATOMIC_SEQ_CST);
   const Table* table = __atomic_load_n(&g_table, __ATOMIC_SEQ_CST);
@@ -43,6 +61,7 @@ void shutAll() {
   if (table != nullptr && table->process == getpid()) {
     for (size_t i = 0; i < table->fdCount; i++) shutdown(table->fds()[i], SHUT_RD);
     for (size_t i = 0; i < table->pidCount; i++) kill(table->pids()[i], SIGKILL);
+    reap(*table);
   }
   __atomic_sub_fetch(&g_readers, 1, __ATOMIC_SEQ_CST);
 }

@@ -63,6 +63,7 @@ bool exportLoop(napi_env env, napi_value exports);
 bool exportControl(napi_env env, napi_value exports);
 bool exportWatch(napi_env env, napi_value exports);
 bool exportAffinity(napi_env env, napi_value exports);
+bool exportRefusals(napi_env env, napi_value exports);
 bool exportReport(napi_env env, napi_value exports);
 bool exportGuard(napi_env env, napi_value exports);
 bool exportWait(napi_env env, napi_value exports);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "napi_help.h"
+#include "refused.h"
 #include "signals.h"
 
 namespace fastsocket {
@@ -38,7 +39,8 @@ void report(int signal, siginfo_t* info, void* /*context*/) {
     // report, as a second pending signal of the same number would be lost.
     char text[16];
     const size_t length = writeReport(text, signal);
-    (void)send(__atomic_load_n(&g_report.sock, __ATOMIC_ACQUIRE), text, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (send(__atomic_load_n(&g_report.sock, __ATOMIC_ACQUIRE), text, length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+      noteRefusal("a signal to this process alone is lost: send");
   }
   errno = saved;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "napi_help.h"
+#include "refused.h"
 #include "seam/loop.h"
 
 // Older libcs do not have all of them; the numbers are the same on every architecture that Node supports
@@ -155,12 +156,16 @@ napi_value jsDropSyn(napi_env env, napi_callback_info info) {
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x02, 0, 1), BPF_STMT(BPF_RET | BPF_K, 0),
       BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
   };
-  return number(env, attach(fd, SO_ATTACH_FILTER, kFilter, sizeof kFilter / sizeof kFilter[0]));
+  const int error = attach(fd, SO_ATTACH_FILTER, kFilter, sizeof kFilter / sizeof kFilter[0]);
+  if (error < 0) noteRefusal("handshakes begin up to the last moment: setsockopt(SO_ATTACH_FILTER)");
+  return number(env, error);
 }
 
 int detachFilter(int fd) {
   const int error = setOption(fd, SOL_SOCKET, SO_DETACH_FILTER, 0);
-  return error == -ENOENT ? 0 : error;
+  if (error == -ENOENT) return 0;
+  if (error < 0) noteRefusal("filters stay on their sockets: setsockopt(SO_DETACH_FILTER)");
+  return error;
 }
 
 napi_value jsKeepSyn(napi_env env, napi_callback_info info) {
@@ -217,7 +222,9 @@ napi_value jsShutdownRead(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int fd = args.integer(0);
   if (!args.ok()) return nullptr;
-  return number(env, orErrno(shutdown(fd, SHUT_RD)));
+  const int error = orErrno(shutdown(fd, SHUT_RD));
+  if (error < 0) noteRefusal("a socket that nobody serves stays in its group: shutdown");
+  return number(env, error);
 }
 
 napi_value jsClose(napi_env env, napi_callback_info info) {
@@ -286,6 +293,7 @@ napi_value jsIncomingCpu(napi_env env, napi_callback_info info) {
   if (!args.ok()) return nullptr;
   int cpu = -1;
   const int error = getOption(fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu);
+  if (error < 0) noteRefusal(kNoIncomingCpu);
   return number(env, error < 0 ? error : cpu);
 }
 

@@ -85,6 +85,14 @@ test('a CPU that is not there is an error, and nothing has changed', () => {
   `);
 });
 
+test('a thread that could not be pinned keeps the mask that somebody has given it', { skip }, () => {
+  inChild(`
+    require('node:child_process').execFileSync('taskset', ['-cp', String(cpus[1]), String(process.pid)]);
+    assert.ok(addon.pinEventLoop(8191) < 0);
+    assert.deepEqual(addon.getAffinity(0), [cpus[1]]);
+  `);
+});
+
 test('unpinned: the loop and what has inherited its pin may use these CPUs, everything else is left alone', {
   skip,
 }, () => {

@@ -25,6 +25,8 @@ interface Visit {
   port: number;
   /** Who has answered; undefined: nobody yet, 0: it has failed. */
   by?: number;
+  /** From connect() to the end of the answer, in milliseconds. */
+  tookMs?: number;
 }
 
 /** Clients that ask all the time, each on a new connection as soon as it has its answer. */
@@ -60,6 +62,7 @@ class Load {
       text += data;
     });
     await once(socket, 'close').catch(() => {});
+    visit.tookMs = performance.now() - visit.began;
     visit.by = answeredBy(text) ?? 0;
   }
 
@@ -76,8 +79,18 @@ class Load {
 
 const answered = (visits: readonly Visit[]): Visit[] => visits.filter(({ by }) => by !== undefined);
 
+/** What those that came while it stood still have waited, in words. */
+function waits(meanwhile: readonly Visit[], kept: ReadonlySet<number>): string {
+  const ms = meanwhile
+    .filter(({ port }) => !kept.has(port))
+    .map(({ tookMs }) => tookMs ?? 0)
+    .sort((a, b) => a - b);
+  const at = (share: number) => ms[Math.ceil(ms.length * share) - 1]?.toFixed(1);
+  return `${ms.length} came meanwhile, in ms: p50 ${at(0.5)}, p99 ${at(0.99)}, most ${at(1)}`;
+}
+
 /** Stops a worker, and returns the load when all that it had not accepted, and much more, has been answered. */
-async function stopped({ port }: Tree, victim: number, load: () => Load): Promise<Load> {
+async function stopped(t: TestContext, { port }: Tree, victim: number, load: () => Load): Promise<Load> {
   await standStill(victim);
   const from = performance.now();
   const kept = await acceptedBy(victim, port);
@@ -92,6 +105,7 @@ async function stopped({ port }: Tree, victim: number, load: () => Load): Promis
   );
   const meanwhile = running.between(from, now);
   assert.equal(meanwhile.filter(({ by }) => by === victim).length, 0, 'by its siblings');
+  t.diagnostic(waits(meanwhile, kept));
   return running;
 }
 
@@ -126,7 +140,7 @@ for (const [what, idle, origin] of [
     if (origin) process.kill(tree.app.pid, 'SIGUSR2');
     const blocked = performance.now();
     if (idle || origin) await sleep(100);
-    const load = await stopped(tree, victim, () => running ?? new Load(t, tree.port));
+    const load = await stopped(t, tree, victim, () => running ?? new Load(t, tree.port));
     if (!origin) assert.ok(stolen(await figures(tree)) > before, 'some had come to its queue');
     const backMs = await goesOn(victim, load);
     if (origin)
@@ -143,7 +157,7 @@ test('a worker is stopped beside one that has more to do than it can', { skip },
   t.after(() => process.kill(victim, 'SIGCONT'));
   const running = new Load(t, tree.port, 32, '/block?5');
   await until(() => answered(running.visits).length > SOME, 'the load');
-  const load = await stopped(tree, victim, () => running);
+  const load = await stopped(t, tree, victim, () => running);
   process.kill(victim, 'SIGCONT');
   await load.stop();
   assert.equal(load.visits.filter(({ by }) => by === 0).length, 0, `of ${load.visits.length}`);

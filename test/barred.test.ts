@@ -2,6 +2,7 @@
 // When it is said that a worker cannot be started any more, and how often it is tried.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ChangedUser } from '../lib/origin/changed-user';
 import { BARRED_MS, Barred, TRIES } from '../lib/workers/barred';
 
 function scene(user: string | undefined) {
@@ -43,4 +44,11 @@ test('who serves is forgiven, and when that is said again depends on nobody else
   assert.equal(barred.failed(1, 'exited with code 1'), 0);
   for (let i = 1; i < TRIES; i++) barred.failed(1, 'exited with code 1');
   assert.equal(said.length, 2);
+});
+
+test('calls that change nothing make nobody else of the app', () => {
+  const user = new ChangedUser();
+  user.changed(JSON.stringify(['setuid', process.getuid?.()]));
+  assert.equal(user.now, undefined);
+  assert.equal(user.explain('why'), 'why');
 });

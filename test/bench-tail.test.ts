@@ -294,6 +294,17 @@ test('costs are compared within rounds', options, async (t) => {
   for (const name of names) assert.equal(rows.find(([first]) => first === name)?.at(-1), '0', name);
 });
 
+test('an app that forks its workers itself is compared with itself', options, async (t) => {
+  const words = [...HERE, '--cost', '--forks', '--pairs', '1', '--seconds', '0.3', '--clients', '8'];
+  const { rows, variants } = await ended(startBench(t, 'tail', ...words));
+  const names = ['round robin', 'the same with the hook'];
+  assert.deepEqual(
+    variants[0]?.map(({ name }) => name),
+    names,
+  );
+  for (const name of names) assert.equal(rows.find(([first]) => first === name)?.at(-1), '0', name);
+});
+
 test('SIGINT ends it with all its processes', options, async (t) => {
   const bench = startBench(t, 'tail', ...HERE, '--blocks', '200', '--seconds', '20');
   // this process, a server with two workers, and a client

@@ -2,6 +2,7 @@
 // process.send() in a worker, cluster.on('message') in the origin: how log4js and others come to one place for all.
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
+import { constants } from 'node:os';
 import { after, describe, type TestContext, test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import {
@@ -33,6 +34,7 @@ interface Heard {
   connected: boolean;
   self: boolean;
   workers: string[];
+  pids: number[];
   events: string[];
   message: { word: string };
 }
@@ -113,13 +115,14 @@ for (const [way, flags] of Object.entries(ways)) {
         return workers.every((pid) => seen.has(`by ${pid}`));
       }, 'both workers');
       await until(() => new Set(heard(app).map(({ pid }) => pid)).size === 2, 'both to be heard');
-      for (const { pid, ...facts } of heard(app)) {
+      for (const { pid, pids, ...facts } of heard(app)) {
+        assert.deepEqual(pids, workers);
         assert.deepEqual(facts, {
           id: workers.indexOf(pid) + 1,
           isWorker: true,
           connected: true,
           self: true,
-          workers: [],
+          workers: ['1', '2'],
           events: [],
           message: { word: 'word' },
         });
@@ -145,6 +148,13 @@ for (const [way, flags] of Object.entries(ways)) {
       assert.deepEqual(app.workers(), workers);
     });
 
+    test('a request that only a cluster primary could answer is refused: nobody waits for ever', async (t) => {
+      const { app } = await start(t, 'messages-app.js', flags);
+      const { ENOTSUP } = constants.errno;
+      assert.equal(await tellWorker(app, 'query'), `errno ${-ENOTSUP}`);
+      await app.said(/a cluster request \(queryServer\) is refused/);
+    });
+
     test('nobody catches it: the app ends', async (t) => {
       const { app, workers } = await start(t, 'messages-app.js', flags);
       await tellWorker(app, 'throw').catch(() => {});
@@ -153,15 +163,45 @@ for (const [way, flags] of Object.entries(ways)) {
       await noneLeft(workers);
     });
 
-    test('what nobody listens for is lost, not kept', async (t) => {
+    test('what nobody listens for is lost, not kept, and that is said once', async (t) => {
       const { app } = await start(t, 'messages-app.js', flags, { LATER: '1' });
-      await tellWorker(app, 'early');
+      for (let i = 0; i < 3; i++) await tellWorker(app, 'early');
+      const lost = await app.said(
+        /^fastsocket: what workers say by process\.send\(\) \(an object\) is lost: /gm,
+      );
+      assert.equal(lost.length, 1);
       process.kill(app.pid, 'SIGUSR1');
+      await until(() => app.stdout.includes('listens'), 'the origin to listen');
+      assert.match(
+        app.stdout,
+        /^before: \[\]$/m,
+        'cluster.workers is the app’s own as long as it does not listen',
+      );
       await until(async () => {
         await tellWorker(app, 'late');
         return heard(app).length > 0;
       }, 'a message');
       assert.deepEqual([...new Set(heard(app).map(({ message }) => message.word))], ['late']);
+      assert.deepEqual(heard(app)[0]?.workers, ['1', '2']);
+    });
+
+    test('who has died stands in cluster.workers no longer, and its successor does', async (t) => {
+      const { app, workers } = await start(t, 'messages-app.js', flags);
+      const [first, second] = workers as [number, number];
+      process.kill(first, 'SIGKILL');
+      await app.said(/worker 1 ended/);
+      await until(async () => {
+        await tellWorker(app, 'word').catch(() => {});
+        return heard(app).length > 0;
+      }, 'a word of somebody');
+      assert.ok(heard(app).every(({ pids }) => !pids.includes(first)));
+      await app.said(/worker 1 is ready[\s\S]*worker 1 is ready/);
+      const [successor] = app.workers().filter((pid) => pid !== second);
+      const told = await until(async () => {
+        await tellWorker(app, 'word');
+        return heard(app).find(({ pid }) => pid === successor);
+      }, 'a word of the successor');
+      assert.deepEqual(told.pids, [successor, second]);
     });
   });
 }

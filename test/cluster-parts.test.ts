@@ -5,11 +5,11 @@ import { describe, test } from 'node:test';
 import { Giving, SERVES_WITHIN_MS } from '../lib/cluster/giving';
 import { Leftovers } from '../lib/cluster/leftovers';
 import type { Member } from '../lib/cluster/members';
-import { nameOf } from '../lib/cluster/name';
 import { PlainUsers } from '../lib/cluster/plain-users';
 import { roundRobinReason } from '../lib/cluster/plan';
 import { Seats, seatCount } from '../lib/cluster/seats';
 import type { ListenerGroup } from '../lib/group/listener-group';
+import { nameOf } from '../lib/group/name';
 import type { Addon } from '../lib/native/addon';
 import { LEAVE_MS } from '../lib/workers/lifecycle';
 

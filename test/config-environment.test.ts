@@ -6,6 +6,7 @@ import {
   debugEnabled,
   debugListed,
   marker,
+  seamAsked,
   setMarker,
   snapshotEnvironment,
   switchedOff,
@@ -103,4 +104,29 @@ test("NODE_DEBUG follows Node's own rule, list by list", () => {
   assert.equal(debugEnabled(), true);
   process.env['NODE_DEBUG'] = 'http';
   assert.equal(debugEnabled(), false);
+});
+
+test("the environment of PM2's cluster mode counts before PM2 has spread it", () => {
+  process.env['FASTSOCKET_SEAM'] = 'off';
+  for (const [json, off, seam] of [
+    ['{"FASTSOCKET":"off"}', true, false],
+    ['{"FASTSOCKET":0}', true, false],
+    ['{"FASTSOCKET_SEAM":"on","instances":2}', false, true],
+    ['{}', false, false],
+    ['null', false, false],
+    ['no JSON', false, false],
+  ] as const) {
+    process.env['pm2_env'] = json;
+    assert.deepEqual([switchedOff(), seamAsked()], [off, seam], json);
+  }
+});
+
+test("and what PM2 has spread is part of the process's first environment", () => {
+  const script = `process.env = {}; console.log(JSON.stringify(require(${JSON.stringify(
+    require.resolve('../lib/config/environment'),
+  )}).initialEnvironment()))`;
+  const env = { PATH: '/', FASTSOCKET: 'on', pm2_env: '{"FASTSOCKET_WORKERS":3,"FASTSOCKET":"off"}' };
+  const { stdout } = spawnSync(process.execPath, ['-e', script], { env });
+  const { pm2_env, ...rest } = JSON.parse(stdout.toString()) as Record<string, string>;
+  assert.deepEqual(rest, { PATH: '/', FASTSOCKET: 'off', FASTSOCKET_WORKERS: '3' });
 });

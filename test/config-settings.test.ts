@@ -57,6 +57,17 @@ test('FASTSOCKET_WORKERS: auto, a number, a percentage', () => {
   assert.deepEqual(workers('100 %'), { kind: 'percent', p: 100 });
 });
 
+test('FASTSOCKET_TEST_GROUPS is for tests: no word of it to users', () => {
+  assert.equal(settingsOf({ FASTSOCKET_TEST_GROUPS: 'held' }).testGroups, 'held');
+  assert.match(
+    errorOf({ FASTSOCKET_TEST_GROUPS: 'on' }),
+    /FASTSOCKET_TEST_GROUPS='on' .*\(free, held, worker\)/,
+  );
+  const { warnings } = parseSettings({ FASTSOCKET_TEST_GROUPS: 'free', FASTSOCKET_NONSENSE_NAME: '1' });
+  assert.equal(warnings.length, 1);
+  assert.doesNotMatch(warnings[0] as string, /TEST_GROUPS/);
+});
+
 test('FASTSOCKET_SEAM: everything, nothing, or a list', () => {
   assert.deepEqual(settingsOf({}).seam, SEAM_PIECES);
   assert.deepEqual(settingsOf({ FASTSOCKET_SEAM: 'On' }).seam, SEAM_PIECES);

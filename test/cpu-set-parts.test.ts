@@ -82,6 +82,14 @@ test('a mask that somebody has given the process binds everything in it', () => 
   assert.deepEqual(told.slice(1, 3), ['1 on undefined, else 0', '2 on undefined, else 0']);
 });
 
+test('where nobody can say who has given it the mask, everything is bound', () => {
+  const { set, told, world } = scene();
+  world.mask = [0];
+  world.whole = -1;
+  set.lookAtOnce();
+  assert.deepEqual(told.slice(1, 3), ['1 on undefined, else 0', '2 on undefined, else 0']);
+});
+
 test('what was seen in the middle of a change is looked at again', (t) => {
   t.after(() => mock.timers.reset());
   mock.timers.enable({ apis: ['setTimeout'] });

@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { createConnection } from 'mysql2/promise';
 import { Agent, request } from 'undici';
 import WebSocket from 'ws';
 import { fixture, freePort, hook, startApp, until } from './support/app';
@@ -14,6 +15,7 @@ import { fixture, freePort, hook, startApp, until } from './support/app';
 /** One conversation on a connection of its own: everything that came back, as bytes. */
 type Talk = (port: number) => Promise<Buffer[]>;
 
+const PATIENCE_MS = 5_000;
 const BODY = Buffer.from(JSON.stringify({ text: 'ünïcödé '.repeat(500) }));
 
 /** Status, headers but Date, and body. */
@@ -83,6 +85,34 @@ const echo: Talk = (port) =>
     socket.on('close', () => resolve([Buffer.concat(got)]));
   });
 
+/** Says nothing before it has been greeted. */
+const greeted: Talk = (port) =>
+  new Promise((resolve, reject) => {
+    const got: Buffer[] = [];
+    const words = ['HELO test\r\n', 'QUIT\r\n'];
+    const socket = connect(port, '127.0.0.1');
+    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('nothing was said')));
+    socket.on('error', reject);
+    socket.on('data', (data) => {
+      got.push(data);
+      const word = words.shift();
+      if (word) socket.write(word);
+    });
+    socket.on('close', () => resolve([Buffer.concat(got)]));
+  });
+
+const statements: Talk = async (port) => {
+  const options = { host: '127.0.0.1', port, user: 'test', connectTimeout: PATIENCE_MS };
+  const connection = await createConnection(options);
+  // it says ECONNRESET, too, where the server goes first
+  connection.on('error', () => {});
+  try {
+    return [Buffer.from(JSON.stringify(await connection.query('update'))), Buffer.from('and gone')];
+  } finally {
+    await connection.end();
+  }
+};
+
 /** Runs a program with or without the hook; what the first conversation said, and who accepted the connections of all. */
 async function run(t: TestContext, script: string, talk: Talk, hooked: boolean, env: Record<string, string>) {
   const folder = mkdtempSync(join(tmpdir(), 'fastsocket-who-'));
@@ -141,6 +171,9 @@ const PROGRAMS: [name: string, script: string, talk: Talk][] = [
   ['an HTTP/2 server', 'http2.js', http2Talk],
   ['http-proxy before a backend', 'proxy.js', web],
   ['a TCP echo server', 'echo.js', echo],
+  ['Koa', 'koa.js', web],
+  ['a server that speaks first', 'greets.js', greeted],
+  ['a MySQL server of mysql2', 'mysql2.js', statements],
 ];
 
 for (const [name, script, talk] of PROGRAMS) {

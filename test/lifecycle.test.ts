@@ -21,7 +21,7 @@ function set(t: TestContext, overrides: { clusterLoaded?: boolean; originStartMs
   let now = 0;
   const groups: Group[] = [];
   const seen: string[] = [];
-  const world = { forks: false };
+  const world: { forks: boolean; unheard: string | undefined } = { forks: false, unheard: undefined };
   const lifecycle = new Lifecycle({
     originStartMs: overrides.originStartMs ?? 50,
     clusterLoaded: overrides.clusterLoaded ?? false,
@@ -34,6 +34,7 @@ function set(t: TestContext, overrides: { clusterLoaded?: boolean; originStartMs
       endCanary: () => seen.push('end canary'),
       withdraw: (reason) => seen.push(`withdraw: ${reason}`),
       appForks: () => world.forks,
+      unheard: () => world.unheard,
     },
   });
   const pass = (ms: number) => {
@@ -145,6 +146,38 @@ describe('from one process to many', () => {
     known = true;
     pass(ELSEWHERE_MS);
     assert.equal(lifecycle.state, 'canary');
+  });
+
+  test('a copy that has spoken to nobody and did not come to listen may have waited for the answer', (t) => {
+    const { lifecycle, seen, world, pass, open } = set(t);
+    open();
+    pass(SETTLED_MS);
+    world.unheard = 'lock';
+    lifecycle.canaryExited(1, null);
+    assert.match(
+      seen[1] as string,
+      /exited with code 1 .*; what it said by process\.send\(\) \(lock\) the or/,
+    );
+  });
+
+  test('a request to a cluster primary that is none ends multiplying, until the copy serves', (t) => {
+    const { lifecycle, seen, pass, open } = set(t);
+    open();
+    pass(SETTLED_MS);
+    lifecycle.clusterRequest('queryServer');
+    assert.match(
+      seen[1] as string,
+      /give up: the copy sent a cluster request \(queryServer\) that has no prim/,
+    );
+  });
+
+  test('from one that serves already it is refused, and nothing else', (t) => {
+    const { lifecycle, seen, pass, open } = set(t);
+    open().ready.add(CANARY);
+    pass(SETTLED_MS);
+    lifecycle.workerReady();
+    lifecycle.clusterRequest('queryServer');
+    assert.deepEqual(seen, ['start 1', 'multiply']);
   });
 
   test('a copy may take five times as long as the original took', (t) => {

@@ -128,7 +128,12 @@ describe('hardened Node', () => {
     '--frozen-intrinsics',
     '--disallow-code-generation-from-strings',
     '--disable-proto=delete',
+    '--disable-proto=throw',
+    '--jitless',
+    '--no-experimental-require-module',
   ]) {
+    // an unknown option ends Node
+    if (flag.startsWith('--no-') && !process.allowedNodeEnvironmentFlags.has(flag)) continue;
     test(`${flag}: works`, async (t) => {
       const plain = await start(t, { hook: false, execArgv: [flag] });
       const app = await start(t, { execArgv: [flag] });

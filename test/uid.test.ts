@@ -23,6 +23,7 @@ import {
 import { ask, askEach } from './support/ask';
 import { noneLeft } from './support/ending';
 import { Load } from './support/load';
+import { refusing } from './support/refuse';
 
 const HOST = '127.0.0.1';
 const NOBODY = 65534;
@@ -113,6 +114,20 @@ describe('privileges', { skip: whyNot() }, () => {
       quiet(app);
       process.kill(app.pid, 'SIGKILL');
       await noneLeft(now);
+    });
+
+  for (const errno of ['EPERM', 'ENOSYS', 'EINVAL'])
+    test(`a sandbox that refuses setgroups() (${errno}): every process is told so, as plain Node is`, async (t) => {
+      const options: AppOptions = { prefix: refusing(`setgroups:${errno}`) };
+      const env = { WHO: 'all', WHEN: 'start', KEEP: 'yes' };
+      const plain = await start(t, env, { ...options, hook: false });
+      const { groupsOfRoot, groups } = await ask<Facts>(plain.port, '/facts');
+      assert.equal(groupsOfRoot, errno);
+      await plain.stop();
+      const app = await start(t, env, options);
+      for (const facts of await askEach<Facts>(app.port, '/facts', await multiplied(app, 2, HOST)))
+        assert.deepEqual([facts.groupsOfRoot, facts.groups], [errno, groups]);
+      quiet(app);
     });
 
   test('given up by the workers alone: they are helped when they block, and replaced', async (t) => {

@@ -61,9 +61,6 @@ const ours = ({ stderr }: App): string[] =>
 
 const KINDS: Record<string, RegExp> = {
   'lock file': /the copy exited with code 1 before/,
-  // dgram's bind(..., callback) took the error for itself up to Node 22, and nothing was left to do
-  'UDP port': /the copy exited with code [01] before/,
-  'Unix socket': /the copy exited with code 1 before/,
   'second start throws': /the copy exited with code 1 before/,
   'second start throws after listen()': /the copy exited with code 1 before/,
   'rejected promise': /the copy exited with code 1 before/,
@@ -73,6 +70,10 @@ const KINDS: Record<string, RegExp> = {
   'blocks for ever': /did not listen on everything the original listens on within \d{5} ms/,
   'exits with 0': /the copy exited with code 0 before/,
   killed: /the copy was ended by SIGKILL before/,
+  'asks a cluster primary':
+    /the copy sent a cluster request \(queryServer\) that has no primary to answer it/,
+  'waits for the word of a primary':
+    /exited with code 1 .*; what it said by process\.send\(\) \(lock\) the original/,
 };
 
 describe('an app that', { concurrency: true }, () => {

@@ -108,7 +108,7 @@ test('workers are cluster workers, started as the app was', async (t) => {
   assert.equal(app.stdout, '');
 });
 
-test("the origin's cluster module stays the app's own but for what the copies send, and nobody sees the messages of the tree", async (t) => {
+test("the origin's cluster module stays the app's own but for what the copies send and where from, and nobody sees the messages of the tree", async (t) => {
   const ledger = new Ledger(t);
   const app = await start(t, { env: { LEDGER: ledger.path, ON_MESSAGE: '1' } });
   const pids = await multiplied(app);
@@ -121,10 +121,10 @@ test("the origin's cluster module stays the app's own but for what the copies se
     'the word of the origin',
   );
   const origin = JSON.parse(said as string) as Facts;
-  // each of the three copies has sent one at its start
+  // each of the three copies has sent one at its start; since the app listens for these, it finds those who send them
   assert.deepEqual(
     [origin.clusterWorkers, origin.clusterEvents, origin.messages, origin.settings],
-    [[], ['message', 'message', 'message'], [], {}],
+    [['1', '2'], ['message', 'message', 'message'], [], {}],
   );
   assert.deepEqual(
     [origin.isWorker, origin.isPrimary, origin.workerId, origin.connected],

@@ -70,6 +70,28 @@ describe('what is never multiplied', () => {
     );
   });
 
+  test('programs that run tests, whichever way they are started', () => {
+    const modules = '/home/me/app/node_modules';
+    for (const script of [
+      `${modules}/.bin/jest`,
+      `${modules}/jest/bin/jest.js`,
+      `${modules}/jest-worker/build/processChild.js`,
+      `${modules}/.pnpm/vitest@4.1.12/node_modules/vitest/dist/workers/forks.js`,
+      `${modules}/mocha/bin/_mocha`,
+      `${modules}/.bin/playwright`,
+      '/usr/local/bin/vitest',
+    ])
+      assert.equal(programReason({ ...program, argv: ['node', script] }), 'a test run', script);
+    for (const script of [
+      '/home/me/jest/server.js',
+      '/home/me/bin/tape.js',
+      `${modules}/.bin/fastify`,
+      `${modules}/jest-server/index.js`,
+      '/home/me/vitest',
+    ])
+      assert.equal(programReason({ ...program, argv: ['node', script] }), undefined, script);
+  });
+
   test('calls that ask for a socket of their own', () => {
     assert.equal(callReason({}), undefined);
     for (const options of [

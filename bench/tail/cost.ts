@@ -20,7 +20,7 @@ import {
 import { rule, type Tries, untilClean } from './clean';
 import { account } from './measure';
 import type { Options } from './options';
-import { costVariants } from './variants';
+import { costVariants, forkVariants } from './variants';
 
 interface CostMeasure extends Measure {
   /** Share of one core that the hook's own thread has used, 0 to 1. */
@@ -83,12 +83,15 @@ export async function costOf(
   { workers, pinned }: { workers: number; pinned: boolean },
   options: Options,
 ): Promise<CostComparison> {
-  const { ablation, clients, seconds, pairs, limits } = options;
+  const { ablation, forks, clients, seconds, pairs, limits } = options;
+  const compared = forks
+    ? forkVariants(node, workers, pinned)
+    : costVariants(node, version, workers, { ablation, pinned });
   const title = `Node ${version}, ${workers} workers, each ${pinned ? 'pinned to a CPU' : 'on any CPU'}, ${clients} clients in a closed loop`;
   const load = { client: finClient(), connections: clients, seconds };
   const { variants: all, remarks } = await inTurn(
     title,
-    costVariants(node, version, workers, { ablation, pinned }),
+    compared,
     pairs,
     (variant): Promise<Taken<CostTries>> =>
       untilClean(options, () =>

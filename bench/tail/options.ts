@@ -29,6 +29,8 @@ export interface Options {
   ablation: boolean;
   /** Instead: what a connection costs. */
   cost: boolean;
+  /** With `cost`: of an app that forks cluster workers itself. */
+  forks: boolean;
   pairs: number;
   json: string | undefined;
   svg: string | undefined;
@@ -52,6 +54,7 @@ export const USAGE = `npm run bench:tail -- [options]
   --most-late 1             milliseconds by which the load may be late, 99.9 of 100 times
   --ablation                also fastsocket with FASTSOCKET_BALANCE=off, =steal and =swap
   --cost                    instead: CPU for each connection in a closed loop, fastsocket without batches against reusePort
+  --forks                   with --cost: an app that forks cluster workers itself, with the hook against its round robin
   --pairs 20                rounds of --cost, of two seconds unless --seconds is given
   --json FILE               all measures
   --svg FILE                a drawing`;
@@ -91,11 +94,13 @@ export function readOptions(argv: string[]): Options {
       'most-late': { type: 'string', default: '1' },
       ablation: { type: 'boolean', default: false },
       cost: { type: 'boolean', default: false },
+      forks: { type: 'boolean', default: false },
       pairs: { type: 'string', default: '20' },
       json: { type: 'string' },
       svg: { type: 'string' },
     },
   });
+  if (values.forks && !values.cost) throw new Error('--forks: goes with --cost');
   const [shape] = wordsOf('shape', values.shape, SHAPES) as [Shape];
   const handlers = shape === 'handlers' && !values.cost;
   const clients = values.cost ? 64 : lasting(shape);
@@ -120,6 +125,7 @@ export function readOptions(argv: string[]): Options {
     },
     ablation: values.ablation,
     cost: values.cost,
+    forks: values.forks,
     pairs: pairsOf(values.pairs),
     json: values.json,
     svg: values.svg,

@@ -26,9 +26,15 @@ function variant(
 const clustered = (name: string, node: string, workers: number, env: Record<string, string>): Variant =>
   variant(name, [node, CLUSTER], { WORKERS: String(workers), ...env });
 
-function hooked(name: string, node: string, workers: number, env: Record<string, string> = {}): Variant {
+function hooked(
+  name: string,
+  node: string,
+  workers: number,
+  env: Record<string, string> = {},
+  script = SERVER,
+): Variant {
   const all = { FASTSOCKET_WORKERS: String(workers), NODE_DEBUG: 'fastsocket', ...env };
-  return variant(name, [node, '-r', hook, SERVER], all, (stderr) => hookRemark(stderr, 'on'));
+  return variant(name, [node, '-r', hook, script], all, (stderr) => hookRemark(stderr, 'on'));
 }
 
 /** Why a version of Node, such as v22.11.0, has no listen({ reusePort: true }); undefined where it has (nodejs/node#55408). */
@@ -51,9 +57,12 @@ const balanced = (node: string, workers: number, env: Record<string, string> = {
     hooked(`BALANCE=${balance}`, node, workers, { FASTSOCKET_BALANCE: balance, ...env }),
   );
 
+const roundRobin = (node: string, workers: number, env: Record<string, string> = {}): Variant =>
+  clustered('round robin', node, workers, { NODE_CLUSTER_SCHED_POLICY: 'rr', ...env });
+
 export function tailVariants(node: string, version: string, workers: number, ablation: boolean): Variant[] {
   return [
-    clustered('round robin', node, workers, { NODE_CLUSTER_SCHED_POLICY: 'rr' }),
+    roundRobin(node, workers),
     sharedSocket(node, workers),
     ...(noReusePort(version) ? [] : [reusePort(node, workers)]),
     hooked(FASTSOCKET, node, workers),
@@ -77,5 +86,20 @@ export function costVariants(
     noReusePort(version) ? sharedSocket(node, workers, base) : reusePort(node, workers, base),
     hooked('fastsocket without batch', node, workers, env),
     ...(ablation ? balanced(node, workers, env) : []),
+  ];
+}
+
+/** An app that forks its workers itself, and the same with the hook. The first is what the other is compared with. */
+export function forkVariants(node: string, workers: number, pinned: boolean): Variant[] {
+  const env = { WORKERS: String(workers), NODE_CLUSTER_SCHED_POLICY: 'rr' };
+  return [
+    roundRobin(node, workers, pinned ? { PIN: '1' } : {}),
+    hooked(
+      'the same with the hook',
+      node,
+      workers,
+      { ...env, FASTSOCKET_PIN: pinned ? 'auto' : 'off' },
+      CLUSTER,
+    ),
   ];
 }

@@ -4,6 +4,7 @@ import { initialEnvironment, setMarker } from '../config/environment';
 import { parseSettings, type Settings } from '../config/settings';
 import { ArrivalSampler } from '../group/arrivals';
 import { isLoopbackAddress } from '../group/key';
+import { addressOf, nameOf } from '../group/name';
 import { type FauxHandle, followFaux, type PipeHandle, sureToDisconnect } from '../hook/cluster';
 import { loadTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
@@ -13,8 +14,8 @@ import type { State } from '../state';
 import { EventLoop } from '../worker/pinning';
 import { takeSeat } from '../worker/seat';
 import { CLUSTER_COMMAND, isClusterMessage, type ToMember, type ToPrimary } from './messages';
-import { addressOf, nameOf } from './name';
 import { OwnListener } from './own-listener';
+import { roundRobinReason } from './plan';
 
 type SendFunction = (
   message: unknown,
@@ -22,6 +23,11 @@ type SendFunction = (
   options: object | undefined,
   callback: () => void,
 ) => boolean;
+
+/** A primary with the hook answers at once; one without it says nothing, ever. */
+const GIVEN_WITHIN_MS = 1_000;
+const NOT_GIVEN =
+  'the primary has given no socket of its own (it has no hook, or leaves its workers to its round robin)';
 
 type GivenSocket = Extract<ToMember, { kind: 'socket' }>;
 
@@ -86,6 +92,14 @@ export class ClusterMember {
       close: () => this.closes(name, listener),
     });
     this.tell({ kind: 'join', name, version: addon.version });
+    setTimeout(() => this.notGiven(name, listener), GIVEN_WITHIN_MS).unref();
+  }
+
+  /** It goes on by way of the primary, as without the hook; a socket that comes later is taken all the same. */
+  private notGiven(name: string, listener: OwnListener): void {
+    if (this.listeners.get(name) !== listener || listener.listening) return;
+    debug("%s is left to the primary's round robin: %s", name, NOT_GIVEN);
+    if (!this.state.active) this.state.reason ??= NOT_GIVEN;
   }
 
   private closes(name: string, listener: OwnListener): void {
@@ -187,9 +201,9 @@ export function askForSocket(state: State, server: ServerInside, faux: FauxHandl
 function make(state: State): ClusterMember | undefined {
   const { addon, reason } = loadAddon();
   const { settings, error } = parseSettings(initialEnvironment());
-  if (!addon || !settings) {
-    debug("servers are left to the primary's round robin: %s", reason ?? error);
-    return undefined;
-  }
-  return new ClusterMember(addon, loadTcp(), settings, state);
+  const why = reason ?? error ?? (settings?.workersSet ? roundRobinReason(settings) : undefined);
+  if (why === undefined && addon && settings) return new ClusterMember(addon, loadTcp(), settings, state);
+  debug("servers are left to the primary's round robin: %s", why);
+  state.reason ??= why;
+  return undefined;
 }

@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Cluster, Worker as ClusterWorker } from 'node:cluster';
 import { type PipeHandle, sureToDisconnect, wrapPipe } from '../hook/cluster';
+import { isCopy } from '../hook/cluster-workers';
 import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
@@ -49,7 +50,8 @@ export class Members {
     private readonly events: MemberEvents,
   ) {
     const cluster = require('node:cluster') as Cluster;
-    for (const worker of Object.values(cluster.workers ?? {})) if (worker) this.watch(worker);
+    for (const worker of Object.values(cluster.workers ?? {}))
+      if (worker && !isCopy(worker)) this.watch(worker);
     cluster.on('fork', (worker) => this.watch(worker));
   }
 

@@ -2,6 +2,7 @@
 import type { Settings } from '../config/settings';
 import { groupKey } from '../group/key';
 import { ListenerGroup } from '../group/listener-group';
+import { addressOf } from '../group/name';
 import { interceptClose } from '../hook/node';
 import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
@@ -13,7 +14,6 @@ import { Giving } from './giving';
 import { Leftovers } from './leftovers';
 import { type Member, Members } from './members';
 import type { ToMember, ToPrimary } from './messages';
-import { addressOf } from './name';
 import { PlainUsers } from './plain-users';
 import { planCluster } from './plan';
 
@@ -92,13 +92,10 @@ export class ClusterPrimary {
       );
       return error;
     }
-    // before listen() there may have been none (ip(7), IP_BIND_ADDRESS_NO_PORT)
-    const { port = 0 } = addressOf(handle) ?? {};
-    const key = groupKey({ ...bind, port });
-    group.portChosen(key, port);
+    group.portChosen(bind);
     group.lastGiven = 0;
     addon.seamOwn(handle.fd);
-    debug("%s is a listener group of the app's own workers, %d sockets", key, group.sockets.length);
+    debug("%s is a listener group of the app's own workers, %d sockets", group.key, group.sockets.length);
     this.groups.add(group);
     this.served.balancer.watch(group);
     interceptClose(handle, (close) => {

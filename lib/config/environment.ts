@@ -4,35 +4,62 @@
 /** Name of the variable that marks the programs of a tree. */
 export const markerName = 'FASTSOCKET_CORE';
 
+const OFF = /^\s*(off|0|false|no)\s*$/i;
+
+/**
+ * PM2's cluster mode starts a worker with the environment of its daemon. The app's own is in one variable, as JSON, until
+ * PM2 spreads it over process.env and removes it, after the preload and before the app (pm2/lib/ProcessContainer.js).
+ */
+function pm2Environment(json: string | undefined): Record<string, string> {
+  if (json === undefined) return {};
+  try {
+    const pairs = Object.entries(JSON.parse(json) as object);
+    return Object.fromEntries(pairs.map(([name, value]) => [name, String(value)]));
+  } catch {
+    return {};
+  }
+}
+
+/** A variable as the app will find it. */
+function variable(name: string): string | undefined {
+  return pm2Environment(process.env['pm2_env'])[name] ?? process.env[name];
+}
+
 /** The kill switch works without the settings being read: FASTSOCKET=off, 0, false, no. */
 export function switchedOff(): boolean {
-  return /^\s*(off|0|false|no)\s*$/i.test(process.env['FASTSOCKET'] ?? '');
+  return OFF.test(variable('FASTSOCKET') ?? '');
 }
 
 /** FASTSOCKET_SEAM is not off; what exactly it asks for is read when a server listens. */
 export function seamAsked(): boolean {
-  return !/^\s*(off|0|false|no)\s*$/i.test(process.env['FASTSOCKET_SEAM'] ?? '');
+  return !OFF.test(variable('FASTSOCKET_SEAM') ?? '');
 }
 
 /** The same of FASTSOCKET_CONNECT. */
 export function connectAsked(): boolean {
-  return seamAsked() && !/^\s*(off|0|false|no)\s*$/i.test(process.env['FASTSOCKET_CONNECT'] ?? '');
+  return seamAsked() && !OFF.test(variable('FASTSOCKET_CONNECT') ?? '');
 }
 
 /**
- * The environment that this process was started with: a worker thread may have been given another one, and an app may
- * have emptied its own. proc(5), /proc/pid/environ; what it is now where that cannot be read.
+ * The environment that this process was started with, with what PM2 adds to it: a worker thread may have been given another
+ * one, and an app may have emptied its own. proc(5), /proc/pid/environ; what it is now where that cannot be read.
  */
 export function initialEnvironment(): Record<string, string> {
   try {
     const { readFileSync } = require('node:fs') as typeof import('node:fs');
     const pairs = readFileSync('/proc/self/environ', 'utf8').split('\0').filter(Boolean);
-    return Object.fromEntries(
+    const given: Record<string, string> = Object.fromEntries(
       pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
     );
+    return { ...given, ...pm2Environment(given['pm2_env']) };
   } catch {
     return snapshotEnvironment();
   }
+}
+
+/** For the hook's own tests: this program's listens are judged as listener groups (FASTSOCKET_TEST_GROUPS, CONTRIBUTING.md). */
+export function groupsUnderTest(): boolean {
+  return process.env['FASTSOCKET_TEST_GROUPS'] !== undefined;
 }
 
 /** The marker that descendants of the tree carry (FASTSOCKET_CORE): the core's number in a worker. */
@@ -70,10 +97,25 @@ export function debugListed(list: string | undefined, section: string): boolean 
 
 /** NODE_DEBUG contains `fastsocket`. */
 export function debugEnabled(): boolean {
-  return debugListed(process.env['NODE_DEBUG'], 'fastsocket');
+  return debugListed(variable('NODE_DEBUG'), 'fastsocket');
+}
+
+/** `node --watch` has started this program and waits for the names of its files (lib/internal/main/watch_mode.js). */
+export function watched(): boolean {
+  return process.env['WATCH_REPORT_DEPENDENCIES'] !== undefined;
 }
 
 /** This program is a test file that `node --test` has started (lib/internal/test_runner/runner.js). */
 export function underTestRunner(): boolean {
   return process.env['NODE_TEST_CONTEXT'] !== undefined;
+}
+
+/**
+ * This program has come to run test files since it started, whatever its name is (react-scripts test and others): these
+ * variables are set by jest and vitest themselves, and what a test starts only inherits them.
+ */
+export function becameTestRunner(birth: Readonly<Record<string, string>>): boolean {
+  return ['JEST_WORKER_ID', 'VITEST'].some(
+    (name) => process.env[name] !== undefined && birth[name] === undefined,
+  );
 }

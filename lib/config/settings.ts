@@ -33,6 +33,15 @@ export type SeamPiece = (typeof SEAM_PIECES)[number];
 export const BALANCE_PIECES = ['steal', 'swap', 'shares'] as const;
 export type BalancePiece = (typeof BALANCE_PIECES)[number];
 
+/**
+ * FASTSOCKET_TEST_GROUPS, for the hook's own tests: every listen() on a port, 0 too, opens a listener group of this process
+ * and one worker that is never started. `free`: nobody else has a descriptor of it, as before the first copy; `held`: a
+ * worker has had one, so that close() ends it as that of a multiplied app. `worker`: this process is the worker
+ * (scripts/util/judging-origin.cjs).
+ */
+export const TEST_GROUPS = ['free', 'held', 'worker'] as const;
+export type TestGroups = (typeof TEST_GROUPS)[number];
+
 export interface Settings {
   /** FASTSOCKET=off: the hook does nothing. */
   readonly off: boolean;
@@ -50,6 +59,7 @@ export interface Settings {
   /** Connections are accepted when the client has said something (TCP_DEFER_ACCEPT). */
   readonly deferAccept: boolean;
   readonly connect: ConnectSetting;
+  readonly testGroups: TestGroups | undefined;
 }
 
 /** A bad value is one line in `error`; `warnings` are one line each and stop nothing. */
@@ -70,6 +80,7 @@ export const DEFAULT_SETTINGS: Settings = Object.freeze({
   seam: SEAM_PIECES,
   deferAccept: false,
   connect: 'auto',
+  testGroups: undefined,
 } as const);
 
 export const MAX_WORKERS = 1024;
@@ -85,6 +96,9 @@ const SETTING_NAMES = [
   'FASTSOCKET_DEFER_ACCEPT',
   'FASTSOCKET_CONNECT',
 ] as const;
+
+/** None that a user is told of. */
+const TEST_SETTING = 'FASTSOCKET_TEST_GROUPS';
 
 /**
  * What Kubernetes puts into every container of a namespace that has a service named `fastsocket` or
@@ -208,8 +222,15 @@ function parseExitWait(env: Environment): number {
   throw bad('FASTSOCKET_EXIT_WAIT_MS', value, `milliseconds from 0 to ${MAX_EXIT_WAIT_MS}`);
 }
 
+function parseTestGroups(env: Environment): TestGroups | undefined {
+  const value = given(env, TEST_SETTING);
+  const mode = TEST_GROUPS.find((name) => name === value);
+  if (mode !== undefined || value === undefined) return mode;
+  throw bad(TEST_SETTING, value, TEST_GROUPS.join(', '));
+}
+
 function unknownNames(env: Environment): string[] {
-  const known: readonly string[] = [...SETTING_NAMES, markerName];
+  const known: readonly string[] = [...SETTING_NAMES, TEST_SETTING, markerName];
   const warnings: string[] = [];
   for (const name of Object.keys(env)) {
     if (!name.startsWith('FASTSOCKET_') || known.includes(name) || SERVICE_LINK.test(name)) continue;
@@ -241,6 +262,7 @@ export function parseSettings(env: Environment): ParsedSettings {
       seam: parsePieces(env, 'FASTSOCKET_SEAM', SEAM_PIECES),
       deferAccept: parseSwitch(env, 'FASTSOCKET_DEFER_ACCEPT', false),
       connect: parseConnect(env),
+      testGroups: parseTestGroups(env),
     };
     return { settings, warnings: unknownNames(env) };
   } catch (error) {

@@ -13,16 +13,14 @@ export interface ConnectsOptions {
   tcp: TcpBinding;
   /** Source ports that this worker's connections take first. */
   ports: Uint8Array;
+  settings: Pick<Settings, 'connect'>;
 }
 
 /** A worker's own connections: their source ports, and the CPU that their packets are to come to. */
 export class Connects {
   private steering: ConnectSteering | undefined;
 
-  constructor(
-    private readonly options: ConnectsOptions,
-    private readonly settings: Pick<Settings, 'connect'>,
-  ) {}
+  constructor(private readonly options: ConnectsOptions) {}
 
   /** This worker's connections take the ports of its share first. */
   share(): void {
@@ -40,13 +38,12 @@ export class Connects {
   }
 
   private start(core: number): void {
-    const { addon, tcp } = this.options;
+    const { addon, tcp, settings } = this.options;
     const watch = new ConnectWatch(tcp);
-    const { connect } = this.settings;
     this.steering = new ConnectSteering({
       addon,
       core,
-      setting: connect,
+      setting: settings.connect,
       watch: (called) => watch.next(called),
     });
     useSteering(this.steering);

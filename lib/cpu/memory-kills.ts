@@ -21,6 +21,7 @@ export class MemoryKills {
   /** What is known of the end of a process by this signal, for the log; '' where that is nothing. */
   cause(signal: string | null): string {
     if (signal !== 'SIGKILL') return '';
+    if (this.file === undefined) return ', for want of memory perhaps: no oom_kill can be read';
     const count = this.count() ?? 0;
     const more = count > this.last;
     this.last = count;

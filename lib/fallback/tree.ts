@@ -11,9 +11,9 @@ import type { OriginSignals } from '../signals/origin-signals';
 import { RELAYED, RELOADS } from '../signals/relayed';
 import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
-import { Barred } from '../workers/barred';
-import { endOf, LEAVE_MS, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
+import { LEAVE_MS, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import { Renewal } from '../workers/renewal';
+import { Succession } from '../workers/succession';
 import type { FallbackGroup } from './group';
 import { FallbackGroups } from './groups';
 import type { ToOrigin } from './messages';
@@ -43,11 +43,10 @@ export class FallbackTree {
   private readonly lifecycle: Lifecycle;
   private readonly questions: Questions;
   private readonly renewal: Renewal<FallbackWorker>;
-  private readonly barred: Barred;
+  private readonly succession: Succession<FallbackWorker>;
 
   constructor(private readonly options: FallbackTreeOptions) {
     const { plan, birth, clusterLoaded, signals, attempts, user } = options;
-    this.barred = new Barred(() => user.now, say);
     this.pool = new FallbackPool({
       birth,
       markName: markerName,
@@ -55,11 +54,13 @@ export class FallbackTree {
       prefix: (index) => plan.prefixes[index] ?? [],
       events: {
         message: (worker, message) => this.message(worker, message),
+        clusterRequest: (act) => this.lifecycle.clusterRequest(act),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
       },
     });
     this.groups = new FallbackGroups(this.pool);
+    this.succession = new Succession({ crew: this.pool, user, exitWaitMs: plan.exitWaitMs });
     this.lifecycle = new Lifecycle({
       originStartMs: plan.originStartMs,
       clusterLoaded,
@@ -71,6 +72,7 @@ export class FallbackTree {
         multiply: () => this.multiply(),
         endCanary: () => this.killAll(),
         appForks,
+        unheard: () => this.pool.unheard,
       },
     });
     this.renewal = new Renewal({
@@ -166,15 +168,15 @@ export class FallbackTree {
     const group = this.groups.find(key, generation);
     if (!group) return;
     group.workerReady(worker.index);
-    worker.servedAt ??= performance.now();
-    this.barred.served(worker.index);
+    this.pool.serves(worker);
+    this.succession.serves(worker);
     debug('worker %d is ready on %s', worker.index, key);
     this.lifecycle.workerReady();
   }
 
   private workerExited(worker: FallbackWorker, code: number | null, signal: NodeJS.Signals | null): void {
     const { index } = worker;
-    debug('worker %d ended (code %s, signal %s)', index, code, signal);
+    this.succession.ended(worker, code, signal);
     this.renewal.exited(worker);
     // a canary that was ended may have a successor under its index already
     const replaced = this.pool.get(index) !== undefined;
@@ -193,17 +195,14 @@ export class FallbackTree {
       });
     }
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    const barredMs = worker.servedAt === undefined ? this.barred.failed(index, endOf(code, signal)) : 0;
-    const delay = this.pool.restart(index, Math.max(grace, barredMs));
-    debug('worker %d is started again in %d ms', index, delay);
+    this.succession.follow(worker, code, signal);
   }
 
   private startFailed(index: number, error: Error): void {
     if (this.lifecycle.state === 'canary')
       return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    debug('worker %d could not be started: %s', index, error.message);
-    this.pool.restart(index, this.barred.failed(index, `could not be started: ${error.message}`));
+    this.succession.notStarted(index, error);
   }
 
   private multiply(): void {

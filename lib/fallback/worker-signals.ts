@@ -2,6 +2,7 @@
 import { hookSelfKill } from '../hook/node';
 import { hookSignalStart, withProcessEmit } from '../hook/signal-start';
 import { debug } from '../log';
+import { isHandled } from '../signals/handled';
 import { nameOf, RELAYED, RELAYED_NAMES } from '../signals/relayed';
 
 /**
@@ -22,7 +23,7 @@ export function installFallbackSignals(report: (signal: number) => boolean): voi
   // process.kill(process.pid, sig): signal-exit and others end themselves that way
   hookSelfKill((signal) => {
     const name = nameOf(signal);
-    if (name === undefined || process.listenerCount(name) === 0) return false;
+    if (name === undefined || !isHandled(name)) return false;
     setImmediate(() => deliverSignal(signal));
     return true;
   });
@@ -33,6 +34,6 @@ export function deliverSignal(signal: number): void {
   const name = nameOf(signal);
   if (name === undefined) return;
   debug('%s by way of the origin', name);
-  if (process.listenerCount(name) > 0) (process as NodeJS.EventEmitter).emit(name, name, signal);
+  if (isHandled(name)) (process as NodeJS.EventEmitter).emit(name, name, signal);
   else process.kill(process.pid, signal);
 }

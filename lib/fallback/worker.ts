@@ -3,9 +3,11 @@ import { keysOf } from '../group/key';
 import { captureContext, type InContext } from '../hook/context';
 import {
   closeUnnoticed,
+  type Datagram,
   type GetServerCallback,
   hookGetServer,
   interceptClose,
+  isServer,
   type ServerQuery,
 } from '../hook/node';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
@@ -80,12 +82,13 @@ export class FallbackWorker {
 
   /** One listen(): TCP on a fixed port is asked for, everything else is this process's own affair. */
   private take(
-    server: ServerInside,
+    server: ServerInside | Datagram,
     query: ServerQuery,
     callback: GetServerCallback,
     alone: () => void,
   ): boolean {
     const { port, addressType, fd } = query;
+    if (!isServer(server)) return false;
     if (!(port > 0) || (addressType !== 4 && addressType !== 6) || (fd ?? -1) >= 0 || !process.connected)
       return false;
     const keys = keysOf(query);

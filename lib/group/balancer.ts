@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { BalancePiece, SteerSetting } from '../config/settings';
-import { debug, debugging } from '../log';
+import { debug, debugging, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 import type { WorkerFigures } from '../steering/balance';
 import type { ListenerGroup } from './listener-group';
@@ -71,7 +71,7 @@ export class Balancer {
   private tryStart(): boolean {
     const bits =
       (this.pieces.includes('steal') ? STEALS : 0) |
-      (this.pieces.includes('swap') ? EXCLUDES : 0) |
+      (this.pieces.includes('swap') && this.mode !== 'ip' ? EXCLUDES : 0) |
       (this.mode === 'ip' ? FROM_THE_DEAD : 0) |
       (debugging() ? TELLS : 0);
     if (this.pieces.length === 0) {
@@ -80,9 +80,9 @@ export class Balancer {
     }
     const { cpus } = this.places;
     const notices = this.addon.balanceStart(BLOCKED_US, this.starvedUs, LOOK_US, EXCLUDED_US, cpus, bits);
-    if (notices < 0) debug('balancing is off: errno %d', -notices);
+    if (typeof notices === 'string') debug('balancing is off: %s', notices);
     else this.listen(notices);
-    return notices >= 0;
+    return typeof notices === 'number';
   }
 
   private get starvedUs(): number {
@@ -114,7 +114,8 @@ export class Balancer {
     if (!this.start()) return [];
     const fds = this.addon.balanceSeat(index, this.places.nodes[index] ?? 0);
     if (typeof fds !== 'number') return fds;
-    debug('worker %d has no part in the balancing (errno %d)', index, -fds);
+    // once: what one of them lacks the others do
+    debugOnce('worker %d has no part in the balancing (errno %d)', index, -fds);
     return [];
   }
 

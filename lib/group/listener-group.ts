@@ -3,9 +3,11 @@
 import { captureContext, type InContext } from '../hook/context';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import type { Addon } from '../native/addon';
+import { tellRefusals } from '../native/refusals';
 import { Departures } from './departures';
 import { drain } from './drain';
-import { type BindArguments, isLoopbackAddress } from './key';
+import { type BindArguments, groupKey, isLoopbackAddress } from './key';
+import { addressOf } from './name';
 
 /** A backlog for sockets that are bound only. */
 const NOT_LISTENING = -1;
@@ -73,9 +75,10 @@ export class ListenerGroup {
     this.departures = this.departuresFrom([]);
   }
 
-  /** The kernel has chosen the port, at listen(). */
-  portChosen(key: string, port: number): void {
-    this.key = key;
+  /** The kernel has chosen the port; before listen() there may have been none (ip(7), IP_BIND_ADDRESS_NO_PORT). */
+  portChosen(bind: BindArguments): void {
+    const { port = 0 } = addressOf(this.handle) ?? {};
+    this.key = groupKey({ ...bind, port });
     this.port = port;
   }
 
@@ -264,6 +267,8 @@ export class ListenerGroup {
   /** No new handshake begins; those under way complete. */
   stopSyns(): void {
     for (const socket of this.sockets) this.addon.dropSyn(socket);
+    // the process may end before they are looked for
+    tellRefusals(this.addon);
   }
 
   drainAll(): number {

@@ -2,12 +2,14 @@
 // Part of the preload.
 import { type AnyFunction, replace } from './replace';
 
-const NAMES = ['setuid', 'setgid', 'seteuid', 'setegid', 'setgroups', 'initgroups'] as const;
+/** Without CAP_SETGID these fail also where they would change nothing (setgroups(2)), setuid(2) and its like do not. */
+const OF_GROUPS: readonly string[] = ['setgroups', 'initgroups'];
+const NAMES = ['setuid', 'setgid', 'seteuid', 'setegid', ...OF_GROUPS];
 
 export interface CredentialHooks {
   /** A change of user or group has succeeded; `call`: its name and arguments, as JSON. */
   changed(call: string): void;
-  /** The process may not do that (EPERM). True: it has come to be with what the call would make of it. */
+  /** The process may not change its groups (EPERM). True: it has come to be with what the call would make of them. */
   inherited?(call: string): boolean;
 }
 
@@ -34,8 +36,8 @@ export function hookCredentials({ changed, inherited }: CredentialHooks): void {
           try {
             result = Reflect.apply(original as AnyFunction, process, args);
           } catch (error) {
-            if ((error as NodeJS.ErrnoException).code !== 'EPERM' || !inherited?.(inWords(name, args)))
-              throw error;
+            const barred = OF_GROUPS.includes(name) && (error as NodeJS.ErrnoException).code === 'EPERM';
+            if (!barred || !inherited?.(inWords(name, args))) throw error;
             return undefined;
           }
           changed(inWords(name, args));

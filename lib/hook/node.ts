@@ -4,11 +4,15 @@ import type { Server } from 'node:net';
 import type { ListenQuery } from '../group/key';
 import { captureContext } from './context';
 import { replace } from './replace';
-import type { ServerInside, TcpHandle } from './tcp';
+import { quietBinding, type ServerInside, type TcpHandle } from './tcp';
+import type { UdpBinding } from './udp';
 
 /** Lets `intercept` decide when this one handle is closed; it calls `native` for that, at once or later. */
-export function interceptClose(handle: TcpHandle, intercept: (native: () => void) => void): void {
-  const close = function (this: TcpHandle, callback?: () => void) {
+export function interceptClose(
+  handle: Pick<TcpHandle, 'close'>,
+  intercept: (native: () => void) => void,
+): void {
+  const close = function (this: unknown, callback?: () => void) {
     delete (handle as Partial<TcpHandle>).close;
     intercept(() => handle.close(callback));
   };
@@ -70,24 +74,31 @@ export function signalNumber(signal: string | number): number | undefined {
 }
 
 /** The cluster module's way to a listening handle in a worker (lib/internal/cluster/child.js). */
-type GetServer = (
-  server: ServerInside & { type?: string },
-  query: ServerQuery,
-  callback: GetServerCallback,
-) => void;
+type GetServer = (server: ServerInside | Datagram, query: ServerQuery, callback: GetServerCallback) => void;
 export type GetServerCallback = (error: number | null, handle: unknown) => void;
 export interface ServerQuery extends ListenQuery {
   fd?: number;
   backlog: number;
+  readableAll?: boolean;
+  writableAll?: boolean;
 }
 
-/** Decides about one listen() of a worker; false leaves it alone, which `alone` does too, later. */
+/** Decides about one listen() of a worker, or bind() of a UDP socket; false leaves it alone, which `alone` does too, later. */
 export type TakeServer = (
-  server: ServerInside,
+  server: ServerInside | Datagram,
   query: ServerQuery,
   callback: GetServerCallback,
   alone: () => void,
 ) => boolean;
+
+/** A socket of dgram, which asks in the same way as a server. */
+export interface Datagram {
+  _listen2?: undefined;
+}
+
+export function isServer(asking: ServerInside | Datagram): asking is ServerInside {
+  return typeof asking._listen2 === 'function';
+}
 
 /**
  * In a worker every listen() takes the way it takes in a primary, unless `take` has it: net.js calls _listen2 there
@@ -97,28 +108,23 @@ export type TakeServer = (
 export function hookGetServer(take: TakeServer = () => false): void {
   const cluster = require('node:cluster') as unknown as { _getServer: GetServer };
   replace(cluster, '_getServer', () => (server, query, callback) => {
-    if (typeof server._listen2 !== 'function') return callback(...bindUdp(query));
     const { address, port, addressType, backlog, fd, flags } = query;
-    const alone = () => server._listen2(address, port, addressType as number, backlog, fd as number, flags);
+    const alone = () =>
+      isServer(server)
+        ? server._listen2(address, port, addressType as number, backlog, fd as number, flags)
+        : callback(...bindUdp(query));
     if (!take(server, query, callback, alone)) alone();
   });
 }
 
 function bindUdp(query: ServerQuery): [error: number | null, handle: unknown] {
-  const { UDP } = (process as unknown as { binding(name: string): { UDP: new () => UdpHandle } }).binding(
-    'udp_wrap',
-  );
+  const { UDP } = quietBinding<UdpBinding>('udp_wrap');
   const handle = new UDP();
-  const bind = query.addressType === 'udp6' ? handle.bind6 : handle.bind;
-  const error = bind.call(handle, query.address as string, query.port || 0, query.flags);
+  const { fd = -1, addressType, address, port, flags } = query;
+  const bind = addressType === 'udp6' ? handle.bind6 : handle.bind;
+  const error = fd > 0 ? handle.open(fd) : bind.call(handle, address as string, port || 0, flags);
   if (error < 0) handle.close();
   return error < 0 ? [error, null] : [null, handle];
-}
-
-interface UdpHandle {
-  bind(address: string, port: number, flags: number): number;
-  bind6(address: string, port: number, flags: number): number;
-  close(): void;
 }
 
 let parallelism: number | undefined;

@@ -87,6 +87,8 @@ export interface TcpHooks {
   listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number;
   /** A handle is about to be bound to a port of the kernel's choice: a client with an address of its own, or a server. */
   anyPort?(): void;
+  /** The hook's own tests: `bind` is asked about those ports, too. */
+  bindsAnyPort?: boolean;
 }
 
 /** Handles that this process has bound itself. */
@@ -115,11 +117,10 @@ export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
             return Reflect.apply(original, this, args) as number;
           };
           const [address, port, flags] = args;
-          if (!port) {
-            hooks.anyPort?.();
-            return native();
-          }
-          return hooks.bind(this, { family, address, port, flags: flags ?? 0 }, native);
+          if (!port) hooks.anyPort?.();
+          // a client's handle has its owner by then, a server's has none (lib/net.js, internalConnect, createServerHandle)
+          if (this.owner || !(port || hooks.bindsAnyPort)) return native();
+          return hooks.bind(this, { family, address, port: port || 0, flags: flags ?? 0 }, native);
         },
     );
   }
@@ -169,6 +170,7 @@ export interface ListenCall {
   options:
     | {
         port?: unknown;
+        path?: unknown;
         exclusive?: boolean;
         reusePort?: boolean;
         backlog?: unknown;

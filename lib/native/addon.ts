@@ -112,7 +112,7 @@ export interface Addon {
    * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; `cpus`: the workers' together; bits: 1: idle
    * workers are offered blocked ones' queues, 2: blocked workers are steered around, 4: only queues without a worker are
    * offered, 8: notices tell who is excluded and back. Returns a socket whose messages are
-   * notices (balanceNotify), or a negative errno.
+   * notices (balanceNotify), or in words why there is none.
    */
   balanceStart(
     blockedUs: number,
@@ -121,7 +121,7 @@ export interface Addon {
     excludedUs: number,
     cpus: number,
     bits: number,
-  ): number;
+  ): number | string;
   /**
    * What a new worker needs to take part (balanceJoin): page, offers and wake-up, which the caller closes. Workers of one
    * NUMA node help each other first.
@@ -163,6 +163,9 @@ export interface Addon {
   balanceArrived(local: number, remote: number): number;
   /** In a worker: no socket of this group is kept for that, or on its way, any more. */
   balanceFlush(generation: number): number;
+
+  /** What the hook does without because a system call has failed, in words: each once in this process. */
+  refusals(): string[];
 
   setCloseOnExec(fd: number): number;
   isCloseOnExec(fd: number): number;
@@ -229,8 +232,8 @@ export interface Addon {
   /** 0: default, 1: ignored, 2: a handler. */
   disposition(signal: number): number;
   /**
-   * When one of the signals ends this process: shut these sockets and kill these processes first. Replaces all before,
-   * by nothing where there is no memory. Signals that are ignored stay so, and process 1 of a PID namespace, which the
+   * When one of the signals ends this process: shut these sockets, kill these processes and wait for those that are its
+   * children, 250 ms at most, first. Node then hears nothing of their end. Replaces all before, by nothing where there is no memory. Signals that are ignored stay so, and process 1 of a PID namespace, which the
    * default action does not end, is not guarded.
    */
   guard(signals: number[], fds: number[], pids: number[]): number;
@@ -240,7 +243,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 9;
+const VERSION = 10;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { formatCpuList } from '../config/cpulist';
 import type { Places } from '../group/balancer';
-import { debug } from '../log';
+import { debug, debugOnce } from '../log';
 import type { Multiplied } from './plan';
 
 /** Looks come with what ticks while there is traffic; they need not come more often than this. */
@@ -64,7 +64,9 @@ export class CpuSet {
   /** Somebody has given the process fewer CPUs than its cpuset has. */
   private isBounded(mask: readonly number[]): boolean {
     const whole = this.plan.addon.groupCpus();
-    return typeof whole === 'number' || whole.some((cpu) => !mask.includes(cpu));
+    if (typeof whole !== 'number') return whole.some((cpu) => !mask.includes(cpu));
+    debugOnce('threads of workers are bound to the CPUs of now: sched_setaffinity fails (errno %d)', -whole);
+    return true;
   }
 
   private follow(mask: readonly number[]): void {

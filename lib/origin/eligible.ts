@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Cluster } from 'node:cluster';
 import { type BindArguments, REUSE_PORT } from '../group/key';
-import { builtinLoaded, type ListenCall } from '../hook/tcp';
+import { clusterModule, isCopy } from '../hook/cluster-workers';
+import type { ListenCall } from '../hook/tcp';
 
 /** What one listen() call asked for that keeps it from being multiplied; undefined where nothing does. */
 export function callReason(options: ListenCall['options']): string | undefined {
@@ -22,17 +22,23 @@ export function bindReason(bind: BindArguments): string | undefined {
 export function processReason(): string | undefined {
   const { isMainThread } = require('node:worker_threads') as typeof import('node:worker_threads');
   if (!isMainThread) return 'a worker thread';
-  if (!builtinLoaded('cluster')) return undefined;
-  return loadedCluster().isWorker ? 'a cluster worker' : undefined;
+  if (isSingleExecutable()) return 'a single executable application';
+  return clusterModule()?.isWorker ? 'a cluster worker' : undefined;
 }
 
-function loadedCluster(): Cluster {
-  return require('node:cluster') as Cluster;
+/** Such a program takes no script: a copy would have one argument more than the original. */
+function isSingleExecutable(): boolean {
+  try {
+    return (require('node:sea') as typeof import('node:sea')).isSea();
+  } catch {
+    // Node 20.12 and later have it
+    return false;
+  }
 }
 
 /** Calls back when the app forks a cluster worker. net has loaded cluster at the first listen(), so this loads nothing. */
 export function onClusterFork(forked: () => void): void {
-  if (builtinLoaded('cluster')) loadedCluster().on('fork', forked);
+  clusterModule()?.on('fork', forked);
 }
 
 /** True once the app has forked cluster workers: then its primary's listens are the cluster module's own. */
@@ -42,7 +48,5 @@ export function appForks(): boolean {
 
 /** How many cluster workers the app has forked that have not ended. */
 export function ownWorkers(): number {
-  if (!builtinLoaded('cluster')) return 0;
-  const { workers } = loadedCluster();
-  return workers === undefined ? 0 : Object.keys(workers).length;
+  return Object.values(clusterModule()?.workers ?? {}).filter((worker) => worker && !isCopy(worker)).length;
 }

@@ -206,7 +206,8 @@ export class Origin {
     const { error, failed } = revives
       ? group.adopt(revives.group, options, native)
       : group.open(options, native);
-    if (failed !== undefined) debug('%s is served by one process: %s', bound.key, failed);
+    if (failed !== undefined && error === 0) tree.groupFailed(bound.key, failed);
+    if (error === 0 && bound.bind.port === 0) group.portChosen(bound.bind);
     if (error < 0) this.attempts.failed(bound.key, error);
     else this.attempts.opened(bound.key);
     if (error < 0 || failed !== undefined) return error;

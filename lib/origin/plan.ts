@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
+import { becameTestRunner } from '../config/environment';
 import type { Settings } from '../config/settings';
 import { readLimits } from '../cpu/cgroup';
 import { assign, type WorkerCount, workerCount } from '../cpu/count';
@@ -28,6 +29,8 @@ export interface Multiplied {
   steer: Settings['steer'];
   balance: Settings['balance'];
   exitWaitMs: number;
+  /** No copy is started: see Settings. */
+  testGroups?: Settings['testGroups'];
   originOnly: Uint8Array;
   /** From the start of the process to now, its first listen(). */
   originStartMs: number;
@@ -65,6 +68,7 @@ export function singleReason(settings: Settings, birth: Birth): string | undefin
   const flag = singleProcessFlag(birth.execArgv, birth.env['NODE_OPTIONS']);
   if (flag !== undefined && !settings.workersSet)
     return `${flag} means one process unless FASTSOCKET_WORKERS is set`;
+  if (becameTestRunner(birth.env)) return 'a test run';
   if (insideTree(process.pid, readText)) return 'started by a program that fastsocket has multiplied already';
   return undefined;
 }
@@ -79,6 +83,15 @@ export interface Layout {
   unpinned: string | undefined;
   /** The arithmetic, one line. */
   why: string;
+}
+
+/** Size of this process, undefined where there is no /proc (libuv: src/unix/linux.c, uv_resident_set_memory). */
+function residentBytes(): number | undefined {
+  try {
+    return process.memoryUsage.rss();
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -96,7 +109,7 @@ export function layOut(
     mask,
     quotaCpus: limits.cpus,
     memoryBytes: limits.memoryBytes,
-    originRssBytes: process.memoryUsage.rss(),
+    originRssBytes: residentBytes(),
   });
   debug('%s (%s)', counted.why, limits.detail);
   const topology = readTopology(readText, counted.cpus);
@@ -127,12 +140,18 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   const { addon, reason } = loadAddon();
   if (!addon) return { reason: reason ?? 'the addon could not be loaded', quiet: false };
   const affinity = addon.getAffinity(0);
+  if (typeof affinity === 'number') {
+    const unknown = `the CPUs it may run on are not known: sched_getaffinity fails (errno ${-affinity})`;
+    if (settings.workers.kind !== 'count') return { reason: unknown, quiet: false };
+    debug('not pinned: %s', unknown);
+  }
+  const { testGroups } = settings;
   const mask = typeof affinity === 'number' ? [] : affinity;
   const { workers, cores, places, why } = layOut(settings, mask);
-  if (workers < 2) return { reason: `one worker is no gain (${why})`, quiet: true };
+  if (workers < 2 && !testGroups) return { reason: `one worker is no gain (${why})`, quiet: true };
   return {
     addon,
-    workers,
+    workers: testGroups ? 1 : workers,
     cores,
     places,
     mask,
@@ -140,6 +159,7 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,
+    testGroups,
     originOnly: originOnlyProgram(),
     originStartMs: process.uptime() * 1000,
   };

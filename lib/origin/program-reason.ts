@@ -8,6 +8,10 @@ export interface ProgramFacts {
   underTestRunner: boolean;
 }
 
+/** Programs that run test files in their own process, and the pools by which they do it in others. */
+const RUNNERS =
+  '(?:_?mocha|ava|jasmine|jest(?:-cli|-worker)?|playwright|qunit|tap|tape|tinypool|uvu|vitest|workerpool)';
+const TEST_RUNNER = new RegExp(`/node_modules/${RUNNERS}/|\\bbin/${RUNNERS}$`);
 const NO_SCRIPT = /^(-e|--eval|-p|--print|-pe|-i|--interactive|--test|--check|-c)(=|$)/;
 
 /** Why this program as a whole is not one to copy: no script, the REPL, a test run. Known at the preload. */
@@ -15,5 +19,6 @@ export function programReason({ argv, execArgv, underTestRunner }: ProgramFacts)
   const flag = execArgv.find((word) => NO_SCRIPT.test(word));
   if (flag !== undefined) return `node ${flag}`;
   if (argv[1] === undefined || argv[1] === '-') return 'no script to start again';
-  return underTestRunner ? 'a test run' : undefined;
+  // a copy of it would run all tests again, beside the first
+  return underTestRunner || TEST_RUNNER.test(argv[1]) ? 'a test run' : undefined;
 }

@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
-import { MemoryKills } from '../cpu/memory-kills';
-import { readText } from '../cpu/read';
 import type { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
+import type { Sharables } from '../hook/sharables';
 import type { ServerInside } from '../hook/tcp';
-import { debug, say } from '../log';
+import { debug } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
-import { RELOADS } from '../signals/relayed';
-import { exitWaits, graceMs } from '../signals/told';
+import { exitWaits } from '../signals/told';
 import type { State } from '../state';
-import { Barred } from '../workers/barred';
-import { endOf, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
-import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
+import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
+import type { Handover, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
+import { Succession } from '../workers/succession';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
 import { judgeCanary } from './canary-end';
@@ -24,9 +22,13 @@ import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
+import { inheritance } from './inheritance';
+import { judged } from './judged';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
+import { SharedSockets } from './shared-sockets';
+import { type Hearers, hear } from './worker-words';
 
 export interface TreeOptions {
   plan: Multiplied;
@@ -38,6 +40,7 @@ export interface TreeOptions {
   signals: OriginSignals;
   attempts: Attempts;
   user: ChangedUser;
+  sharables: Sharables;
 }
 
 /** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
@@ -50,12 +53,13 @@ export class Tree {
   private readonly counts = new ConnectionCount();
   private readonly asks: Asks;
   private readonly renewal: Renewal<Worker>;
-  private readonly barred: Barred;
-  private readonly memory = new MemoryKills(readText);
+  private readonly succession: Succession<Worker>;
+  private readonly shared: SharedSockets<Worker>;
+  private readonly hearers: Hearers;
 
   constructor(private readonly options: TreeOptions) {
-    const { plan, birth, clusterLoaded, signals, user } = options;
-    this.barred = new Barred(() => user.now, say);
+    const { plan, birth, clusterLoaded, signals, attempts, user } = options;
+    const { groups } = this;
     const changed = () => signals.refreshGuard();
     this.served = new Served(
       plan,
@@ -69,24 +73,18 @@ export class Tree {
       markName: markerName,
       mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}`,
       events: {
-        message: (worker, message) => this.message(worker, message),
+        message: (worker, message) => hear(this.hearers, worker, message),
         signal: (_worker, signal) => signals.reported(signal),
-        clusterQuery: (_worker, act) =>
-          this.lifecycle.state === 'canary' &&
-          this.lifecycle.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`),
+        clusterRequest: (act) => this.lifecycle.clusterRequest(act),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
-        sockets: (index) => {
-          const { fds, handover } = this.groups.handover(index);
-          const own = this.served.balancer.seat(index);
-          const seat = own.length > 0;
-          const inherited = { refused: options.attempts.history, credentials: user.inherited };
-          return { fds, own, handover: { ...handover, seat, ...inherited } };
-        },
+        sockets: (index) =>
+          inheritance(index, { groups, served: this.served, shared: this.shared, attempts, user }),
         changed,
       },
     });
-    const { groups, pool, served } = this;
+    const { pool, served } = this;
+    this.succession = new Succession({ crew: pool, user, exitWaitMs: plan.exitWaitMs });
     this.retreat = new Retreat({ state: options.state, groups, pool, served, changed });
     this.lifecycle = new Lifecycle({
       originStartMs: plan.originStartMs,
@@ -99,10 +97,11 @@ export class Tree {
         multiply: () => this.multiply(),
         endCanary: () => this.retreat.endCopies(),
         appForks,
+        unheard: () => this.pool.unheard,
       },
     });
     this.asks = new Asks({
-      attempts: options.attempts,
+      attempts,
       group: (key) => this.groups.get(key),
       canary: () => this.lifecycle.state === 'canary',
       elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
@@ -110,11 +109,29 @@ export class Tree {
       hand: (worker, handover) => this.hand(worker, handover, []),
       release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
     });
+    this.shared = new SharedSockets({
+      addon: plan.addon,
+      sharables: options.sharables,
+      workers: () => this.pool.live,
+      hand: (worker, handover, fds) => this.hand(worker, handover, fds),
+      send: (worker, message) => this.pool.send(worker, message),
+    });
     this.renewal = new Renewal({
       needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,
       serves: ({ index }) => this.groups.servedBy(index),
       leave: (worker) => this.pool.send(worker, { kind: 'leave' }),
     });
+    this.hearers = {
+      groups,
+      served,
+      renewal: this.renewal,
+      asks: this.asks,
+      lifecycle: this.lifecycle,
+      counts: this.counts,
+      shared: this.shared,
+      attempts,
+      ready: (worker, key, generation) => this.workerReady(worker, key, generation),
+    };
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
@@ -142,7 +159,7 @@ export class Tree {
       'listener group %s: %d sockets, %s',
       group.key,
       group.sockets.length,
-      group.hasProgram ? 'steered' : 'no steering program',
+      group.hasProgram ? 'steered' : `no steering program (errno ${-group.refused})`,
     );
     this.asks.late.opened(group.key);
     for (const worker of this.pool.live) this.give(worker, group);
@@ -151,8 +168,13 @@ export class Tree {
       for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
     }
     this.renewal.look();
-    this.lifecycle.groupOpened();
+    if (!judged(group, this.options)) this.lifecycle.groupOpened();
     this.options.signals.refreshGuard();
+  }
+
+  /** A group could not be made: the app stays one process, or this address is the origin's alone. */
+  groupFailed(key: string, reason: string): void {
+    if (!this.lifecycle.groupFailed(reason)) debug('%s is served by one process: %s', key, reason);
   }
 
   holdsPort(port: number): boolean {
@@ -231,45 +253,12 @@ export class Tree {
     this.pool.send(worker, { kind: 'look' });
   }
 
-  private message(worker: Worker, message: ToOrigin): void {
-    switch (message.kind) {
-      case 'ready':
-        return this.workerReady(worker, message.key, message.generation);
-      case 'gone': {
-        const group = this.groups.gone(worker.index, message.key, message.generation);
-        if (group) this.served.resteer(group);
-        return;
-      }
-      case 'closed':
-        this.groups.left(worker.index, message.key, message.generation);
-        if (!this.groups.servedBy(worker.index)) this.renewal.closed(worker);
-        return;
-      case 'ask':
-        return this.asks.asked(worker, message.keys);
-      case 'released':
-        return this.asks.late.released(worker, message.key);
-      case 'dropped':
-        return this.groups.dropped(worker.index, message.key, message.generation);
-      case 'stays':
-        if (RELOADS.has(message.signal)) delete worker.toldAt;
-        return;
-      case 'probed':
-        return this.options.attempts.closedInCopy(message.key);
-      case 'displaced':
-        return this.served.displaced();
-      case 'arrivals':
-        return this.served.arrived(message.cpus);
-      case 'connections':
-        return this.counts.answered(message.id, worker.index, message.count);
-    }
-  }
-
   private workerReady(worker: Worker, key: string, generation: number): void {
     const group = this.groups.find(key, generation);
     if (!group) return;
     group.ready.add(worker.index);
-    worker.servedAt ??= performance.now();
-    this.barred.served(worker.index);
+    this.pool.serves(worker);
+    this.succession.serves(worker);
     debug('worker %d is ready on %s', worker.index, key);
     if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();
@@ -277,7 +266,7 @@ export class Tree {
 
   private workerExited(worker: Worker, code: number | null, signal: string | null): void {
     const { index } = worker;
-    debug('worker %d ended (code %s, signal %s%s)', index, code, signal, this.memory.cause(signal));
+    this.succession.ended(worker, code, signal);
     this.renewal.exited(worker);
     this.counts.workerLeft(index);
     this.asks.late.workerLeft(worker);
@@ -285,29 +274,25 @@ export class Tree {
     const replaced = this.pool.get(index) !== undefined;
     if (!replaced) this.served.balancer.vacate(index);
     this.groups.ended(index, replaced);
-    const { toldAt, servedAt } = worker;
+    this.shared.workerLeft(worker, replaced);
+    const { toldAt } = worker;
     if (this.lifecycle.state === 'canary') {
       if (replaced) return;
       return judgeCanary(this.lifecycle, this.options.signals, { code, signal, told: toldAt !== undefined });
     }
     this.served.resteerAll();
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    // a worker that ends after SIGTERM ends as the app wants it; if the origin is still there much later, it does not
-    const grace = graceMs(worker, this.options.plan.exitWaitMs);
-    const barredMs = servedAt === undefined ? this.barred.failed(index, endOf(code, signal)) : 0;
-    const delay = this.pool.restart(index, Math.max(grace, barredMs));
-    debug('worker %d is started again in %d ms', index, delay);
+    this.succession.follow(worker, code, signal);
     this.served.lookAfterQueues();
   }
 
   private startFailed(index: number, error: Error): void {
     this.served.balancer.vacate(index);
     for (const group of this.groups) group.holders.delete(index); // it has held nothing: what has left stays away
-    if (this.lifecycle.state === 'canary')
-      return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
+    this.shared.notStarted(index);
+    if (this.lifecycle.copyFailed(error.message)) return;
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    debug('worker %d could not be started: %s', index, error.message);
-    this.pool.restart(index, this.barred.failed(index, `could not be started: ${error.message}`));
+    this.succession.notStarted(index, error);
   }
 
   private multiply(): void {

@@ -3,6 +3,7 @@ import { SEAM_PIECES, type SeamPiece, type Settings } from '../config/settings';
 import { readText } from '../cpu/read';
 import { debug, debugging } from '../log';
 import type { Addon } from '../native/addon';
+import { watchRefusals } from '../native/refusals';
 
 /** native/seam/loop.h, enum Piece. */
 const BITS: Readonly<Record<SeamPiece, number>> = { batch: 1, nodelay: 2, read: 4, fds: 8, backlog: 0 };
@@ -20,16 +21,6 @@ const LOOK_MS = 100;
 
 type SeamSettings = Pick<Settings, 'seam' | 'deferAccept' | 'connect'>;
 
-/** errno(3) */
-const ENOENT = 2;
-const ENOPROTOOPT = 92;
-
-function whyKernelsPorts(errno: number): string {
-  if (errno === ENOENT) return 'net.ipv4.ip_local_port_range cannot be read';
-  if (errno === ENOPROTOOPT) return 'this kernel has no IP_LOCAL_PORT_RANGE (Linux 6.3)';
-  return `IP_LOCAL_PORT_RANGE fails with errno ${errno}`;
-}
-
 /** The bits that native/seam knows for these settings. */
 export function seamBits({ seam, deferAccept, connect }: SeamSettings): number {
   if (seam.length === 0) return 0;
@@ -44,7 +35,6 @@ function explain(addon: Addon): void {
   const names: string[] = SEAM_PIECES.filter((piece) => (pieces & BITS[piece]) !== 0);
   if (connect === 0) names.push('connect');
   debug('seam: %s', names.join(', '));
-  if (connect > 0) debug("source ports are the kernel's: %s", whyKernelsPorts(connect));
 }
 
 let explained = false;
@@ -65,6 +55,7 @@ function explainLater(addon: Addon): void {
 
 /** Puts the seam under this thread's event loop, before it listens or connects. Returns why there is none. */
 export function attachSeam(addon: Addon, settings: SeamSettings): string | undefined {
+  watchRefusals(addon);
   const reason =
     settings.seam.length === 0 ? 'FASTSOCKET_SEAM=off' : attach(addon, withoutMigration(seamBits(settings)));
   if (reason === undefined) explainLater(addon);

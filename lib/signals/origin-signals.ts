@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { hookSelfKill } from '../hook/node';
-import { debug } from '../log';
+import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
+import { isHandled } from './handled';
 import { nameOf, RELAYED, RELAYED_NUMBERS } from './relayed';
 import type { Wait } from './told';
 
@@ -79,7 +80,7 @@ export class OriginSignals {
     });
     hookSelfKill((signal) => {
       const name = nameOf(signal);
-      if (name !== undefined && process.listenerCount(name) === 0) this.waitForTold();
+      if (name !== undefined && !isHandled(name)) this.waitForTold();
       return false;
     });
     // before the first fork: from then on somebody else has these sockets, too
@@ -96,14 +97,11 @@ export class OriginSignals {
     if (!tree || !this.watching || this.exiting) return;
     const { addon } = tree;
     const signals = RELAYED_NUMBERS.filter((signal) => {
-      return (
-        process.pid !== 1 &&
-        process.listenerCount(nameOf(signal) as string) === 0 &&
-        addon.disposition(signal) !== 1
-      );
+      return process.pid !== 1 && !isHandled(nameOf(signal) as string) && addon.disposition(signal) !== 1;
     });
     const error = addon.guard(signals, tree.sockets(), tree.pids());
-    if (error < 0) debug('nothing is shut when a signal ends the origin (errno %d)', -error);
+    if (error < 0)
+      debugOnce('nothing is shut when a signal ends the origin: sigaction fails (errno %d)', -error);
   }
 
   /** For what is left of the time since the signal: after a reload by SIGHUP nobody is about to end. */

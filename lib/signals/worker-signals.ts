@@ -2,8 +2,9 @@
 import { hookCredentials } from '../hook/credentials';
 import { hookSelfKill } from '../hook/node';
 import { hookSignalStart } from '../hook/signal-start';
-import { debug } from '../log';
+import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
+import { isHandled } from './handled';
 import { nameOf, RELAYED_NAMES, RELAYED_NUMBERS } from './relayed';
 
 const SIGKILL = 9;
@@ -19,17 +20,25 @@ export function installWorkerSignals(
   inherited: (call: string) => boolean,
 ): void {
   // no orphan is left when the origin goes, also when this loop is blocked; set*id clears it (prctl(2))
-  const arm = () => addon.setParentDeathSignal(SIGKILL);
+  const arm = () => {
+    const error = addon.setParentDeathSignal(SIGKILL);
+    if (error < 0)
+      debugOnce("this process may outlive the origin's: prctl(PR_SET_PDEATHSIG) fails (errno %d)", -error);
+  };
   arm();
   hookCredentials({ changed: arm, inherited });
-  addon.reportSignals(control, [...RELAYED_NUMBERS]);
   if (!hookSignalStart(RELAYED_NAMES, () => {}))
     debug('startListeningIfSignal not found: signals may act twice');
+  // after that: where another preload has listened before us its handles are closed there, and libuv leaves the default
+  // behind (src/unix/signal.c, uv__signal_unregister_handler)
+  const unreported = addon.reportSignals(control, [...RELAYED_NUMBERS]);
+  if (unreported < 0)
+    debug('a signal to this process alone ends it alone: sigaction fails (errno %d)', -unreported);
   // process.kill(process.pid, sig): signal-exit and others end themselves that way
   hookSelfKill((signal) => {
     const name = nameOf(signal);
     if (name === undefined) return false;
-    if (process.listenerCount(name) > 0) setImmediate(() => deliverSignal(addon, signal));
+    if (isHandled(name)) setImmediate(() => deliverSignal(addon, signal));
     else addon.die(signal);
     return true;
   });
@@ -39,6 +48,6 @@ export function installWorkerSignals(
 export function deliverSignal(addon: Addon, signal: number): void {
   const name = nameOf(signal);
   if (name === undefined) return;
-  if (process.listenerCount(name) > 0) (process as NodeJS.EventEmitter).emit(name, name, signal);
+  if (isHandled(name)) (process as NodeJS.EventEmitter).emit(name, name, signal);
   else addon.die(signal);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
+import { isRefusal } from '../native/refusals';
 import type { Handover } from '../workers/messages';
 
 export interface InheritedSocket {
@@ -34,6 +35,11 @@ export class InheritedSockets {
   /** This worker's place in the balancing; see Addon.balanceSeat. */
   private seat: number[] = [];
 
+  /** The port that the origin has opened for port 0; see judged.ts. */
+  opened: number | undefined;
+  /** The negative errno with which nothing can be received here; 0: that has not happened. */
+  unreadable = 0;
+
   constructor(
     private readonly addon: Addon,
     private readonly control: number,
@@ -43,7 +49,10 @@ export class InheritedSockets {
   read(waitMs = 0): boolean {
     for (let wait = waitMs; ; wait = 0) {
       const received = this.addon.receive(this.control, wait);
-      if (typeof received === 'number') return received !== 0;
+      if (typeof received === 'number') {
+        if (isRefusal(received)) this.unreadable = received;
+        return received !== 0;
+      }
       this.take(received.text, received.fds);
     }
   }
@@ -57,6 +66,7 @@ export class InheritedSockets {
       return;
     }
     if (handover.seat) this.seat = fds.splice(handover.sockets.length);
+    this.opened = handover.opened ?? this.opened;
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
     for (const call of handover.credentials ?? []) this.credentials.add(call);
     for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);
@@ -82,6 +92,10 @@ export class InheritedSockets {
     return this.sockets.has(key);
   }
 
+  get keys(): string[] {
+    return [...this.sockets.keys()];
+  }
+
   isAnswered(key: string): boolean {
     return this.answers.has(key) || this.refused.has(key);
   }
@@ -100,6 +114,13 @@ export class InheritedSockets {
     );
     if (error !== undefined) return { kind: 'failed', error };
     return past ? { kind: 'past' } : { kind: 'own', granted: answer !== undefined };
+  }
+
+  /** The kept descriptor, which is the caller's from now on; the address is asked for anew the next time. */
+  surrender(key: string): number {
+    const socket = this.sockets.get(key);
+    this.sockets.delete(key);
+    return socket?.fd ?? -1;
   }
 
   /** Closes the kept descriptor: the origin closes the group. */

@@ -22,6 +22,8 @@ export interface ListenersOptions {
   inherited: InheritedSockets;
   own: OwnPorts;
   tell(message: ToOrigin): void;
+  /** How many other servers are closing, whose connections are waited for, too. */
+  others(): number;
 }
 
 /** Servers of this process on sockets of the origin's, from listen() until their last connection has ended. */
@@ -123,7 +125,7 @@ export class Listeners {
     this.goIfDone();
   }
 
-  private goIfDone(): void {
-    if (this.going && this.ending.size === 0) process.exit(0);
+  goIfDone(): void {
+    if (this.going && this.ending.size === 0 && this.options.others() === 0) process.exit(0);
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { availableParallelism, fixAvailableParallelism } from '../hook/node';
-import { debug } from '../log';
+import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 
 /** Native addons start threads at their first use, from the pinned thread: looked for soon, then now and then. */
@@ -42,7 +42,9 @@ export class EventLoop {
   /** Its CPU is another one from now on, or none; `free`: see Addon.unpinEventLoop(). Returns whether it is pinned. */
   move(core: number | undefined, free: readonly number[]): boolean {
     const { addon } = this;
-    addon.unpinEventLoop([...free]);
+    const error = addon.unpinEventLoop([...free]);
+    if (error < 0)
+      debugOnce('what this process starts stays on its CPU: sched_setaffinity fails (errno %d)', -error);
     fixAvailableParallelism(undefined);
     if (core !== undefined && this.pin(core)) return true;
     this.seen = String(addon.getAffinity(0));

@@ -1,45 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Settings } from '../config/settings';
-import { Connects } from '../connect/start';
 import { ArrivalSampler } from '../group/arrivals';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
 import { captureContext } from '../hook/context';
 import { spareUnheard } from '../hook/http-close';
-import { hookGetServer, interceptClose, type ServerQuery } from '../hook/node';
+import { type Datagram, hookGetServer, interceptClose, isServer, type ServerQuery } from '../hook/node';
 import { pretendBound } from '../hook/pretend';
-import { hookTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
+import { hookTcp, type ServerInside, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
-import type { Addon } from '../native/addon';
 import { backlogFor } from '../seam/backlog';
 import { attachSeam } from '../seam/seam';
 import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
 import { InheritedSockets } from './inherited';
+import { openAnyPort } from './judged';
 import { LateListens } from './late-listens';
 import { takesAll } from './limits';
 import { Listeners } from './listeners';
 import { OwnPorts } from './own-ports';
-import { EventLoop } from './pinning';
+import { Place, type PlaceOptions } from './place';
 import { takeSeat } from './seat';
+import { SharedBinds } from './shared-binds';
 
 /** EAFNOSUPPORT: what bind6() says where there is no IPv6; net.js then takes 0.0.0.0. */
 const NO_IPV6 = -97;
 /** EADDRINUSE: two servers of one process on one address, which duplicates of one socket would allow. */
 const IN_USE = -98;
 
-export interface WorkerOptions {
-  addon: Addon;
-  tcp: TcpBinding;
+export interface WorkerOptions extends PlaceOptions {
   /** Descriptor of the control socket. */
   control: number;
   index: number;
-  core: number | undefined;
-  /** The event loop is pinned to this CPU now; undefined: to none any more. */
-  pinned(core: number | undefined): void;
   settings: Settings;
-  /** Source ports that its connections take first; see Addon.sharePorts(). */
-  ports: Uint8Array;
 }
 
 type SendFunction =
@@ -57,31 +50,25 @@ export class Worker {
   private readonly listeners: Listeners;
   private readonly late: LateListens;
   private readonly own: OwnPorts;
+  private readonly shared: SharedBinds;
   /** The backlogs that the app has named. */
   private readonly named = new WeakMap<ServerInside, unknown>();
   /** Handles that the origin has left to this worker, by address. */
   private readonly granted = new WeakMap<TcpHandle, string>();
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
-  private readonly loop: EventLoop;
-  private readonly connects: Connects;
-  private core: number | undefined;
-  /** The CPU that it is to have. */
-  private wanted: number | undefined;
-  private pinTried = false;
+  private readonly place: Place;
 
   constructor(private readonly options: WorkerOptions) {
-    const { addon, control, settings, tcp, ports } = options;
-    this.wanted = options.core;
-    this.loop = new EventLoop(addon, () => this.tell({ kind: 'displaced' }));
-    this.connects = new Connects({ addon, tcp, ports }, settings);
+    const { addon, control } = options;
+    this.place = new Place(options, () => this.tell({ kind: 'displaced' }));
     this.inherited = new InheritedSockets(addon, control);
     this.sampler = new ArrivalSampler(
       addon,
-      () => this.core,
+      () => this.place.core,
       (report) => {
         // where it runs anywhere, no arrival is local
-        if (this.core !== undefined)
+        if (this.place.core !== undefined)
           addon.balanceArrived(Math.round(report.local), Math.round(report.remote));
         this.tell({ kind: 'arrivals', ...report });
       },
@@ -89,21 +76,30 @@ export class Worker {
     this.late = new LateListens(this.inherited, (keys) => this.tell({ kind: 'ask', keys }));
     this.own = new OwnPorts(addon, (key) => this.tell({ kind: 'released', key }));
     const { inherited, own } = this;
-    this.listeners = new Listeners({ addon, inherited, own, tell: (message) => this.tell(message) });
+    const tell = (message: ToOrigin) => this.tell(message);
+    this.shared = new SharedBinds({ addon, inherited, tell, ended: () => this.listeners.goIfDone() });
+    this.listeners = new Listeners({ addon, inherited, own, tell, others: () => this.shared.ending });
   }
 
   install(): void {
     const { addon, control, index, tcp, settings } = this.options;
-    addon.setCloseOnExec(control);
+    const open = addon.setCloseOnExec(control);
+    if (open < 0) debug('programs inherit the control socket: fcntl(F_SETFD) fails (errno %d)', -open);
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     this.inherited.read();
+    if (this.inherited.unreadable < 0) this.giveUp();
     installWorkerSignals(addon, control, (call) => this.inherited.credentials.has(call));
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
-    this.connects.share();
-    hookGetServer((server, query, _callback, alone) => this.takeListen(server, query, alone));
+    this.place.install();
+    this.shared.install();
+    hookGetServer(
+      (server, query, callback, alone) =>
+        this.shared.take(server, query, callback, alone) || this.takeListen(server, query, alone),
+    );
     hookTcp(tcp, {
+      bindsAnyPort: settings.testGroups === 'worker',
       bind: (handle, bind, native) => this.bind(handle, bind, native),
       listen: (handle, backlog, native) =>
         this.listen(
@@ -122,7 +118,10 @@ export class Worker {
       setImmediate(() => setImmediate(() => this.obey(body)));
     });
     // cluster.worker.disconnect(): Node's own handles know nothing of these servers
-    process.once('disconnect', () => this.listeners.closeAll());
+    process.once('disconnect', () => {
+      this.listeners.closeAll();
+      this.shared.closeAll();
+    });
   }
 
   private tell(body: ToOrigin): void {
@@ -130,14 +129,24 @@ export class Worker {
       (this.send as SendFunction)?.call(process, { cmd: COMMAND, body }, undefined, undefined, () => {});
   }
 
-  private takeListen(server: ServerInside, query: ServerQuery, alone: () => void): boolean {
+  /** Without its sockets it could only wait for them. */
+  private giveUp(): never {
+    const reason = `its sockets cannot be received: recvmsg fails (errno ${-this.inherited.unreadable})`;
+    this.tell({ kind: 'unable', reason });
+    process.exit(1);
+  }
+
+  private takeListen(server: ServerInside | Datagram, query: ServerQuery, alone: () => void): boolean {
+    if (!isServer(server)) return false;
     this.named.set(server, query.backlog);
     // the second server of a process on one address gets EADDRINUSE at once, as in plain Node
     if (keysOf(query).some((key) => this.listeners.has(key) || this.own.has(key))) return false;
     return this.late.take(server, query, alone);
   }
 
-  private bind(handle: TcpHandle, bind: BindArguments, native: () => number): number {
+  private bind(handle: TcpHandle, asked: BindArguments, native: () => number): number {
+    const bind = asked.port > 0 ? asked : openAnyPort(this.options, this.inherited, asked);
+    if (bind.port === 0) return native();
     const key = groupKey(bind);
     this.inherited.read();
     const fallback = ipv4Fallback(bind);
@@ -150,8 +159,7 @@ export class Worker {
     }
     if (found.kind === 'failed') return this.refuse(handle, found.error);
     if (found.kind === 'past') return this.probe(handle, bind);
-    const copy = this.options.addon.dup(found.fd);
-    if (copy < 0) return copy;
+    const copy = this.duplicate(key, found.fd);
     const error = handle.open(copy);
     if (error < 0) {
       this.options.addon.close(copy);
@@ -161,6 +169,13 @@ export class Worker {
     if (!found.once) this.options.addon.seamOwn(copy);
     this.bound.set(handle, { key, generation: found.generation, loopback: isLoopbackAddress(bind.address) });
     return 0;
+  }
+
+  private duplicate(key: string, fd: number): number {
+    const copy = this.options.addon.dup(fd);
+    if (copy >= 0) return copy;
+    debug('%s is asked for again when its server has closed: fcntl fails (errno %d)', key, -copy);
+    return this.inherited.surrender(key);
   }
 
   /** libuv keeps EADDRINUSE back until listen() (src/unix/tcp.c, uv__tcp_bind: delayed_error), all else fails at once. */
@@ -185,7 +200,7 @@ export class Worker {
     if (this.probes.has(handle)) return 0;
     const bound = this.bound.get(handle);
     if (!bound) return this.listenAlone(handle, backlog, native);
-    this.pin();
+    this.place.take();
     const error = native(backlog);
     if (error < 0) return error;
     const { key, generation, loopback } = bound;
@@ -223,6 +238,7 @@ export class Worker {
 
   private look(): void {
     this.late.look();
+    this.shared.look();
     for (const [key, { handle, backlog }] of this.own.vacated) {
       if (!this.inherited.has(key)) continue;
       this.own.vacated.delete(key);
@@ -234,31 +250,14 @@ export class Worker {
     }
   }
 
-  private pin(): void {
-    const { pinTried, wanted } = this;
-    this.pinTried = true;
-    if (!pinTried && wanted !== undefined && this.loop.pin(wanted)) this.placed(wanted);
-  }
-
-  private place(core: number | undefined, free: readonly number[]): void {
-    this.wanted = core;
-    if (!this.pinTried) return;
-    this.placed(this.loop.move(core, free) ? core : undefined);
-    debug('the event loop is on %s now', this.core === undefined ? 'no CPU of its own' : `CPU ${this.core}`);
-  }
-
-  private placed(core: number | undefined): void {
-    this.core = core;
-    this.connects.moveTo(core);
-    this.options.pinned(core);
-  }
-
   private obey(message: ToWorker): void {
     switch (message.kind) {
       case 'signal':
         return this.deliver(message.signal);
       case 'close':
         return this.listeners.closeGroup(message.key, message.generation);
+      case 'unshare':
+        return this.shared.unshare(message.key, message.generation);
       case 'count': {
         const count = this.listeners.connections(message.key, message.generation);
         return this.tell({ kind: 'connections', id: message.id, count });
@@ -268,9 +267,10 @@ export class Worker {
       case 'release':
         return this.own.release(message.key);
       case 'leave':
+        this.shared.closeAll();
         return this.listeners.leave();
       case 'place':
-        return this.place(message.core ?? undefined, message.free);
+        return this.place.change(message.core, message.free);
       case 'exit':
         return process.exit(message.code) as never;
     }

@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ChildProcess } from 'node:child_process';
+import { onClusterListener } from '../hook/cluster-workers';
 import { debug } from '../log';
 import { countDeath, respawnDelay } from './backoff';
-import { passOnMessages } from './cluster-messages';
 import { isOurs } from './messages';
+import { Speaker } from './speaker';
+import { Unheard } from './unheard';
+import { isReport, passOnReports } from './watch-messages';
+
+/** What Node's cluster tells its primary without waiting for an answer (lib/internal/cluster/child.js). */
+const TOLD: ReadonlySet<string> = new Set(['online', 'listening', 'close']);
+/** UV_ENOTSUP */
+const NOT_SUPPORTED = -95;
 
 /**
  * How long a process may take until JavaScript runs in it, before the app's first line. One that finds no room for Node's
  * own threads (pids.max, RLIMIT_NPROC) waits for them for ever (src/node_platform.cc, WorkerThreadsTaskRunner).
  */
 const BEGINS_WITHIN_MS = 10_000;
+/** In steps, so that time in which this process stands still itself (a container that is paused) counts as one of them. */
+const STEP_MS = 1_000;
 
 export interface Member {
   readonly index: number;
@@ -23,8 +33,8 @@ export interface Member {
 
 export interface CrewEvents<M extends Member, Message> {
   message(member: M, message: Message): void;
-  /** A request of Node's cluster module that only a cluster primary could answer. */
-  clusterQuery?(member: M, act: string): void;
+  /** A request to a cluster primary, which only such a one could answer. */
+  clusterRequest(act: string): void;
   exit(member: M, code: number | null, signal: NodeJS.Signals | null): void;
   /** A worker could not be started at all. */
   failed(index: number, error: Error): void;
@@ -35,6 +45,9 @@ export abstract class Crew<M extends Member, Message> {
   private readonly members = new Map<number, M>();
   private readonly deaths = new Map<number, number>();
   private readonly timers = new Map<number, NodeJS.Timeout>();
+  private readonly speakers = new Map<M, Speaker>();
+  private readonly words = new Unheard();
+  private toldOfListeners = false;
 
   protected constructor(private readonly told: CrewEvents<M, Message>) {}
 
@@ -56,6 +69,22 @@ export abstract class Crew<M extends Member, Message> {
     return this.live.flatMap(({ process }) => process.pid ?? []);
   }
 
+  /** What a worker has said to a cluster primary that nobody heard; undefined where there was nothing. */
+  get unheard(): string | undefined {
+    return this.words.first;
+  }
+
+  /** This one has come to serve. */
+  serves(member: M): void {
+    member.servedAt ??= performance.now();
+    this.speakers.get(member)?.serves();
+    if (this.toldOfListeners) return;
+    this.toldOfListeners = true;
+    onClusterListener(() => {
+      for (const speaker of this.speakers.values()) speaker.enter();
+    });
+  }
+
   protected supervise(member: M): void {
     const { index, process: child } = member;
     this.members.set(index, member);
@@ -71,26 +100,37 @@ export abstract class Crew<M extends Member, Message> {
         if (!member.ended) this.told.message(member, message.body);
       } else if (message.cmd === 'NODE_CLUSTER') this.answerCluster(member, message.act, message.seq);
     });
-    passOnMessages(index, child);
+    passOnReports(child);
+    const heard = new Speaker(index, child, (message, handle) => {
+      if (!isReport(message)) this.words.hear(message, handle, member.servedAt !== undefined);
+    });
+    this.speakers.set(member, heard);
     this.expect(member);
   }
 
   /** A cluster worker's first word is 'online' (lib/internal/cluster/child.js, _setupWorker). */
   private expect(member: M): void {
-    const timer = setTimeout(() => {
-      if (member.ended) return;
+    let steps = 0;
+    const timer = setInterval(() => {
+      if (++steps * STEP_MS < BEGINS_WITHIN_MS) return;
+      clear();
       debug('worker %d has not begun within %d ms and is ended', member.index, BEGINS_WITHIN_MS);
       this.kill(member);
-    }, BEGINS_WITHIN_MS).unref();
-    const clear = () => clearTimeout(timer);
-    member.process.once('internalMessage', clear).once('exit', clear);
+    }, STEP_MS).unref();
+    const clear = () => clearInterval(timer);
+    member.process.once('internalMessage', clear).once('exit', clear).once('error', clear);
   }
 
-  /** As a cluster primary would (lib/internal/cluster/primary.js). */
+  /**
+   * As a cluster primary would (lib/internal/cluster/primary.js), as far as there is an answer. Whoever waits for another
+   * one is told that there is none: a listen() ends in ENOTSUP instead of never.
+   */
   private answerCluster(member: M, act: string | undefined, seq: number | undefined): void {
-    if (act === 'exitedAfterDisconnect')
-      member.process.send({ cmd: 'NODE_CLUSTER', ack: seq } as never, () => {});
-    else if (act === 'queryServer') this.told.clusterQuery?.(member, act);
+    if (act === undefined || TOLD.has(act)) return;
+    const known = act === 'exitedAfterDisconnect';
+    if (!known) this.told.clusterRequest(act);
+    const answer = known ? { ack: seq } : { ack: seq, errno: NOT_SUPPORTED };
+    if (member.process.connected) member.process.send({ cmd: 'NODE_CLUSTER', ...answer } as never, () => {});
   }
 
   /** True the first time, so that 'error' and 'exit' together count once. */
@@ -100,6 +140,7 @@ export abstract class Crew<M extends Member, Message> {
     member.ended = true;
     // a canary that was ended may have a successor under its index already
     if (this.members.get(index) === member) this.members.delete(index);
+    this.speakers.delete(member);
     const served = servedAt === undefined ? 0 : performance.now() - servedAt;
     this.countDeath(index, served);
     this.left(member);

@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Birth } from '../birth';
 import { shiftInspectPort } from './inspect';
+import { startProgram } from './start-program';
 
 /** The control socket's place among the worker's descriptors: 0 to 2 standard streams, 3 the IPC channel. */
 export const CONTROL_FD = 4;
@@ -20,20 +21,24 @@ export interface LaunchOptions {
 
 /**
  * Starts the app once more. NODE_UNIQUE_ID makes the copy a cluster worker by identity (lib/internal/process/
- * pre_execution.js, initializeClusterIPC), while the app's own cluster.workers in the origin stay empty.
- * @throws where fork() of child_process throws (no memory for the channel, for one)
+ * pre_execution.js, initializeClusterIPC), and leaves cluster.workers in the origin alone (see Speaker).
+ * @throws where child_process throws (no memory for the channel, for one)
  */
-export function launch({ birth, index, controlFd, mark, markName, prefix }: LaunchOptions): ChildProcess {
-  const { fork } = require('node:child_process') as typeof import('node:child_process');
+export function launch({
+  birth,
+  index,
+  controlFd,
+  mark,
+  markName,
+  prefix = [],
+}: LaunchOptions): ChildProcess {
   const { env, execArgv } = shiftInspectPort(birth.env, birth.execArgv, index);
-  const [execPath, ...prefixArgs] = prefix ? [...prefix, birth.execPath] : [birth.execPath];
   const umask = process.umask(birth.umask);
   try {
-    const child = fork(birth.script, birth.args, {
+    const child = startProgram({
+      command: [...prefix, birth.execPath, ...execArgv, birth.script, ...birth.args] as [string, ...string[]],
       cwd: birth.cwd,
       env: { ...env, NODE_UNIQUE_ID: String(index), [markName]: mark },
-      execArgv: [...prefixArgs, ...execArgv],
-      execPath: execPath as string,
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...(controlFd === undefined ? [] : [controlFd])],
     });
     // the app alone keeps the origin alive

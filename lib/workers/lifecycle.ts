@@ -33,6 +33,8 @@ export interface LifecycleHooks {
   endCanary(): void;
   /** The app has forked cluster workers of its own. */
   appForks(): boolean;
+  /** What the canary has said to a cluster primary that nobody heard. */
+  unheard(): string | undefined;
 }
 
 export interface LifecycleOptions {
@@ -92,7 +94,7 @@ export class Lifecycle {
     this.state = 'canary';
     const patience = Math.max(CANARY_MIN_MS, CANARY_STARTS * originStartMs);
     this.deadline = setTimeout(() => {
-      this.fail(
+      this.failAfter(
         `the copy did not listen on everything the original listens on within ${Math.round(patience)} ms`,
       );
     }, patience);
@@ -112,11 +114,41 @@ export class Lifecycle {
     this.options.hooks.multiply();
   }
 
+  /** The copy has not come to the app's first line. Returns false where there is no canary. */
+  copyFailed(reason: string): boolean {
+    if (this.state !== 'canary') return false;
+    this.fail(`the copy could not be started: ${reason}`);
+    return true;
+  }
+
+  /** The origin has no group for an address of its own. Returns false where the workers serve the others already. */
+  groupFailed(reason: string): boolean {
+    if (this.state !== 'full') this.fail(reason);
+    return this.state !== 'full';
+  }
+
   /** The canary has ended. Returns true when that has ended multiplying. */
   canaryExited(code: number | null, signal: string | null): boolean {
     if (this.state !== 'canary') return false;
-    this.fail(`the copy ${endOf(code, signal)} before it listened on everything the original listens on`);
+    this.failAfter(
+      `the copy ${endOf(code, signal)} before it listened on everything the original listens on`,
+    );
     return true;
+  }
+
+  /** A copy asks a cluster primary, of which there is none: what it waits for will not come. */
+  clusterRequest(act: string): void {
+    if (this.state === 'canary')
+      this.fail(`the copy sent a cluster request (${act}) that has no primary to answer it`);
+    else debug('a cluster request (%s) is refused: there is no primary', act);
+  }
+
+  /** A copy that has spoken to nobody may have waited for the answer. */
+  private failAfter(reason: string): void {
+    const word = this.options.hooks.unheard();
+    const why =
+      word === undefined ? '' : `; what it said by process.send() (${word}) the original does not listen for`;
+    this.fail(`${reason}${why}`);
   }
 
   /**

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { SharedAddress } from '../group/shared-address';
 import type { Arrivals } from '../steering/arrivals';
 
 /** Messages whose cmd begins with NODE_ become 'internalMessage' events (lib/internal/child_process.js): the app never sees them. */
@@ -17,10 +18,22 @@ export type ToOrigin =
   | { kind: 'dropped'; key: string; generation: number }
   /** Its handlers of a signal have run, and it goes on serving. */
   | { kind: 'stays'; signal: number }
+  /** It is no copy, and ends. */
+  | { kind: 'unable'; reason: string }
   /** A server on an address that is past in the origin has closed here too. */
   | { kind: 'probed'; key: string }
   /** The event loop is not where it was: the CPUs that may be used have changed, perhaps. */
   | { kind: 'displaced' }
+  /** A server on a path, or a UDP socket, that waits for the tree's socket of this address. */
+  | { kind: 'share'; address: SharedAddress }
+  /** The app has opened something on this shared socket. */
+  | { kind: 'used'; key: string; generation: number }
+  /** The app has closed what it had on this shared socket. */
+  | { kind: 'unused'; key: string; generation: number }
+  /** The worker has no descriptor of this shared socket any more. */
+  | { kind: 'unshared'; key: string; generation: number }
+  /** After 'unshare': the last connection of this shared socket's server has ended. */
+  | { kind: 'served'; key: string; generation: number }
   | { kind: 'arrivals'; cpus: Arrivals[]; local: number; remote: number }
   | { kind: 'connections'; id: number; count: number };
 
@@ -32,6 +45,8 @@ export type ToWorker =
   /** The origin wants to listen on this address, which is the worker's own. */
   | { kind: 'release'; key: string }
   | { kind: 'close'; key: string; generation: number }
+  /** The origin has closed this shared socket: here it ends, too. */
+  | { kind: 'unshare'; key: string; generation: number }
   | { kind: 'count'; key: string; generation: number; id: number }
   /** The app is one process again: close everything gracefully, then end. */
   | { kind: 'leave' }
@@ -59,6 +74,8 @@ export interface Handover {
   error?: number;
   /** With `own`: the origin has listened there and has closed again. */
   past?: boolean;
+  /** The hook's own tests: the port that has been opened for port 0, 0 where there is none. */
+  opened?: number;
 }
 
 export function isOurs<T>(message: unknown): message is { cmd: string; body: T } {

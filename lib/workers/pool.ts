@@ -2,12 +2,15 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Birth } from '../birth';
 import type { Addon } from '../native/addon';
+import { isRefusal } from '../native/refusals';
 import { Crew, type CrewEvents, type Member } from './crew';
 import { CONTROL_FD, launch } from './launch';
 import { COMMAND, type Handover, type ToOrigin, type ToWorker } from './messages';
 
 const SIGKILL = 9;
 const EPIPE = 32;
+/** That one message can carry (Addon.send). */
+export const MOST_FDS = 250;
 
 export interface Worker extends Member {
   /** Our end of the control socket. */
@@ -44,11 +47,17 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
     this.cancel(index);
     const pair = addon.pair();
     if (typeof pair === 'number')
-      return this.startFailed(index, new Error(`socketpair failed (errno ${-pair})`));
+      return this.startFailed(index, new Error(`socketpair fails (errno ${-pair})`));
     const [control, theirs] = pair;
     const { fds, own, handover } = events.sockets(index);
-    addon.send(control, JSON.stringify(handover), [...fds, ...own]);
+    const sent = addon.send(control, JSON.stringify(handover), [...fds, ...own]);
     for (const fd of own) addon.close(fd);
+    // what does not fit is asked for
+    if (isRefusal(sent)) {
+      addon.close(control);
+      addon.close(theirs);
+      return this.startFailed(index, new Error(`its sockets cannot be sent: sendmsg fails (errno ${-sent})`));
+    }
     let child: ChildProcess;
     // a worker sets it for itself, too (set*id and capabilities of the program clear it), but not before its first line
     addon.setChildDeathSignal(SIGKILL);

@@ -15,6 +15,7 @@
 #include <new>
 
 #include "../failpoint.h"
+#include "../refused.h"
 #include "../seam/old_glibc.h"
 
 // linux/socket.h since 4.12
@@ -66,32 +67,54 @@ int startThread(pthread_t* thread, void* (*run)(void*), void* data) {
 
 Balancer* Balancer::get() { return g_balancer; }
 
-Balancer* Balancer::start(const Options& options, int* error) {
+Balancer* Balancer::start(const Options& options, int* error, const char** what) {
   if (g_balancer != nullptr) return g_balancer;
   void* memory = calloc(1, sizeof(Balancer));
   *error = -ENOMEM;
+  *what = "calloc";
   if (memory == nullptr) return nullptr;
   auto* balancer = new (memory) Balancer();
   balancer->options_ = options;
   balancer->judge_.setRules(options.rules);
   for (int& channel : balancer->channels_) channel = -1;
-  balancer->page_ = makePage(&balancer->pageFd_);
-  *error = balancer->pageFd_;
+  balancer->page_ = makePage(&balancer->pageFd_, what);
+  *error = balancer->page_ == nullptr ? balancer->pageFd_ : 0;
   Fd page(balancer->pageFd_);
-  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
-  Fd wake(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-  if (balancer->page_ != nullptr) *error = epoll.valid() && wake.valid() ? 0 : -errno;
+  Fd epoll;
+  Fd wake;
   epoll_event event = {};
   event.events = EPOLLIN;
   event.data.u64 = 0;
-  if (*error == 0 && epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) < 0) *error = -errno;
-  if (*error == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, balancer->notices_) < 0)
-    *error = -errno;
+  const auto must = [error, what](const char* name, auto call) {
+    if (*error < 0) return;
+    *what = name;
+    if (call() < 0) *error = -errno;
+  };
+  must("epoll_create1", [&epoll] {
+    epoll.reset(epoll_create1(EPOLL_CLOEXEC));
+    return epoll.get();
+  });
+  must("eventfd", [&wake] {
+    wake.reset(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    return wake.get();
+  });
+  must("epoll_ctl", [&] { return epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event); });
+  // where the thread could not wait, nobody would look after the queues of workers that have ended
+  must("epoll_wait", [&epoll] {
+    epoll_event none = {};
+    return epoll_wait(epoll.get(), &none, 1, 0);
+  });
+  must("socketpair", [balancer] {
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, balancer->notices_);
+  });
   Fd ours(balancer->notices_[0]);
   Fd theirs(balancer->notices_[1]);
   balancer->epoll_ = epoll.get();
   balancer->wake_ = wake.get();
-  if (*error == 0) *error = startThread(&balancer->thread_, run, balancer);
+  if (*error == 0) {
+    *what = "a thread";
+    *error = startThread(&balancer->thread_, run, balancer);
+  }
   if (*error < 0) {
     // the page stays mapped: it is made once
     free(memory);
@@ -119,7 +142,9 @@ int Balancer::seat(int index, int node, int fds[3]) {
   Fd before(channels_[index]);
   memset(static_cast<void*>(&page_->seats[index]), 0, sizeof(Seat));
   judge_.begin(index);
-  offered_[index] = declined_[index] = declinedAt_[index] = 0;
+  offered_[index] = declined_[index] = 0;
+  offers_[index] = 0;
+  declines_[index] = {};
   nodes_[index] = node;
   channels_[index] = ours.release();
   if (index >= seats_) seats_ = index + 1;
@@ -228,7 +253,9 @@ void Balancer::countDrops() {
       // tcp_listendrop)
       uint32_t values[9] = {};
       socklen_t length = sizeof values;
-      if (getsockopt(group.sockets[i], SOL_SOCKET, SO_MEMINFO, values, &length) == 0 && length == sizeof values)
+      if (getsockopt(group.sockets[i], SOL_SOCKET, SO_MEMINFO, values, &length) < 0)
+        noteRefusal("what is dropped is not counted: getsockopt(SO_MEMINFO)");
+      else if (length == sizeof values)
         drops += values[8];
     }
     put(page_->seats[i].asked.drops, drops);

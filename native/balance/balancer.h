@@ -37,8 +37,8 @@ struct Options {
 
 class Balancer {
  public:
-  // One for the process. nullptr and *error where it cannot be.
-  static Balancer* start(const Options& options, int* error);
+  // One for the process. nullptr where it cannot be: *error is a negative errno, *what the call.
+  static Balancer* start(const Options& options, int* error, const char** what);
   static Balancer* get();
 
   // Everything below is for the thread of the origin's JavaScript.
@@ -69,9 +69,9 @@ class Balancer {
 
   static void* run(void* data);
   void loop();
-  void rest();
-  // At most so long, in ms, -1 without an end. True where something has come.
-  bool wait(int ms);
+  bool rest();
+  // At most so long, in ms, -1 without an end. *came: something has. False where it cannot wait.
+  bool wait(int ms, bool* came);
   void pauseFor(uint64_t ns);
   bool armBlocked();
   void tellUse(uint64_t now);
@@ -86,6 +86,7 @@ class Balancer {
   // Whoever sleeps beside an empty queue and is taken for blocked is asked whether it is there.
   void nudge(const Sight* sights);
   int sendTo(int seat, Offer offered, int fd);
+  [[nodiscard]] bool declines(int seat, const Group& group) const;
   void excludeBlocked(uint64_t now);
   void tell(int seat, uint64_t now);
   bool say(const char* text);
@@ -107,14 +108,20 @@ class Balancer {
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   Group groups_[kMostGroups];
   int channels_[kMostSeats] = {};
-  uint64_t offered_[kMostSeats] = {};
   int nodes_[kMostSeats] = {};
+  // The group of the last offer.
+  uint32_t offers_[kMostSeats] = {};
+  uint32_t exclusions_ = 0;
+  uint64_t offered_[kMostSeats] = {};
   // When they were excluded.
   uint64_t excludedAt_[kMostSeats] = {};
-  uint32_t exclusions_ = 0;
-  // Offers that were not made use of, and when that was last seen.
+  // Offers that were not made use of; and of which group the last was, as far as can be seen.
+  struct Decline {
+    uint64_t at;
+    uint32_t generation;
+  };
   uint64_t declined_[kMostSeats] = {};
-  uint64_t declinedAt_[kMostSeats] = {};
+  Decline declines_[kMostSeats] = {};
   // The group that is looked after first.
   int first_ = 0;
   // The judge's: it stands still while this thread does.
@@ -128,6 +135,8 @@ class Balancer {
   Figures figures_ = {};
   Sight sights_[kMostSeats];
   bool wanted_[kMostSeats];
+  // The kernel's programs are such, of some group at least.
+  bool told_[kMostSeats];
 };
 
 }  // namespace fastsocket::balance

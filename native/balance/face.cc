@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The balancing's face to JavaScript: the origin's part, and a worker's.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,8 +36,13 @@ napi_value jsStart(napi_env env, napi_callback_info info) {
   options.deadOnly = (bits & 4) != 0;
   options.tells = (bits & 8) != 0;
   int error = 0;
-  const Balancer* balancer = Balancer::start(options, &error);
-  return number(env, balancer == nullptr ? error : balancer->notices());
+  const char* what = "";
+  const Balancer* balancer = Balancer::start(options, &error, &what);
+  if (balancer != nullptr) return number(env, balancer->notices());
+  char text[100];
+  snprintf(text, sizeof text, "%s fails (errno %d)", what, -error);
+  napi_value reason = nullptr;
+  return napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &reason) == napi_ok ? reason : nullptr;
 }
 
 napi_value jsSeat(napi_env env, napi_callback_info info) {
@@ -146,7 +152,7 @@ bool put(napi_env env, napi_value list, uint32_t* at, uint64_t value) {
          napi_set_element(env, list, (*at)++, number) == napi_ok;
 }
 
-// Ten numbers for each seat, from 1 on; before them looks, rests, blocked, offers, swaps, the thread's CPU time.
+// So many numbers for each seat, from 1 on (lib/group/pulse.ts); before them seven of the whole.
 napi_value jsFigures(napi_env env, napi_callback_info info) {
   Args args(env, info);
   if (!args.ok()) return nullptr;

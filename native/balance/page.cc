@@ -44,15 +44,25 @@ int create() {
 
 }  // namespace
 
-Page* makePage(int* fd) {
+Page* makePage(int* fd, const char** what) {
   Fd file(create());
-  Page* page = nullptr;
-  // room for all of it now: a page that cannot be had later would be a SIGBUS
-  if (!file.valid() || fallocate(file.get(), 0, 0, sizeof(Page)) < 0 ||
-      fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+  *what = "memfd_create";
+  bool made = file.valid();
+  if (made) {
+    *what = "fallocate";
+    // room for all of it now: a page that cannot be had later would be a SIGBUS
+    made = fallocate(file.get(), 0, 0, sizeof(Page)) == 0;
+  }
+  if (made) {
+    *what = "fcntl(F_ADD_SEALS)";
+    made = fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
+  }
+  if (!made) {
     *fd = -errno;
-  else
-    page = map(file.get(), fd);
+    return nullptr;
+  }
+  *what = "mmap";
+  Page* page = map(file.get(), fd);
   if (page == nullptr) return nullptr;
   page->head = {kMagic, kVersion};
   *fd = file.release();
@@ -60,8 +70,9 @@ Page* makePage(int* fd) {
 }
 
 Page* mapPage(int fd, int* error) {
-  *error = -EPROTO;
-  if (lseek(fd, 0, SEEK_END) != static_cast<off_t>(sizeof(Page))) return nullptr;
+  const off_t size = lseek(fd, 0, SEEK_END);
+  *error = size < 0 ? -errno : -EPROTO;
+  if (size != static_cast<off_t>(sizeof(Page))) return nullptr;
   Page* page = map(fd, error);
   if (page == nullptr) return nullptr;
   if (page->head.magic == kMagic && page->head.version == kVersion) return page;

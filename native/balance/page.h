@@ -97,8 +97,8 @@ T get(const T& counter) {
 inline void addOne(uint64_t& counter) { __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED); }
 
 // New shared memory of this size, which nobody can make smaller (memfd_create(2), F_SEAL_SHRINK: a reader would get
-// SIGBUS), mapped for good. *fd: its descriptor, or a negative errno where it returns nullptr.
-Page* makePage(int* fd);
+// SIGBUS), mapped for good. *fd: its descriptor, or a negative errno where it returns nullptr; *what: the call then.
+Page* makePage(int* fd, const char** what);
 // Maps it, for good. *error: a negative errno where it returns nullptr; -EPROTO: not of this version.
 Page* mapPage(int fd, int* error);
 

@@ -12,6 +12,7 @@
 #include "../affinity.h"
 #include "../clock.h"
 #include "../failpoint.h"
+#include "../refused.h"
 #include "balancer.h"
 
 namespace fastsocket::balance {
@@ -24,22 +25,30 @@ constexpr int kMostPolled = 256;
 // Connections that one offer stands for: the helper stops when the queue is empty, or when it has one of its own.
 constexpr uint32_t kMostOffered = 64;
 constexpr uint64_t kMs = 1'000'000;
+constexpr uint64_t kForEver = 86'400'000 * kMs;
 // A sleep may last longer than was asked for; one in epoll_wait(2) is of whole milliseconds.
 constexpr uint64_t kLate = 2 * kMs;
 // Of so few seats everybody's CPU time is asked for at each look (0.3 us each).
 constexpr int kFew = 16;
-// Whoever could not make use of an offer is not asked for so long.
+// Whoever could not make use of an offer is not asked again for that group for so long: its server there is closed,
+// paused or limited.
 constexpr uint64_t kDeclinedFor = 50'000'000;
 
 void sleepFor(uint64_t ns) {
   const timespec time = {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
-  (void)nanosleep(&time, nullptr);
+  if (nanosleep(&time, nullptr) == 0 || errno == EINTR) return;
+  // it must not go round without a pause
+  (void)poll(nullptr, 0, static_cast<int>((ns + kMs - 1) / kMs));
 }
 
 // In ns; 0 where it is not known.
 uint64_t cpuTimeOn(clockid_t clock) {
   timespec used = {};
-  if (clock_gettime(clock, &used) < 0) return 0;
+  if (clock_gettime(clock, &used) < 0) {
+    // of another process: it has ended
+    if (clock == CLOCK_THREAD_CPUTIME_ID) noteRefusal("what the balancing may cost has no bound: clock_gettime");
+    return 0;
+  }
   return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
 }
 
@@ -61,6 +70,7 @@ class Polled {
   // POLLIN of a listener: its queue is not empty (net/ipv4/tcp.c, tcp_poll; inet_csk_listen_poll).
   void look() {
     const int ready = count_ == 0 ? 0 : poll(polled_, static_cast<nfds_t>(count_), 0);
+    if (ready < 0) noteRefusal("it is not seen whose queue stands still: poll");
     for (int i = 0; i < count_; i++) *queued_[i] = ready > 0 && (polled_[i].revents & POLLIN) != 0;
     count_ = 0;
   }
@@ -78,12 +88,13 @@ void* Balancer::run(void* data) {
   unpinThisThread();
   (void)prctl(PR_SET_NAME, "fastsocket");
   static_cast<Balancer*>(data)->loop();
-  return nullptr;
+  // it does not end: it is asked for its CPU time
+  for (;;) sleepFor(kForEver);
 }
 
 void Balancer::loop() {
   for (;;) {
-    rest();
+    if (!rest()) return;
     bool quiet = false;
     // what has come is served by now, nearly always
     uint64_t pause = options_.rules.blockedNs;
@@ -120,18 +131,23 @@ void Balancer::notify() {
 
 // Nothing moves: until something comes to any queue, or a worker comes back. One-shot, so that arrivals wake nobody
 // while they come one after the other; a queue that is not empty is reported at once (epoll_ctl(2), EPOLL_CTL_MOD).
-void Balancer::rest() {
+// False where it cannot be waited for: without a rest it would look for ever.
+bool Balancer::rest() {
   pthread_mutex_lock(&lock_);
   armAll();
   figures_.rests++;
   pthread_mutex_unlock(&lock_);
-  (void)wait(-1);
+  bool came = false;
+  if (wait(-1, &came)) return true;
+  noteRefusal("nobody helps who is blocked: epoll_wait");
+  return false;
 }
 
-bool Balancer::wait(int ms) {
+bool Balancer::wait(int ms, bool* came) {
   epoll_event events[kMostEvents];
   const int count = epoll_wait(epoll_, events, kMostEvents, ms);
-  bool came = false;
+  *came = false;
+  if (count < 0) return errno == EINTR;
   pthread_mutex_lock(&lock_);
   for (int i = 0; i < count; i++) {
     const uint64_t of = events[i].data.u64;
@@ -140,14 +156,14 @@ bool Balancer::wait(int ms) {
       (void)!read(wake_, &times, sizeof times);
       continue;
     }
-    came = true;
+    *came = true;
     Group& group = groups_[of >> 16 & 0xffff];
     const size_t index = of & 0xffff;
     if (group.generation == of >> 32 && index < group.armed.size()) group.armed[index] = false;
   }
   if (count > 0) notify();
   pthread_mutex_unlock(&lock_);
-  return came;
+  return true;
 }
 
 // What comes to a worker that is known to be blocked ends the pause: it has waited for nothing yet.
@@ -155,8 +171,9 @@ void Balancer::pauseFor(uint64_t ns) {
   pthread_mutex_lock(&lock_);
   const bool armed = options_.steals && armBlocked();
   pthread_mutex_unlock(&lock_);
-  if (!armed) return sleepFor(ns);
-  if (!wait(static_cast<int>((ns + kMs - 1) / kMs))) return;
+  bool came = false;
+  if (!armed || !wait(static_cast<int>((ns + kMs - 1) / kMs), &came)) return sleepFor(ns);
+  if (!came) return;
   pthread_mutex_lock(&lock_);
   figures_.woken++;
   pthread_mutex_unlock(&lock_);
@@ -213,11 +230,9 @@ void Balancer::see(uint64_t now, uint64_t real, Sight* sights) {
     sights[i].open = balance::get(told.open);
     sights[i].node = nodes_[i];
     const uint64_t declined = balance::get(told.declined);
-    if (declined != declined_[i]) declinedAt_[i] = now;
+    if (declined != declined_[i]) declines_[i] = {now, offers_[i]};
     declined_[i] = declined;
-    const bool declines = declinedAt_[i] != 0 && now - declinedAt_[i] < kDeclinedFor;
-    sights[i].helps =
-        channels_[i] >= 0 && !declines && balance::get(told.thieves) > 0 && balance::get(told.offers) == offered_[i];
+    sights[i].helps = channels_[i] >= 0 && balance::get(told.thieves) > 0 && balance::get(told.offers) == offered_[i];
   }
   Polled polled;
   for (Group& group : groups_) {
@@ -261,21 +276,27 @@ void Balancer::look(uint64_t now, uint64_t real) {
 void Balancer::excludeBlocked(uint64_t now) {
   for (int i = 1; i < seats_; i++) {
     const bool out = judge_.isExcluded(i);
-    Asked& asked = page_->seats[i].asked;
     if (out == wanted_[i]) continue;
     wanted_[i] = out;
-    balance::put(asked.excluded, out ? ++exclusions_ : 0);
-    if (options_.tells) tell(i, now);
+    balance::put(page_->seats[i].asked.excluded, out ? ++exclusions_ : 0);
   }
+  bool swapped = false;
   for (Group& group : groups_) {
-    if (group.generation == 0) continue;
-    if (group.exclude(wanted_, seats_) > 0) figures_.swaps++;
+    if (group.generation == 0 || group.exclude(wanted_, seats_) <= 0) continue;
+    figures_.swaps++;
+    swapped = true;
+  }
+  if (!swapped) return;
+  for (int i = 1; i < seats_; i++) {
+    if (wanted_[i] == told_[i]) continue;
+    told_[i] = wanted_[i];
+    if (options_.tells) tell(i, now);
   }
 }
 
 void Balancer::tell(int seat, uint64_t now) {
   char text[100];
-  if (wanted_[seat]) {
+  if (told_[seat]) {
     excludedAt_[seat] = now;
     snprintf(text, sizeof text, "worker %d is blocked: new connections are steered around it", seat);
   } else {
@@ -287,8 +308,20 @@ void Balancer::tell(int seat, uint64_t now) {
 
 // Each group is the first to ask in its turn.
 void Balancer::ask(Sight* sights) {
-  first_ = (first_ + 1) % kMostGroups;
-  for (int n = 0; n < kMostGroups; n++) askIn(groups_[(first_ + n) % kMostGroups], sights);
+  const int last = first_;
+  bool first = true;
+  for (int n = 1; n <= kMostGroups; n++) {
+    const int slot = (last + n) % kMostGroups;
+    if (groups_[slot].generation == 0) continue;
+    if (first) first_ = slot;
+    first = false;
+    askIn(groups_[slot], sights);
+  }
+}
+
+bool Balancer::declines(int seat, const Group& group) const {
+  const Decline& last = declines_[seat];
+  return last.generation == group.generation && clock_ - last.at < kDeclinedFor;
 }
 
 // Queues whose worker is blocked, or has none.
@@ -297,12 +330,15 @@ void Balancer::askIn(const Group& group, Sight* sights) {
     const auto victim = static_cast<int>(i);
     if (!group.queued[i] || (group.serving[i] && (options_.deadOnly || !judge_.isBlocked(victim)))) continue;
     const bool insists = !group.serving[i] || judge_.isGone(victim, clock_);
-    const auto seats = static_cast<int>(group.serving.size());
-    int helper = judge_.helperFor(victim, sights, group.serving.data(), seats, insists);
+    const int seats =
+        group.serving.size() < static_cast<size_t>(seats_) ? static_cast<int>(group.serving.size()) : seats_;
+    bool allowed[kMostSeats];
+    for (int k = 1; k < seats; k++) allowed[k] = group.serving[k] && !declines(k, group);
+    int helper = judge_.helperFor(victim, sights, allowed, seats, insists);
     // the origin's event loop may take its time to find out who has ended
     while (helper != 0 && !offer(group, victim, helper, insists)) {
       sights[helper].helps = false;
-      helper = judge_.helperFor(victim, sights, group.serving.data(), seats, insists);
+      helper = judge_.helperFor(victim, sights, allowed, seats, insists);
     }
     if (helper != 0) sights[helper].helps = false;
   }
@@ -324,8 +360,10 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
     memcpy(CMSG_DATA(control), &fd, sizeof fd);
   }
   // it has ended, or has no room
-  if (FAILING(fd < 0 ? "nudge" : "offer", sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0)
+  if (FAILING(fd < 0 ? "nudge" : "offer", sendmsg(channels_[seat], &message, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0) {
+    noteRefusal("idle workers are not asked to help: sendmsg");
     return -errno;
+  }
   offered_[seat]++;
   FAILPOINT(fd < 0 ? "nudged" : "offered");
   return 0;
@@ -334,8 +372,10 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
 bool Balancer::offer(const Group& group, int victim, int helper, bool insists) {
   const Offer offered = {group.generation, kMostOffered, static_cast<uint32_t>(victim), insists ? 1U : 0U};
   const bool sent = sendTo(helper, offered, group.sockets[victim]) == 0;
-  if (sent) figures_.offers++;
-  return sent;
+  if (!sent) return false;
+  offers_[helper] = group.generation;
+  figures_.offers++;
+  return true;
 }
 
 // It slept, a connection came, it was not given a CPU in time, and a sibling has served it: epoll_wait finds nothing

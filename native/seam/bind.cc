@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 
+#include "../refused.h"
 #include "connects.h"
 #include "libc.h"
 
@@ -13,7 +14,9 @@ namespace {
 
 int setNoPort(int fd, bool on) {
   const int value = on ? 1 : 0;
-  return g_libc.setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &value, sizeof value);
+  const int result = g_libc.setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &value, sizeof value);
+  if (result < 0) noteRefusal("a socket with an address has a port for all of it: setsockopt(IP_BIND_ADDRESS_NO_PORT)");
+  return result;
 }
 
 bool isPortless(const sockaddr* address, socklen_t length) {

@@ -4,6 +4,7 @@
 
 #include <new>
 
+#include "../refused.h"
 #include "candidates.h"
 #include "connects.h"
 #include "libc.h"
@@ -81,7 +82,10 @@ bool isReady(Connects& connects, uint32_t now) {
     connects.wasRead = true;
     connects.readAt = now;
     // what was last read holds: there may be no descriptor left for a moment
-    if (connects.local.read()) connects.usable = true;
+    if (connects.local.read())
+      connects.usable = true;
+    else if (!connects.usable)
+      noteFailure("source ports are the kernel's: reading net.ipv4.ip_local_port_range", errno);
     // other programs' connect() is left the other half
     connects.mostBound = mostBound(connects);
   }
@@ -182,6 +186,10 @@ Naming name(Connects& connects, Socket& socket, uint16_t port, bool bind) {
     if (allow(socket.fd, port, port) == 0) return Naming::kDone;
     if (errno == ENOPROTOOPT) connects.binds = true;
     if (!isOther(errno) && !connects.binds) connects.refused = errno;
+    if (connects.binds)
+      noteRefusal("source ports are bound, or the kernel's: setsockopt(IP_LOCAL_PORT_RANGE)");
+    else if (connects.refused != 0)
+      noteFailure("source ports are the kernel's: setsockopt(IP_LOCAL_PORT_RANGE)", errno);
     return Naming::kImpossible;
   }
   if (connects.bound == nullptr) connects.bound = Bound::make();
@@ -203,7 +211,8 @@ void noteBound(Connects& connects, Handle& handle) {
 // starts later does not fail because of a connection of ours.
 void shareable(int fd) {
   const int on = 1;
-  (void)g_libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (g_libc.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+    noteRefusal("nobody can listen on a connection's port: setsockopt(SO_REUSEADDR)");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "../refused.h"
 #include "connects.h"
 #include "libc.h"
 
@@ -23,7 +24,9 @@ constexpr uint32_t kRttEvery = 16;
 bool stateOf(int fd, tcp_info* state) {
   *state = {};
   socklen_t length = sizeof *state;
-  return g_libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, state, &length) == 0;
+  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, state, &length) == 0) return true;
+  noteRefusal(kNoTcpInfo);
+  return false;
 }
 
 uint32_t timeWaitOf(const Connects& connects, const Destination& destination) {
@@ -56,7 +59,11 @@ void look(const Connects& connects, Destination& destination, const Handle& hand
   if (connects.core < 0 || destination.loopback) return;
   int cpu = -1;
   socklen_t length = sizeof cpu;
-  if (g_libc.getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, &length) < 0 || cpu < 0) return;
+  if (g_libc.getsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, &length) < 0) {
+    noteRefusal(kNoIncomingCpu);
+    return;
+  }
+  if (cpu < 0) return;
   const bool local = cpu == connects.core;
   destination.looked++;
   if (local) destination.local++;

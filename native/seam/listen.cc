@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "../refused.h"
 #include "connects.h"
 #include "libc.h"
 
@@ -12,12 +13,6 @@ namespace {
 
 // tcp(7): accept wakes only when the client has sent something, or about this many seconds later without.
 constexpr int kDeferSeconds = 1;
-
-bool isTcp(int fd) {
-  int protocol = 0;
-  socklen_t length = sizeof protocol;
-  return g_libc.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
-}
 
 }  // namespace
 
@@ -34,8 +29,9 @@ int listenOn(Loop& loop, int fd, int backlog) {
     // a duplicate of a socket whose children inherited it in another process may have others in its queue
     if (listener->noDelay || queueLength(fd) > 0) listener->unsure = mostUnsure(fd);
   }
-  if ((loop.pieces & kDeferAccept) != 0)
-    g_libc.setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &kDeferSeconds, sizeof kDeferSeconds);
+  if ((loop.pieces & kDeferAccept) != 0 &&
+      g_libc.setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &kDeferSeconds, sizeof kDeferSeconds) < 0)
+    noteRefusal("connections are accepted at once: setsockopt(TCP_DEFER_ACCEPT)");
   return result;
 }
 

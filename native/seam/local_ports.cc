@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../refused.h"
 #include "connects.h"
 
 namespace fastsocket::seam {
@@ -57,6 +58,7 @@ bool LocalPorts::read() {
   int first = 0;
   int last = 0;
   char behind = 0;
+  if (range.valid()) errno = EINVAL;  // what is in it makes no sense, unless reading fails
   if (!range.valid() || !range.next(&first, &behind) || !range.next(&last, &behind)) return false;
   if (!isPort(first) || !isPort(last) || first > last) return false;
   low = static_cast<uint16_t>(first);
@@ -80,7 +82,10 @@ bool Random::next(uint32_t* number) {
   if (left_ == 0) {
     // getrandom() has a wrapper only since glibc 2.25 and musl 1.1.20; GRND_NONBLOCK: early at boot there is none yet
     constexpr unsigned kNonBlocking = 1;
-    if (syscall(SYS_getrandom, pool_, sizeof pool_, kNonBlocking) != static_cast<long>(sizeof pool_)) return false;
+    if (syscall(SYS_getrandom, pool_, sizeof pool_, kNonBlocking) != static_cast<long>(sizeof pool_)) {
+      noteRefusal("source ports are the kernel's: getrandom");
+      return false;
+    }
     left_ = static_cast<int>(sizeof pool_ / sizeof pool_[0]);
   }
   *number = pool_[--left_];

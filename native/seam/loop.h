@@ -233,6 +233,7 @@ void inheritElsewhere(Loop& loop, const Listener& listener, int fd, Handle& hand
 int option(Loop* loop, int fd, int level, int name, const void* value, socklen_t length);
 // How many of the next children of a listener may have been made before its TCP_NODELAY is what it is now.
 int mostUnsure(int fd);
+bool isTcp(int fd);
 // Whether a socket has TCP_NODELAY; -1 where it cannot be told.
 int noDelayOf(int fd);
 // How many connections wait to be accepted; many where that is not known.

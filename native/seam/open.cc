@@ -25,13 +25,6 @@ constexpr int kMostAsked = 256;
 // By loop: closed in other threads.
 uint32_t g_elsewhere[UINT8_MAX + 1];
 
-// The number is some connection's: of the same one, as far as is known.
-bool isTcp(int fd) {
-  int protocol = 0;
-  socklen_t length = sizeof protocol;
-  return g_libc.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 && protocol == IPPROTO_TCP;
-}
-
 // The table says it: an app that closes one number twice at once has been counted twice.
 void recount(Loop& loop) {
   uint64_t open = 0;
@@ -45,6 +38,7 @@ void recount(Loop& loop) {
     if (fd >= loop.askNext && asked == kMostAsked && next == 0) next = fd;
     if (fd >= loop.askNext && asked < kMostAsked) {
       asked++;
+      // a connection's is the same one's, as far as is known
       if (!isTcp(fd)) {
         // the kernel may have given the number to another thread meanwhile: what that one says of it stays
         Handles::forgetIf(*handle, seen);

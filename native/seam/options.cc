@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "../refused.h"
 #include "libc.h"
 #include "loop.h"
 
@@ -52,14 +53,28 @@ int queueLength(int fd) {
   tcp_info state = {};
   socklen_t length = sizeof state;
   // of a listening socket this field is the accept queue (net/ipv4/tcp.c, tcp_get_info)
-  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) < 0) return kUnknownQueue;
+  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) < 0) {
+    noteRefusal(kNoTcpInfo);
+    return kUnknownQueue;
+  }
   return static_cast<int>(state.tcpi_unacked);
+}
+
+bool isTcp(int fd) {
+  int protocol = 0;
+  socklen_t length = sizeof protocol;
+  const bool known = g_libc.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0;
+  if (!known) noteRefusal("a listener does without the seam: getsockopt(SO_PROTOCOL)");
+  return known && protocol == IPPROTO_TCP;
 }
 
 int noDelayOf(int fd) {
   int on = 0;
   socklen_t length = sizeof on;
-  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length) < 0) return -1;
+  if (g_libc.getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length) < 0) {
+    noteRefusal("TCP_NODELAY is not inherited: getsockopt(TCP_NODELAY)");
+    return -1;
+  }
   return on != 0 ? 1 : 0;
 }
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -35,7 +36,11 @@ void endThread(void* data) {
 }
 
 const char* replaceAll(const char** about) {
-  if (seam::Handles::map() < 0) return "no memory for the handle cache";
+  const int error = seam::Handles::map();
+  if (error < 0) {
+    *about = strerror(-error);
+    return "no memory for the handle cache";
+  }
   if (pthread_key_create(&g_threadEnd, endThread) != 0) return "no thread key is free";
   seam::g_libc.getsockopt = getsockopt;
   seam::g_libc.dup3 = dup3;

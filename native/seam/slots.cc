@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../refused.h"
 #include "old_glibc.h"
 
 namespace fastsocket::seam {
@@ -170,7 +171,8 @@ bool write(const Object& object, void** slot, void* function) {
   // other slots of the page may be called meanwhile: it stays readable
   if (sealed && mprotect(reinterpret_cast<void*>(begin), page, PROT_READ | PROT_WRITE) != 0) return false;
   __atomic_store_n(slot, function, __ATOMIC_RELEASE);
-  if (sealed) (void)mprotect(reinterpret_cast<void*>(begin), page, PROT_READ);
+  if (sealed && mprotect(reinterpret_cast<void*>(begin), page, PROT_READ) != 0)
+    noteRefusal("libuv's table stays writable: mprotect");
   return true;
 }
 

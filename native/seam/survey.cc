@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/time.h>
 
+#include "../refused.h"
 #include "libc.h"
 #include "old_glibc.h"
 
@@ -93,6 +94,7 @@ bool ask(const Endpoints& to, uint8_t family, bool timeWaitCounts, char* answer,
     for (auto* header = reinterpret_cast<nlmsghdr*>(answer); NLMSG_OK(header, left);
          header = NLMSG_NEXT(header, left)) {
       if (header->nlmsg_type == NLMSG_DONE) return true;
+      if (header->nlmsg_type == NLMSG_ERROR) errno = -static_cast<const nlmsgerr*>(NLMSG_DATA(header))->error;
       if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY) return false;
       const auto* socket = static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
       if (concerns(to, *socket, timeWaitCounts)) ports->set(ntohs(socket->id.idiag_sport));
@@ -125,7 +127,9 @@ void* Survey::run(void* data) {
   auto* task = static_cast<Task*>(data);
   if (threadBegins != nullptr) threadBegins();
   task->ports.fill(false);
+  errno = 0;
   task->failed = !ask(task->to, AF_INET, task->timeWaitCounts, task->answer, &task->ports);
+  if (task->failed && errno != 0) noteFailure("other programs' source ports are learnt by trying: sock_diag", errno);
   // without IPv6 (CONFIG_IPV6) there are none
   (void)ask(task->to, AF_INET6, task->timeWaitCounts, task->answer, &task->ports);
   task->doneAt = nowMs();

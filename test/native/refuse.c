@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// refuse CALL[:ARG=VALUE]:ERRNO ... -- program args...
+// refuse CALL[:ARG=VALUE[,ARG=VALUE...]]:ERRNO ... -- program args...
 // Runs a program for which a system call fails: a stand-in for an old kernel or a container's seccomp profile.
-// ARG counts from 0 and VALUE is compared with its low 32 bits, so `setsockopt:2=51:EPERM` refuses one option only.
+// ARG counts from 0 and VALUE is compared with its low 32 bits, so `setsockopt:1=1,2=51:EPERM` refuses one option only.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/audit.h>
@@ -35,18 +35,35 @@ static const struct {
     {"sched_setaffinity", SYS_sched_setaffinity},
     {"sched_getaffinity", SYS_sched_getaffinity},
     {"pidfd_open", SYS_pidfd_open},
+    {"setgroups", SYS_setgroups},
+    {"memfd_create", SYS_memfd_create},
+    {"fallocate", SYS_fallocate},
+    {"fcntl", SYS_fcntl},
+    {"mmap", SYS_mmap},
+    {"mprotect", SYS_mprotect},
+    {"prlimit64", SYS_prlimit64},
+    {"getrandom", SYS_getrandom},
+    {"clock_gettime", SYS_clock_gettime},
+    {"clock_nanosleep", SYS_clock_nanosleep},
+    {"nanosleep", SYS_nanosleep},
+#ifdef SYS_epoll_wait
+    {"epoll_wait", SYS_epoll_wait},
+    {"poll", SYS_poll},
+#endif
     {"prctl", SYS_prctl},
     {"socket", SYS_socket},
     {"socketpair", SYS_socketpair},
     {"sendmsg", SYS_sendmsg},
     {"recvmsg", SYS_recvmsg},
+    {"sendto", SYS_sendto},
     {"shutdown", SYS_shutdown},
     {"epoll_ctl", SYS_epoll_ctl},
 };
 static const struct {
   const char* name;
   int number;
-} ERRORS[] = {{"EPERM", EPERM}, {"ENOSYS", ENOSYS}, {"EINVAL", EINVAL}, {"ENOPROTOOPT", ENOPROTOOPT}, {"ENOMEM", ENOMEM}, {"EACCES", EACCES}};
+} ERRORS[] = {{"EPERM", EPERM},   {"ENOSYS", ENOSYS}, {"EINVAL", EINVAL}, {"ENOPROTOOPT", ENOPROTOOPT},
+              {"ENOMEM", ENOMEM}, {"EACCES", EACCES}};
 
 #define FIND(table, wanted) find((const void*)(table), sizeof(table) / sizeof *(table), wanted)
 static int find(const void* table, size_t count, const char* wanted) {
@@ -77,12 +94,18 @@ static void refuse(char* rule) {
   if (third == NULL) {
     add(BPF_JMP | BPF_JEQ | BPF_K, FIND(CALLS, call), 0, 1);
   } else {
-    char* equals = strchr(second, '=');
-    if (equals == NULL) exit(2);
-    unsigned arg = (unsigned)atoi(second);
-    add(BPF_JMP | BPF_JEQ | BPF_K, FIND(CALLS, call), 0, 3);
-    add(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * arg, 0, 0);  // little-endian: the low half
-    add(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)strtoul(equals + 1, NULL, 0), 0, 1);
+    unsigned char left = 0;  // conditions: two instructions each, and the return behind them
+    for (const char* at = second; at != NULL; at = strchr(at + 1, ',')) left++;
+    add(BPF_JMP | BPF_JEQ | BPF_K, FIND(CALLS, call), 0, 2 * left + 1);
+    for (char* condition = strtok(second, ","); condition != NULL; condition = strtok(NULL, ",")) {
+      char* equals = strchr(condition, '=');
+      if (equals == NULL) exit(2);
+      unsigned arg = (unsigned)atoi(condition);
+      left--;
+      add(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * arg, 0,
+          0);  // little-endian: the low half
+      add(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)strtoul(equals + 1, NULL, 0), 0, 2 * left + 1);
+    }
   }
   add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | FIND(ERRORS, error), 0, 0);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { type BindArguments, groupKey } from '../group/key';
+import { type BindArguments, groupKey } from './key';
 
 /** What getsockname() says of a handle. */
 export interface SocketName {

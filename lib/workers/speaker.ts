@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ChildProcess, SendHandle } from 'node:child_process';
+import {
+  type ClusterModule,
+  type Copy,
+  clusterModule,
+  enterCopy,
+  listeningCluster,
+  makeCopy,
+  removeCopy,
+} from '../hook/cluster-workers';
+
+/**
+ * A worker as the app's cluster module in the origin sees it, where the app listens for cluster's 'message': what the
+ * worker's process.send() says is heard there, as log4js and others need it, and while it serves it stands in
+ * cluster.workers, for those that speak first (prom-client's aggregator, socket.io's cluster adapter). The rest is as if
+ * there were no workers: no event of cluster but 'message' (lib/internal/cluster/primary.js, cluster.fork).
+ */
+export class Speaker {
+  private copy: Copy | undefined;
+  private serving = false;
+
+  /** @param unheard is told what nobody listens for */
+  constructor(
+    private readonly index: number,
+    private readonly child: ChildProcess,
+    unheard: (message: unknown, handle: SendHandle | undefined) => void,
+  ) {
+    // without any listener Node would keep each message for one (lib/internal/child_process.js, kPendingMessages)
+    child.on('message', (message, handle) => {
+      const cluster = listeningCluster();
+      if (cluster) cluster.emit('message', this.inCluster(cluster), message, handle);
+      else unheard(message, handle);
+    });
+    child.once('exit', (code, signal) => this.ended(code, signal));
+  }
+
+  /** From now on it answers. */
+  serves(): void {
+    if (this.serving) return;
+    this.serving = true;
+    if (listeningCluster()) this.enter();
+  }
+
+  /** The app listens, or is about to. */
+  enter(): void {
+    const cluster = clusterModule();
+    if (this.serving && cluster && this.child.connected) enterCopy(cluster, this.inCluster(cluster));
+  }
+
+  private inCluster(cluster: ClusterModule): Copy {
+    this.copy ??= makeCopy(cluster, this.index, this.child);
+    return this.copy;
+  }
+
+  private ended(code: number | null, signal: NodeJS.Signals | null): void {
+    this.serving = false;
+    const { copy } = this;
+    if (!copy) return;
+    removeCopy(copy);
+    copy.state = 'dead';
+    copy.emit('exit', code, signal);
+  }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { SendHandle } from 'node:child_process';
+import { debug, say } from '../log';
+
+/** Where libraries write what a message is about: log4js, prom-client, PM2, rate-limiter-flexible, ... */
+const NAMES = ['topic', 'type', 'event', 'cmd', 'channel'] as const;
+/** PM2's wait_ready: said to whoever has started the app, where there is somebody. */
+const READY = 'ready';
+
+/** What a message is about, without what it says. */
+export function nameOfMessage(message: unknown): string {
+  if (message === null) return 'null';
+  if (typeof message !== 'object') return `a ${typeof message}`;
+  for (const name of NAMES) {
+    const value = (message as Record<string, unknown>)[name];
+    if (typeof value === 'string' && value.length > 0) return value.slice(0, 40);
+  }
+  return 'an object';
+}
+
+/** The origin's own way to the process that has started it. */
+export interface Parent {
+  readonly connected: boolean;
+  send(message: unknown, handle: SendHandle | undefined): void;
+}
+
+/** As it is before anybody asks: apps put functions of their own there. */
+const { send } = process;
+
+export const processParent: Parent = {
+  get connected() {
+    return send !== undefined && process.connected;
+  },
+  send(message, handle) {
+    const call = send as unknown as (...args: unknown[]) => boolean;
+    call.call(process, message, handle, undefined, () => {});
+  },
+};
+
+/**
+ * What workers say by process.send() and the app does not listen for in the origin. Where the origin has a parent that it
+ * can speak to (PM2, a watcher, fork()), that is whom the app means; else the app, or a library of its, speaks to a
+ * cluster primary that does not listen: its words are lost, and somebody should know.
+ */
+export class Unheard {
+  /** What the first of them was about; undefined where there was none, or a parent that may have heard it. */
+  first: string | undefined;
+  private said = false;
+
+  constructor(
+    private readonly parent: Parent = processParent,
+    private readonly tell: (line: string) => void = say,
+  ) {}
+
+  /** @param serves the worker serves already: what it says while it starts, the origin has said, too */
+  hear(message: unknown, handle: SendHandle | undefined, serves: boolean): void {
+    const name = nameOfMessage(message);
+    debug("a worker's process.send() (%s): the app does not listen for cluster's 'message'", name);
+    if (message === READY) return;
+    if (this.parent.connected) {
+      if (serves) this.parent.send(message, handle);
+      return;
+    }
+    this.first ??= name;
+    // a mere word (`online`, `shutdown`) is for whoever may have started the app; libraries send objects
+    if (!serves || this.said || typeof message === 'string') return;
+    this.said = true;
+    this.tell(
+      `what workers say by process.send() (${name}) is lost: the app does not listen for cluster's 'message' in the process that was started`,
+    );
+  }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// System calls that Node makes as well, so that no rule tells them apart: the hook's own is found by its place among those
+// of the main thread, in a run that is only watched, and fails in the next one.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, type TestContext, test } from 'node:test';
+import { fixture, hook } from './support/app';
+import { refusing } from './support/refuse';
+import { Sandboxed, type SandboxOptions, Target } from './support/sandbox';
+
+const folder = mkdtempSync(join(tmpdir(), 'fastsocket-traced-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const target = new Target();
+const skip =
+  (process.getuid?.() !== 0 || spawnSync('strace', ['-V']).status !== 0) &&
+  'needs strace, and root to attach it';
+
+const CALLS = 'socket,bind,listen,getsockname,setsockopt,memfd_create,epoll_create1,eventfd2,epoll_ctl,';
+const TRACED = `${CALLS}rt_sigaction,fcntl,lseek,sched_setaffinity`;
+
+/** A line that is the hook's own call: the first of that kind behind another one that is nobody else's. */
+interface Own {
+  call: string;
+  line?: RegExp;
+  behind?: RegExp;
+}
+
+interface Row extends Own {
+  name: string;
+  says: RegExp;
+  single?: true;
+  /** A worker that has no CPU of its own does not ask. */
+  pins?: true;
+}
+
+const ATTACHED = /SO_ATTACH_REUSEPORT_CBPF|SOL_SOCKET, 0x33/;
+const SHARED = /^memfd_create/;
+const UNMADE = /plain Node: socket 1 of the listener group could not be made/;
+
+const IN_ORIGIN: Row[] = [
+  {
+    name: "getsockname, of the listener's",
+    call: 'getsockname',
+    behind: ATTACHED,
+    says: UNMADE,
+    single: true,
+  },
+  { name: "socket, a worker's", call: 'socket', behind: ATTACHED, says: UNMADE, single: true },
+  { name: "bind, of a worker's socket", call: 'bind', behind: ATTACHED, says: UNMADE, single: true },
+  { name: "listen, on a worker's socket", call: 'listen', behind: ATTACHED, says: UNMADE, single: true },
+  {
+    name: 'epoll_create1, of the balancing',
+    call: 'epoll_create1',
+    behind: SHARED,
+    says: /balancing is off: epoll_create1 fails/,
+  },
+  {
+    name: 'eventfd, of the balancing',
+    call: 'eventfd2',
+    behind: SHARED,
+    says: /balancing is off: eventfd fails/,
+  },
+  {
+    name: 'epoll_ctl, of the balancing',
+    call: 'epoll_ctl',
+    behind: SHARED,
+    says: /balancing is off: epoll_ctl fails/,
+  },
+  {
+    name: 'sigaction, for a signal that ends the origin',
+    call: 'rt_sigaction',
+    line: /\(SIGHUP, \{/,
+    behind: SHARED,
+    says: /nothing is shut when a signal ends the origin/,
+  },
+];
+
+const IN_WORKER: Row[] = [
+  {
+    name: 'fcntl(F_SETFD), of the control socket',
+    call: 'fcntl',
+    line: /\(4, F_SETFD/,
+    says: /inherit the control socket: fcntl\(F_SETFD\) fails/,
+  },
+  {
+    name: 'sigaction, for a signal that reaches a worker',
+    call: 'rt_sigaction',
+    line: /SIGHUP/,
+    says: /ends it alone: sigaction fails/,
+  },
+  { name: 'lseek, in shared memory', call: 'lseek', line: /SEEK_END/, says: /cannot take its seat/ },
+  {
+    name: 'epoll_ctl, for offers',
+    call: 'epoll_ctl',
+    behind: /^lseek\(\d+, 0, SEEK_END/,
+    says: /cannot take its seat/,
+  },
+  {
+    name: 'fcntl(F_DUPFD_CLOEXEC), of a listener',
+    call: 'fcntl',
+    line: /F_DUPFD_CLOEXEC/,
+    says: /asked for again when its server has closed: fcntl fails/,
+  },
+  {
+    name: 'sched_setaffinity, to see all CPUs',
+    call: 'sched_setaffinity',
+    line: /\[0 1 2 3/,
+    says: /do not follow when there are more CPUs: sched_setaffinity fails/,
+    pins: true,
+  },
+  {
+    name: 'sched_setaffinity, to one CPU',
+    call: 'sched_setaffinity',
+    line: /\[\d+\]/,
+    says: /not pinned to CPU \d+/,
+    pins: true,
+  },
+];
+
+/** Which of the calls of its name that is, from 1. */
+function place(lines: readonly string[], { call, line, behind }: Own): number {
+  let isBehind = behind === undefined;
+  let count = 0;
+  for (const text of lines) {
+    if (text.startsWith(`${call}(`)) {
+      count++;
+      if (isBehind && (line === undefined || line.test(text))) return count;
+    }
+    isBehind ||= behind?.test(text) === true;
+  }
+  return assert.fail(`no such call:\n${lines.join('\n')}`);
+}
+
+/** -D: the program is our child, not strace's. */
+const origin = (...words: string[]): SandboxOptions => ({ prefix: ['strace', '-D', '-qq', ...words] });
+const worker = (...words: string[]): SandboxOptions => ({
+  hook: ['-r', fixture('traced-as-worker.cjs'), '-r', hook],
+  env: { STRACE: ['-qq', ...words].join(' ') },
+});
+
+function injecting({ call }: Own, at: number): string[] {
+  return ['-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:error=EPERM:when=${at}`];
+}
+
+for (const [who, rows, traced] of [
+  ['the origin', IN_ORIGIN, origin],
+  ['workers', IN_WORKER, worker],
+] as const) {
+  describe(`refused in ${who}, one at a time`, { skip, concurrency: 2 }, () => {
+    const inWorker = traced === worker;
+    let lines: Promise<string[]> | undefined;
+
+    async function watch(t: TestContext): Promise<string[]> {
+      const file = join(folder, inWorker ? 'worker.%p' : 'origin');
+      const watched = await Sandboxed.start(t, target, traced('-o', file, '-e', `trace=${TRACED}`));
+      await watched.settled();
+      await watched.app.stop();
+      const name = readdirSync(folder).find((one) => one.startsWith(inWorker ? 'worker.' : 'origin'));
+      return readFileSync(join(folder, name as string), 'utf8').split('\n');
+    }
+
+    for (const row of rows) {
+      const few = row.pins === true && availableParallelism() < 2 && 'needs two CPUs';
+      test(row.name, { skip: few }, async (t) => {
+        lines ??= watch(t);
+        const at = place(await lines, row);
+        const sandboxed = await Sandboxed.start(t, target, traced(...injecting(row, at)));
+        const workers = await sandboxed.settled();
+        assert.equal(workers.length, row.single ? 0 : 2);
+        await sandboxed.servedByEach(workers);
+        const pids = inWorker ? [...workers].sort() : [sandboxed.app.pid];
+        await sandboxed.ends();
+        assert.deepEqual(sandboxed.reasons.map(({ pid }) => pid).sort(), pids, sandboxed.app.stderr);
+        for (const { text } of sandboxed.reasons) assert.match(text, row.says);
+        assert.equal(sandboxed.loud.length, row.single ? 1 : 0, sandboxed.loud.join('\n'));
+      });
+    }
+  });
+}
+
+test('a rule and strace refuse the same', { skip }, async (t) => {
+  const said = async (options: SandboxOptions) => {
+    const sandboxed = await Sandboxed.start(t, target, options);
+    const workers = await sandboxed.settled();
+    await sandboxed.servedByEach(workers);
+    await sandboxed.ends();
+    return sandboxed.reasons.map(({ text }) => text.replace(/^FASTSOCKET \d+: /, ''));
+  };
+  const inject = ['-o', '/dev/null', '-e', 'trace=memfd_create', '-e', 'inject=memfd_create:error=EPERM'];
+  const byStrace = await said(origin(...inject));
+  assert.equal(byStrace.length, 1);
+  assert.deepEqual(byStrace, await said({ prefix: refusing('memfd_create:EPERM') }));
+});
