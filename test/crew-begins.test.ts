@@ -42,7 +42,7 @@ class TestCrew extends Crew<Member, never> {
 }
 
 function begin(t: TestContext, mayBeKilled = true): { child: Child; crew: TestCrew } {
-  mock.timers.enable({ apis: ['setInterval'] });
+  mock.timers.enable({ apis: ['setTimeout'] });
   t.after(() => mock.timers.reset());
   const child = new Child(mayBeKilled);
   const crew = new TestCrew();

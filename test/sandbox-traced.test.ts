@@ -114,7 +114,7 @@ const IN_WORKER: Row[] = [
   {
     name: 'sched_setaffinity, to one CPU',
     call: 'sched_setaffinity',
-    line: /\[\d+\]/,
+    line: /\[\d+( \.\.\.)?\]/,
     says: /not pinned to CPU \d+/,
     pins: true,
   },

@@ -110,14 +110,16 @@ export abstract class Crew<M extends Member, Message> {
 
   /** A cluster worker's first word is 'online' (lib/internal/cluster/child.js, _setupWorker). */
   private expect(member: M): void {
-    let steps = 0;
-    const timer = setInterval(() => {
-      if (++steps * STEP_MS < BEGINS_WITHIN_MS) return;
-      clear();
-      debug('worker %d has not begun within %d ms and is ended', member.index, BEGINS_WITHIN_MS);
-      this.kill(member);
-    }, STEP_MS).unref();
-    const clear = () => clearInterval(timer);
+    let timer: NodeJS.Timeout | undefined;
+    const wait = (ms: number) => {
+      timer = setTimeout(() => {
+        if (ms > STEP_MS) return wait(ms - STEP_MS);
+        debug('worker %d has not begun within %d ms and is ended', member.index, BEGINS_WITHIN_MS);
+        this.kill(member);
+      }, STEP_MS).unref();
+    };
+    wait(BEGINS_WITHIN_MS);
+    const clear = () => clearTimeout(timer);
     member.process.once('internalMessage', clear).once('exit', clear).once('error', clear);
   }
 
