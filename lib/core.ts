@@ -54,6 +54,7 @@ export function startOrigin(preload: Preload): void {
       markOrigin,
       signals: relayedSignals(preload),
       attempts,
+      user: preload.user,
       sharables: preload.sharables,
     });
     state.workers = () => tree.liveWorkers();
@@ -66,7 +67,16 @@ function startFallbackOrigin(preload: Preload, settings: Settings, missing: stri
   const { state, birth } = preload;
   const origin = new FallbackOrigin(preload, settings, missing, (plan, clusterLoaded, attempts) => {
     const signals = relayedSignals(preload);
-    const tree = new FallbackTree({ plan, clusterLoaded, state, birth, markOrigin, signals, attempts });
+    const tree = new FallbackTree({
+      plan,
+      clusterLoaded,
+      state,
+      birth,
+      markOrigin,
+      signals,
+      attempts,
+      user: preload.user,
+    });
     state.workers = () => tree.liveWorkers();
     return tree;
   });
@@ -100,8 +110,9 @@ export function startWorker(state: State, mark: string): boolean {
   setMarker(core);
   const tcp = loadTcp();
   const wanted = core === 'none' ? undefined : Number(core);
-  const pinned = (cpu: number) => {
+  const pinned = (cpu: number | undefined) => {
     state.core = cpu;
+    setMarker(cpu === undefined ? 'none' : String(cpu));
   };
   const { settings = DEFAULT_SETTINGS } = parseSettings(snapshotEnvironment());
   new Worker({

@@ -13,6 +13,7 @@ import {
 } from './config/environment';
 import type { BindArguments } from './group/key';
 import { type FauxHandle, isClusterWorker, isRoundRobin, onFauxListen } from './hook/cluster';
+import { hookCredentials } from './hook/credentials';
 import { Sharables } from './hook/sharables';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
 import {
@@ -30,6 +31,7 @@ import {
 } from './hook/tcp';
 import { onUdpBind } from './hook/udp';
 import { debug, say } from './log';
+import { ChangedUser } from './origin/changed-user';
 import { programReason } from './origin/program-reason';
 import { RELAYED, RELAYED_NAMES } from './signals/relayed';
 import { claimState, type State } from './state';
@@ -52,6 +54,7 @@ export interface Preload {
   isBoundHere(handle: TcpHandle): boolean;
   /** The app had loaded node:cluster before its first listen(); net loads it in that call, for everybody. */
   clusterLoaded: boolean | undefined;
+  readonly user: ChangedUser;
   /** A relayed signal has reached this process; its handlers run next. */
   signalled(signal: number): void;
 }
@@ -215,6 +218,7 @@ function startOrigin(state: State): string | undefined {
     sharables: new Sharables(),
     isBoundHere,
     clusterLoaded: undefined,
+    user: new ChangedUser(),
     signalled: () => {},
   };
   onListenCall(({ server, options }) => {
@@ -229,6 +233,7 @@ function startOrigin(state: State): string | undefined {
   onUdpBind((handle, bind, native) => preload.sharables.bindUdp(handle, bind, native));
   connectOverSeam(state, tcp, preload.hooks);
   relaySignals(preload);
+  hookCredentials({ changed: (call) => preload.user.changed(call) });
   joinCluster(state);
   state.role = 'origin';
   return undefined;

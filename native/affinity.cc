@@ -8,12 +8,15 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "napi_help.h"
 #include "refused.h"
+#include "seam/old_glibc.h"
 
 namespace fastsocket {
 namespace {
@@ -29,6 +32,11 @@ struct Mask {
   [[nodiscard]] bool has(int cpu) const { return ((words[cpu / kWordBits] >> (cpu % kWordBits)) & 1UL) != 0; }
   void add(int cpu) { words[cpu / kWordBits] |= 1UL << (cpu % kWordBits); }
   [[nodiscard]] bool is(const Mask& other) const { return memcmp(words, other.words, sizeof words) == 0; }
+  [[nodiscard]] bool isWithin(const Mask& other) const {
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+      if ((words[i] & ~other.words[i]) != 0) return false;
+    return true;
+  }
 };
 
 // Through syscall(): the kernel's interface has no cpu_set_t, and libc's wrappers differ in what they do with its
@@ -41,6 +49,21 @@ int readMask(int thread, Mask* mask) {
 
 int writeMask(int thread, const Mask& mask) {
   return syscall(SYS_sched_setaffinity, thread, sizeof mask.words, mask.words) < 0 ? -errno : 0;
+}
+
+// Every CPU that there can be. A thread with this mask may use what its control group may, now and later: since Linux
+// 6.2 what a thread has asked for outlives a change of its cpuset (kernel/sched/core.c, __set_cpus_allowed_ptr:
+// user_cpus_ptr), so one that had asked for the CPUs of today would never see those of tomorrow.
+Mask everyCpu() {
+  Mask mask;
+  memset(mask.words, 0xff, sizeof mask.words);
+  return mask;
+}
+
+// With no CPU that the control group has, a mask is refused: EINVAL (sched_setaffinity(2)).
+int writeMaskOrEvery(int thread, const Mask& mask) {
+  const int error = writeMask(thread, mask);
+  return error == -EINVAL ? writeMask(thread, everyCpu()) : error;
 }
 
 int threadId() {
@@ -79,7 +102,7 @@ int unpinThread(int thread) {
   const int error = readMask(thread, &mask);
   if (error < 0) return error;
   if (!mask.is(g_state.single)) return 0;
-  const int written = writeMask(thread, g_state.original);
+  const int written = writeMaskOrEvery(thread, g_state.original);
   return written < 0 ? written : 1;
 }
 
@@ -88,6 +111,18 @@ void inForkedChild() {
   const int saved = errno;
   if (isPinned()) unpinThread(0);
   errno = saved;
+}
+
+// Of the calling thread, which is about to be pinned: every CPU where nobody has given it fewer than its group has.
+// *whole: a negative errno where it cannot be known whether somebody has.
+int readOriginal(Mask* original, int* whole) {
+  const int error = readMask(0, original);
+  if (error < 0) return error;
+  Mask mask;
+  *whole = writeMask(0, everyCpu());
+  if (*whole == 0) *whole = readMask(0, &mask);
+  if (*whole == 0 && mask.is(*original)) *original = everyCpu();
+  return 0;
 }
 
 int pin(int cpu) {
@@ -100,18 +135,110 @@ int pin(int cpu) {
     if (error != 0) return -error;
     g_state.hasForkHandler = true;
   }
+  int whole = 0;
   if (!g_state.pinned) {
-    const int error = readMask(0, &g_state.original);
+    const int error = readOriginal(&g_state.original, &whole);
     if (error < 0) return error;
   }
   Mask single = {};
   single.add(cpu);
   const int error = writeMask(0, single);
-  if (error < 0) return error;
+  if (error < 0) {
+    // every CPU was asked for, to see which there are
+    if (!g_state.pinned) (void)writeMaskOrEvery(0, g_state.original);
+    return error;
+  }
+  if (whole < 0) noteFailure("threads and programs do not follow when there are more CPUs: sched_setaffinity", -whole);
   g_state.single = single;
   g_state.thread = thread;
   __atomic_store_n(&g_state.pinned, true, __ATOMIC_RELEASE);
   return 0;
+}
+
+// Somebody has given the process these CPUs, one thread after the other, and those that looked as if they had inherited
+// the pin then have been given more by a sweep.
+int boundThread(int thread) {
+  Mask mask;
+  const int error = readMask(thread, &mask);
+  if (error < 0 || mask.isWithin(g_state.original)) return error;
+  const int written = writeMaskOrEvery(thread, g_state.original);
+  return written < 0 ? written : 1;
+}
+
+// Gives the other threads the original mask that need it, 1 of `mend`: how many. Under the lock.
+int sweepOthers(int (*mend)(int thread)) {
+  DIR* tasks = opendir("/proc/self/task");
+  if (tasks == nullptr) {
+    // for want of descriptors: the next one may find them
+    if (errno != EMFILE && errno != ENFILE)
+      noteFailure("threads that others start stay on the event loop's CPU: opening /proc/self/task", errno);
+    return -errno;
+  }
+  int changed = 0;
+  for (dirent* entry = readdir(tasks); entry != nullptr; entry = readdir(tasks)) {
+    const int thread = static_cast<int>(strtol(entry->d_name, nullptr, 10));
+    // 0: "." and ".."; a thread that has ended since is no error
+    if (thread > 0 && thread != g_state.thread && mend(thread) == 1) changed++;
+  }
+  closedir(tasks);
+  return changed;
+}
+
+// The calling thread and those that have inherited its pin may use these CPUs from now on; none: every one.
+int unpin(const Buffer<int>& cpus) {
+  Mask free = {};
+  for (size_t i = 0; i < cpus.size(); i++) {
+    if (cpus[i] < 0 || cpus[i] >= kMostCpus) return -EINVAL;
+    free.add(cpus[i]);
+  }
+  Locked locked;
+  if (!g_state.pinned) return 0;
+  if (g_state.thread != threadId()) return -EBUSY;
+  g_state.original = cpus.size() > 0 ? free : everyCpu();
+  (void)sweepOthers(unpinThread);
+  if (cpus.size() > 0) (void)sweepOthers(boundThread);
+  __atomic_store_n(&g_state.pinned, false, __ATOMIC_RELEASE);
+  return writeMaskOrEvery(0, g_state.original);
+}
+
+struct Whole {
+  Mask mask;
+  int error;
+};
+
+void* askWhole(void* data) {
+  auto* whole = static_cast<Whole*>(data);
+  whole->error = writeMask(0, everyCpu());
+  if (whole->error == 0) whole->error = readMask(0, &whole->mask);
+  return nullptr;
+}
+
+// In a thread that ends at once: the others keep what they have asked for.
+int readWhole(Mask* mask) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  // a signal of the app's is not to be handled there
+  int error = pthread_sigmask(SIG_SETMASK, &all, &before);
+  if (error != 0) return -error;
+  Whole whole = {};
+  pthread_t thread = {};
+  error = pthread_create(&thread, nullptr, askWhole, &whole);
+  (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) return -error;
+  (void)pthread_join(thread, nullptr);
+  *mask = whole.mask;
+  return whole.error;
+}
+
+napi_value listOf(napi_env env, const Mask& mask) {
+  napi_value list = nullptr;
+  if (napi_create_array(env, &list) != napi_ok) return nullptr;
+  uint32_t count = 0;
+  for (int cpu = 0; cpu < kMostCpus; cpu++) {
+    if (mask.has(cpu) && napi_set_element(env, list, count++, number(env, cpu)) != napi_ok) return nullptr;
+  }
+  return list;
 }
 
 napi_value jsGetAffinity(napi_env env, napi_callback_info info) {
@@ -120,14 +247,22 @@ napi_value jsGetAffinity(napi_env env, napi_callback_info info) {
   if (!args.ok()) return nullptr;
   Mask mask;
   const int error = readMask(thread, &mask);
-  if (error < 0) return number(env, error);
-  napi_value list = nullptr;
-  if (napi_create_array(env, &list) != napi_ok) return nullptr;
-  uint32_t count = 0;
-  for (int cpu = 0; cpu < kMostCpus; cpu++) {
-    if (mask.has(cpu) && napi_set_element(env, list, count++, number(env, cpu)) != napi_ok) return nullptr;
-  }
-  return list;
+  return error < 0 ? number(env, error) : listOf(env, mask);
+}
+
+napi_value jsGroupCpus(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  if (!args.ok()) return nullptr;
+  Mask mask = {};
+  const int error = readWhole(&mask);
+  return error < 0 ? number(env, error) : listOf(env, mask);
+}
+
+napi_value jsUnpinEventLoop(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const Buffer<int> cpus = args.integers(0);
+  if (!args.ok()) return nullptr;
+  return number(env, cpus.valid() ? unpin(cpus) : -ENOMEM);
 }
 
 napi_value jsPinEventLoop(napi_env env, napi_callback_info info) {
@@ -141,27 +276,12 @@ napi_value jsRestoreThread(napi_env env, napi_callback_info info) {
   Args args(env, info);
   if (!args.ok()) return nullptr;
   Locked locked;
-  return number(env, g_state.pinned ? writeMask(0, g_state.original) : 0);
+  return number(env, g_state.pinned ? writeMaskOrEvery(0, g_state.original) : 0);
 }
 
 int sweep() {
   Locked locked;
-  if (!g_state.pinned) return 0;
-  DIR* tasks = opendir("/proc/self/task");
-  if (tasks == nullptr) {
-    // for want of descriptors: the next one may find them
-    if (errno != EMFILE && errno != ENFILE)
-      noteFailure("threads that others start stay on the event loop's CPU: opening /proc/self/task", errno);
-    return -errno;
-  }
-  int changed = 0;
-  for (dirent* entry = readdir(tasks); entry != nullptr; entry = readdir(tasks)) {
-    const int thread = static_cast<int>(strtol(entry->d_name, nullptr, 10));
-    // 0: "." and ".."; a thread that has ended since is no error
-    if (thread > 0 && thread != g_state.thread && unpinThread(thread) == 1) changed++;
-  }
-  closedir(tasks);
-  return changed;
+  return g_state.pinned ? sweepOthers(unpinThread) : 0;
 }
 
 napi_value jsSweepThreads(napi_env env, napi_callback_info info) {
@@ -184,8 +304,9 @@ void unpinThisThread() {
 
 bool exportAffinity(napi_env env, napi_value exports) {
   static const Export kTable[] = {
-      {"getAffinity", jsGetAffinity},   {"pinEventLoop", jsPinEventLoop}, {"restoreThread", jsRestoreThread},
-      {"sweepThreads", jsSweepThreads}, {"currentCpu", jsCurrentCpu},
+      {"getAffinity", jsGetAffinity},       {"groupCpus", jsGroupCpus},         {"pinEventLoop", jsPinEventLoop},
+      {"unpinEventLoop", jsUnpinEventLoop}, {"restoreThread", jsRestoreThread}, {"sweepThreads", jsSweepThreads},
+      {"currentCpu", jsCurrentCpu},
   };
   return defineAll(env, exports, kTable);
 }

@@ -84,3 +84,40 @@ test('a CPU that is not there is an error, and nothing has changed', () => {
     assert.ok(addon.getAffinity(2 ** 22 + 1) < 0);
   `);
 });
+
+test('a thread that could not be pinned keeps the mask that somebody has given it', { skip }, () => {
+  inChild(`
+    require('node:child_process').execFileSync('taskset', ['-cp', String(cpus[1]), String(process.pid)]);
+    assert.ok(addon.pinEventLoop(8191) < 0);
+    assert.deepEqual(addon.getAffinity(0), [cpus[1]]);
+  `);
+});
+
+test('unpinned: the loop and what has inherited its pin may use these CPUs, everything else is left alone', {
+  skip,
+}, () => {
+  inChild(`
+    assert.equal(addon.unpinEventLoop([]), 0);
+    assert.equal(list('/proc/self/status'), original, 'it was not pinned');
+    assert.equal(addon.pinEventLoop(cpus[1]), 0);
+    await require('node:util').promisify(fs.stat)('/');
+    assert.equal(addon.unpinEventLoop([cpus[0]]), 0);
+    const all = masks();
+    assert.deepEqual(addon.getAffinity(0), [cpus[0]]);
+    assert.ok(Object.values(all).filter((mask) => mask === String(cpus[0])).length > 4, 'and the pool');
+    assert.ok(!Object.values(all).includes(String(cpus[1])));
+    assert.deepEqual(addon.groupCpus(), cpus);
+    assert.deepEqual(addon.getAffinity(0), [cpus[0]], 'whoever asks keeps its own');
+    assert.equal(addon.pinEventLoop(cpus[1]), 0);
+    assert.equal(addon.unpinEventLoop([]), 0);
+    assert.equal(list('/proc/self/status'), original);
+    // taskset -a has moved all threads to the loop's CPU, and a sweep has taken them for the loop's own
+    assert.equal(addon.pinEventLoop(cpus[0]), 0);
+    for (const id of threads()) require('node:child_process').execFileSync('taskset', ['-cp', String(cpus[0]), String(id)]);
+    assert.ok(addon.sweepThreads() > 4);
+    assert.equal(addon.unpinEventLoop([cpus[0]]), 0);
+    assert.deepEqual([...new Set(Object.values(masks()))], [String(cpus[0])]);
+    assert.throws(() => addon.unpinEventLoop('0'), TypeError);
+    assert.equal(addon.unpinEventLoop([-1]), -22);
+  `);
+});

@@ -155,3 +155,14 @@ test('assign: no CPU, with the reason', () => {
     { index: 2, unpinned: 'no CPU left for worker 2' },
   ]);
 });
+
+test('assign: who has one of the CPUs keeps it', () => {
+  const cpus = (order: number[], before: (number | undefined)[], avoid: number[] = []) =>
+    assign({ count: 3 }, order, new Set(avoid), [undefined, ...before]).map(({ cpu }) => cpu);
+  assert.deepEqual(cpus([0, 1, 2, 3], [2, 1, 0]), [2, 1, 0]);
+  assert.deepEqual(cpus([1, 2, 3, 4], [0, 1, 2]), [3, 1, 2]);
+  assert.deepEqual(cpus([1, 2, 3, 4], [0, 1, 2], [3]), [4, 1, 2]);
+  // of two on one CPU the first
+  assert.deepEqual(cpus([0, 1, 2], [1, 1, undefined]), [1, 0, 2]);
+  assert.deepEqual(cpus([0, 1], [5, 1, 0]), [undefined, 1, 0]);
+});

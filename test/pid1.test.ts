@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // As process 1 of a PID namespace, like the only program of a container: the kernel does not end it by a default action.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { childrenOf, request, until } from './support/app';
 import { exited, noneLeft, portFree } from './support/ending';
+import { whyNotFirst as skip, UNSHARE } from './support/pid-namespace';
 import { noted, RELAYED, startTree, type Tree, WAYS } from './support/signals';
 
-const UNSHARE = ['unshare', '--fork', '--pid', '--mount-proc', '--kill-child'];
 const SETTLED_MS = 250;
-const [command, ...words] = [...UNSHARE, 'true'];
-const skip =
-  spawnSync(command as string, words).status === 0 ? false : 'no PID namespace can be made here (not root)';
 
 /** Like startTree, seen from outside: `origin` is the host's number of the namespace's process 1, noted as 1. */
 async function startFirst(

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
 import { fixture, hook } from './support/app';
@@ -19,7 +19,7 @@ const skip =
   'needs strace, and root to attach it';
 
 const CALLS = 'socket,bind,listen,getsockname,setsockopt,memfd_create,epoll_create1,eventfd2,epoll_ctl,';
-const TRACED = `${CALLS}rt_sigaction,fcntl,lseek`;
+const TRACED = `${CALLS}rt_sigaction,fcntl,lseek,sched_setaffinity`;
 
 /** A line that is the hook's own call: the first of that kind behind another one that is nobody else's. */
 interface Own {
@@ -32,6 +32,8 @@ interface Row extends Own {
   name: string;
   says: RegExp;
   single?: true;
+  /** A worker that has no CPU of its own does not ask. */
+  pins?: true;
 }
 
 const ATTACHED = /SO_ATTACH_REUSEPORT_CBPF|SOL_SOCKET, 0x33/;
@@ -102,6 +104,20 @@ const IN_WORKER: Row[] = [
     line: /F_DUPFD_CLOEXEC/,
     says: /asked for again when its server has closed: fcntl fails/,
   },
+  {
+    name: 'sched_setaffinity, to see all CPUs',
+    call: 'sched_setaffinity',
+    line: /\[0 1 2 3/,
+    says: /do not follow when there are more CPUs: sched_setaffinity fails/,
+    pins: true,
+  },
+  {
+    name: 'sched_setaffinity, to one CPU',
+    call: 'sched_setaffinity',
+    line: /\[\d+( \.\.\.)?\]/,
+    says: /not pinned to CPU \d+/,
+    pins: true,
+  },
 ];
 
 /** Which of the calls of its name that is, from 1. */
@@ -147,7 +163,8 @@ for (const [who, rows, traced] of [
     }
 
     for (const row of rows) {
-      test(row.name, async (t) => {
+      const few = row.pins === true && availableParallelism() < 2 && 'needs two CPUs';
+      test(row.name, { skip: few }, async (t) => {
         lines ??= watch(t);
         const at = place(await lines, row);
         const sandboxed = await Sandboxed.start(t, target, traced(...injecting(row, at)));

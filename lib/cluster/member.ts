@@ -11,7 +11,7 @@ import { debug } from '../log';
 import { type Addon, loadAddon } from '../native/addon';
 import { attachSeam } from '../seam/seam';
 import type { State } from '../state';
-import { pinEventLoop } from '../worker/pinning';
+import { EventLoop } from '../worker/pinning';
 import { takeSeat } from '../worker/seat';
 import { CLUSTER_COMMAND, isClusterMessage, type ToMember, type ToPrimary } from './messages';
 import { OwnListener } from './own-listener';
@@ -37,6 +37,7 @@ export class ClusterMember {
   private readonly sampler: ArrivalSampler;
   /** As it is before the app: some put a function of their own there. */
   private readonly send = process.send as unknown as SendFunction;
+  private readonly loop: EventLoop;
   private core: number | undefined;
   private prepared = false;
 
@@ -54,12 +55,14 @@ export class ClusterMember {
         this.tell({ kind: 'arrivals', cpus });
       },
     );
+    this.loop = new EventLoop(addon, () => this.tell({ kind: 'displaced' }));
     // a connection that is refused is sent to the primary
     sureToDisconnect(process);
     process.on('internalMessage' as never, (message: unknown, handle: unknown) => {
       if (!isClusterMessage<ToMember>(message)) return;
       const { body } = message;
       if (body.kind === 'socket') this.given(body, handle as PipeHandle | undefined);
+      else if (body.kind === 'place') this.place(body.core ?? undefined, body.free);
       else this.leave(body.name, body.generation);
     });
     // without the primary there is nothing to serve for: cluster ends the process, or it drains
@@ -168,15 +171,22 @@ export class ClusterMember {
 
   /** Once: the seam, the seat, the CPU. */
   private prepare({ index, cpu, seat: hasSeat }: GivenSocket, seat: number[]): void {
-    const { addon, settings, state } = this;
+    const { addon, settings } = this;
     if (!this.prepared) attachSeam(addon, settings);
     this.prepared = true;
     if (hasSeat && seat.length === 3) takeSeat(addon, index, seat as [number, number, number]);
     else for (const fd of seat) addon.close(fd);
-    if (cpu === undefined || this.core !== undefined || !pinEventLoop(addon, cpu)) return;
-    this.core = state.core = cpu;
+    if (cpu !== undefined && this.core === undefined && this.loop.pin(cpu)) this.placed(cpu);
+  }
+
+  private place(core: number | undefined, free: readonly number[]): void {
+    if (this.prepared) this.placed(this.loop.move(core, free) ? core : undefined);
+  }
+
+  private placed(core: number | undefined): void {
+    this.core = this.state.core = core;
     // threads and programs that it starts are not to inherit the pin, nor to multiply
-    setMarker(String(cpu));
+    setMarker(core === undefined ? 'none' : String(core));
   }
 }
 

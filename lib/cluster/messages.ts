@@ -17,6 +17,8 @@ export type ToPrimary =
   /** The same, and the server goes on listening by way of the primary. */
   | { kind: 'failed'; name: string; generation: number; why: string }
   | { kind: 'arrivals'; cpus: Arrivals[] }
+  /** See ToOrigin in lib/workers/messages.ts. */
+  | { kind: 'displaced' }
   /** With a handle: a connection that the server has no room for (maxConnections). */
   | { kind: 'refused'; name: string };
 
@@ -34,6 +36,8 @@ export type ToMember =
       backlog: number;
       seat: boolean;
     }
+  /** See ToWorker in lib/workers/messages.ts. */
+  | { kind: 'place'; core: number | null; free: readonly number[] }
   /** Serve what is queued, close the socket, and go on by way of the primary. */
   | { kind: 'leave'; name: string; generation: number };
 

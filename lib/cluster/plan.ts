@@ -4,7 +4,7 @@ import { insideTree } from '../cpu/neighbours';
 import { readText } from '../cpu/read';
 import { originOnlyProgram } from '../group/steering';
 import { type Addon, loadAddon } from '../native/addon';
-import { layOut, type Multiplied, type Single } from '../origin/plan';
+import { layOut, layoutAgain, type Multiplied, type Single } from '../origin/plan';
 import { seatCount } from './seats';
 
 /** Why the app's own workers are served by the primary's round robin, as ever; undefined where nothing speaks for it. */
@@ -40,6 +40,8 @@ function planWith(addon: Addon, settings: Settings, live: number, multiplied: bo
     workers: seatCount(live, mask.length),
     cores,
     places,
+    mask,
+    layOutAgain: layoutAgain(settings, layout.workers),
     steer: settings.steer,
     balance: multiplied ? [] : settings.balance,
     exitWaitMs: settings.exitWaitMs,

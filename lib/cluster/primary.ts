@@ -13,7 +13,7 @@ import type { State } from '../state';
 import { Giving } from './giving';
 import { Leftovers } from './leftovers';
 import { type Member, Members } from './members';
-import type { ToPrimary } from './messages';
+import type { ToMember, ToPrimary } from './messages';
 import { PlainUsers } from './plain-users';
 import { planCluster } from './plan';
 
@@ -37,7 +37,12 @@ export class ClusterPrimary {
   constructor(private readonly plan: Multiplied) {
     const { addon } = plan;
     this.leftovers = new Leftovers(addon);
-    this.served = new Served(plan, this.groups, (group) => this.serves(group));
+    this.served = new Served(
+      plan,
+      this.groups,
+      (group) => this.serves(group),
+      (index, core, free) => this.place(index, { kind: 'place', core: core ?? null, free }),
+    );
     this.members = new Members(addon, {
       message: (member, body, handle) => this.message(member, body, handle),
       listens: (member, port) => this.listens(member, port),
@@ -121,12 +126,19 @@ export class ClusterPrimary {
         return this.failed(member, body);
       case 'arrivals':
         return this.served.arrived(body.cpus);
+      case 'displaced':
+        return this.served.displaced();
       case 'refused': {
         const group = this.groups.get(body.name);
         if (handle && group) group.handle.onconnection(0, handle);
         else handle?.close();
       }
     }
+  }
+
+  private place(index: number, body: ToMember): void {
+    const member = this.members.live.find((one) => one.index === index);
+    if (member) this.members.tell(member, body);
   }
 
   private join(member: Member, { name, version }: Join): void {

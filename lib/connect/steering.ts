@@ -64,7 +64,10 @@ export class ConnectSteering {
   private known = new Map<number, Known>();
   /** By destination: how often its interface was looked for in vain. */
   private waits = new Map<number, number>();
-  private readonly capabilities: Capabilities;
+  private capabilities: Capabilities;
+  private core: number | undefined;
+  /** It has been on another CPU: what its connections turned out to be there says nothing. */
+  private hasMoved = false;
   private readonly inContext: InContext = captureContext();
   private undecided = false;
   private seen = 0;
@@ -72,6 +75,20 @@ export class ConnectSteering {
 
   constructor(private readonly options: SteeringOptions) {
     const { addon, core, setting } = options;
+    this.core = core;
+    this.capabilities = new Capabilities(addon, core, setting);
+  }
+
+  /** The worker is on another CPU from now on, undefined: on any. */
+  moveTo(core: number | undefined): void {
+    const { addon, setting } = this.options;
+    if (core === this.core) return;
+    this.core = core;
+    this.hasMoved = true;
+    if (core === undefined) return;
+    // what comes is steered to the old CPU until then, which is as good as any other
+    for (const id of this.known.keys()) addon.steerDestination(id, NONE, 0, 0);
+    this.known.clear();
     this.capabilities = new Capabilities(addon, core, setting);
   }
 
@@ -92,7 +109,7 @@ export class ConnectSteering {
     const seen = states.reduce((sum, { chosen, looked }) => sum + chosen + looked, 0);
     this.quiet = seen === this.seen ? this.quiet + 1 : 0;
     this.seen = seen;
-    this.decide(states);
+    if (this.core !== undefined) this.decide(states);
     if (this.quiet < MOST_QUIET) this.lookIn(this.undecided && this.quiet === 0 ? SOON_MS : LATER_MS);
     else this.start();
   }
@@ -113,7 +130,7 @@ export class ConnectSteering {
         this.undecided = true;
         continue;
       }
-      const known = before ?? this.begin(state, NOTHING);
+      const known = before ?? this.begin(state, this.hasMoved ? state : NOTHING);
       left.set(state.id, known);
       this.advance(state, known);
       if (known.step.phase === 'measure' || known.step.phase === 'try') this.undecided = true;
@@ -172,7 +189,7 @@ export class ConnectSteering {
   }
 
   private ports(state: DestinationState, method: Method, { foretold }: Possible): Uint8Array {
-    if (method === 'rfd') return portShare(cpuCount(), this.options.core);
+    if (method === 'rfd') return portShare(cpuCount(), this.core ?? 0);
     if (method === 'learn' || foretold === undefined) return NONE;
     const remote = addressBytes(state.address);
     const flow = { remote, local: addressBytes(state.source), remotePort: state.port };

@@ -135,20 +135,29 @@ export interface Seat {
 
 /**
  * Gives worker 1..count its CPU: the first of `order` (see coreOrder) that is not avoided, then the
- * avoided ones.
+ * avoided ones. A worker that has one of these CPUs already keeps it.
  *
  * @param avoid CPUs on which another app's workers are pinned: two apps that each use part of a host
  *   must not sit on the same cores while others are free.
+ * @param before CPU of each worker until now, by index.
  */
 export function assign(
   counted: Pick<WorkerCount, 'count' | 'unpinned'>,
   order: readonly number[],
   avoid: ReadonlySet<number> = new Set(),
+  before: readonly (number | undefined)[] = [],
 ): Seat[] {
-  const free = [...order.filter((cpu) => !avoid.has(cpu)), ...order.filter((cpu) => avoid.has(cpu))];
+  const kept = new Map<number, number>();
+  before.slice(0, counted.count + 1).forEach((cpu, index) => {
+    if (index > 0 && cpu !== undefined && order.includes(cpu) && ![...kept.values()].includes(cpu))
+      kept.set(index, cpu);
+  });
+  const taken = new Set(kept.values());
+  const left = order.filter((cpu) => !taken.has(cpu));
+  const free = [...left.filter((cpu) => !avoid.has(cpu)), ...left.filter((cpu) => avoid.has(cpu))];
   return Array.from({ length: counted.count }, (_, i): Seat => {
     const index = i + 1;
-    const cpu = free[i];
+    const cpu = kept.get(index) ?? free.shift();
     if (counted.unpinned !== undefined) return { index, unpinned: counted.unpinned };
     if (cpu === undefined) return { index, unpinned: `no CPU left for worker ${index}` };
     return { index, cpu };

@@ -47,12 +47,13 @@ export function insideTree(pid: number, read: ReadText): boolean {
  * CPUs that workers of other apps on this host are pinned to, as far as this user may see them: two apps that each use
  * a part of the machine must not sit on the same cores.
  * @param pids all processes, by number
+ * @param own the origin whose workers do not count
  */
-export function takenCores(pids: readonly number[], read: ReadText): Set<number> {
+export function takenCores(pids: readonly number[], read: ReadText, own?: number): Set<number> {
   const taken = new Set<number>();
   for (const pid of pids) {
     const match = WORKER.exec(markerOf(pid, read) ?? '');
-    if (match && match[1] !== 'none') taken.add(Number(match[1]));
+    if (match && match[1] !== 'none' && Number(match[2]) !== own) taken.add(Number(match[1]));
   }
   return taken;
 }

@@ -49,6 +49,10 @@ export class FallbackPool extends Crew<FallbackWorker, ToOrigin> {
     if (child.connected) child.send({ cmd: COMMAND, body } as never, handle as never, {}, () => {});
   }
 
+  protected askToExit(worker: FallbackWorker): void {
+    this.send(worker, { kind: 'exit', code: 0 });
+  }
+
   relay(signal: number): void {
     for (const worker of this.live) {
       worker.toldAt = performance.now();

@@ -42,6 +42,15 @@ export function waitGone(ms: number, pids: readonly number[]): number {
   }
 }
 
+/** A process that is another user's by now goes when its channel ends. */
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // ESRCH, or EPERM: this process has changed its user
+  }
+}
+
 /** The part of the addon that the origin's signals lean on, in JavaScript: no death can be prepared for here. */
 export function signalFace(): SignalAddon {
   let workers: readonly number[] = [];
@@ -52,7 +61,7 @@ export function signalFace(): SignalAddon {
       return 0;
     },
     shutAll: () => {
-      for (const pid of workers) if (alive(pid)) process.kill(pid, 'SIGKILL');
+      for (const pid of workers) if (alive(pid)) end(pid);
       waitGone(KILLED_MS, workers);
       return 0;
     },

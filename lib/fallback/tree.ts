@@ -4,6 +4,7 @@ import { markerName } from '../config/environment';
 import { debug, say } from '../log';
 import type { Attempts } from '../origin/attempts';
 import { judgeCanary } from '../origin/canary-end';
+import type { ChangedUser } from '../origin/changed-user';
 import { appForks, onClusterFork } from '../origin/eligible';
 import { becomeSingle } from '../origin/single';
 import type { OriginSignals } from '../signals/origin-signals';
@@ -12,6 +13,7 @@ import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
 import { LEAVE_MS, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import { Renewal } from '../workers/renewal';
+import { Succession } from '../workers/succession';
 import type { FallbackGroup } from './group';
 import { FallbackGroups } from './groups';
 import type { ToOrigin } from './messages';
@@ -29,6 +31,7 @@ export interface FallbackTreeOptions {
   markOrigin(): void;
   signals: OriginSignals;
   attempts: Attempts;
+  user: ChangedUser;
 }
 
 /** The origin's groups and workers together, where there is no addon. */
@@ -40,9 +43,10 @@ export class FallbackTree {
   private readonly lifecycle: Lifecycle;
   private readonly questions: Questions;
   private readonly renewal: Renewal<FallbackWorker>;
+  private readonly succession: Succession<FallbackWorker>;
 
   constructor(private readonly options: FallbackTreeOptions) {
-    const { plan, birth, clusterLoaded, signals, attempts } = options;
+    const { plan, birth, clusterLoaded, signals, attempts, user } = options;
     this.pool = new FallbackPool({
       birth,
       markName: markerName,
@@ -56,13 +60,14 @@ export class FallbackTree {
       },
     });
     this.groups = new FallbackGroups(this.pool);
+    this.succession = new Succession({ crew: this.pool, user, exitWaitMs: plan.exitWaitMs });
     this.lifecycle = new Lifecycle({
       originStartMs: plan.originStartMs,
       clusterLoaded,
       hooks: {
         groups: () => this.groups.all,
         start: (index) => this.startWorker(index),
-        giveUp: (reason) => this.giveUp(reason),
+        giveUp: (reason) => this.giveUp(user.explain(reason)),
         withdraw: (reason) => this.withdraw(reason),
         multiply: () => this.multiply(),
         endCanary: () => this.killAll(),
@@ -164,13 +169,14 @@ export class FallbackTree {
     if (!group) return;
     group.workerReady(worker.index);
     this.pool.serves(worker);
+    this.succession.serves(worker);
     debug('worker %d is ready on %s', worker.index, key);
     this.lifecycle.workerReady();
   }
 
   private workerExited(worker: FallbackWorker, code: number | null, signal: NodeJS.Signals | null): void {
     const { index } = worker;
-    debug('worker %d ended (code %s, signal %s)', index, code, signal);
+    this.succession.ended(worker, code, signal);
     this.renewal.exited(worker);
     // a canary that was ended may have a successor under its index already
     const replaced = this.pool.get(index) !== undefined;
@@ -189,16 +195,14 @@ export class FallbackTree {
       });
     }
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    const delay = this.pool.restart(index, grace);
-    debug('worker %d is started again in %d ms', index, delay);
+    this.succession.follow(worker, code, signal);
   }
 
   private startFailed(index: number, error: Error): void {
     if (this.lifecycle.state === 'canary')
       return this.lifecycle.fail(`the copy could not be started: ${error.message}`);
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    debug('worker %d could not be started: %s', index, error.message);
-    this.pool.restart(index, 0);
+    this.succession.notStarted(index, error);
   }
 
   private multiply(): void {

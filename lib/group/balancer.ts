@@ -35,6 +35,9 @@ const STARVED_US = 8_000;
 const LOOK_US = 2_000;
 /** Blocked for so long, a worker gets no new connections: its share is taken late, for all may be busy. */
 const EXCLUDED_US = 16_000;
+/** Between two beats while connections come: where the workers' shares follow from them, and where they do not. */
+const SHARES_MS = 100;
+const OTHERS_MS = 500;
 const STEALS = 1;
 const EXCLUDES = 2;
 /** Of workers that live nothing is taken. */
@@ -55,7 +58,7 @@ export class Balancer {
     private readonly addon: Addon,
     private readonly pieces: readonly BalancePiece[],
     private readonly mode: SteerSetting,
-    private readonly places: Places,
+    private places: Places,
     /** The workers' figures, from time to time while connections come. */
     private readonly beat: (figures: WorkerFigures[], elapsedMs: number) => void,
   ) {}
@@ -75,20 +78,28 @@ export class Balancer {
       debug('balancing is off: FASTSOCKET_BALANCE=off');
       return false;
     }
-    const { cpus, perCpu } = this.places;
-    const starvedUs = STARVED_US * perCpu;
-    const notices = this.addon.balanceStart(BLOCKED_US, starvedUs, LOOK_US, EXCLUDED_US, cpus, bits);
+    const { cpus } = this.places;
+    const notices = this.addon.balanceStart(BLOCKED_US, this.starvedUs, LOOK_US, EXCLUDED_US, cpus, bits);
     if (typeof notices === 'string') debug('balancing is off: %s', notices);
     else this.listen(notices);
     return typeof notices === 'number';
   }
 
+  private get starvedUs(): number {
+    return STARVED_US * this.places.perCpu;
+  }
+
+  /** The workers are on other CPUs now. */
+  spread(places: Places): void {
+    this.places = places;
+    if (this.started) this.addon.balanceSpread(this.starvedUs, places.cpus);
+  }
+
   private listen(notices: number): void {
     const shares = this.pieces.includes('shares') && this.mode === 'auto';
-    const pulse = shares ? new Pulse(this.addon, this.beat) : undefined;
-    if (!pulse && !debugging()) return;
+    const pulse = new Pulse(this.addon, this.beat, shares ? SHARES_MS : OTHERS_MS);
     this.addon.watch(notices, (text) => {
-      if (text === ACTIVE) pulse?.start();
+      if (text === ACTIVE) pulse.start();
       else if (text !== null) debug('balancing: %s', text);
     });
   }

@@ -2,7 +2,6 @@
 import type { Addon } from '../native/addon';
 import type { WorkerFigures } from '../steering/balance';
 
-const PULSE_MS = 100;
 /** Addon.balanceFigures: of the thread, and then of each seat. */
 const OF_THREAD = 7;
 const OF_SEAT = 11;
@@ -60,7 +59,7 @@ export class FigureReader {
   }
 }
 
-/** Looks at the workers' figures every 100 ms while connections come, and not at all while none do. */
+/** Looks at the workers' figures from time to time while connections come, and not at all while none do. */
 export class Pulse {
   private readonly reader = new FigureReader();
   private timer: NodeJS.Timeout | undefined;
@@ -70,6 +69,7 @@ export class Pulse {
   constructor(
     private readonly addon: Addon,
     private readonly beat: (figures: WorkerFigures[], elapsedMs: number) => void,
+    private readonly everyMs: number,
   ) {
     addon.balanceNotify();
   }
@@ -78,7 +78,7 @@ export class Pulse {
   start(): void {
     if (this.timer) return;
     this.last = performance.now();
-    this.timer = setInterval(() => this.look(), PULSE_MS).unref();
+    this.timer = setInterval(() => this.look(), this.everyMs).unref();
   }
 
   private look(): void {

@@ -3,7 +3,7 @@
 import type { Server } from 'node:net';
 import type { ListenQuery } from '../group/key';
 import { captureContext } from './context';
-import { type AnyFunction, replace } from './replace';
+import { replace } from './replace';
 import { quietBinding, type ServerInside, type TcpHandle } from './tcp';
 import type { UdpBinding } from './udp';
 
@@ -73,24 +73,6 @@ export function signalNumber(signal: string | number): number | undefined {
   return (constants.signals as Record<string, number>)[signal];
 }
 
-/** Runs `after` behind every successful change of user or group: the kernel clears the parent-death signal there (prctl(2)). */
-export function hookCredentials(after: () => void): void {
-  for (const name of ['setuid', 'setgid', 'seteuid', 'setegid', 'setgroups', 'initgroups'] as const) {
-    const target = process as unknown as Record<string, AnyFunction>;
-    if (typeof target[name] !== 'function') continue;
-    replace(
-      target,
-      name,
-      (original) =>
-        function (this: unknown, ...args: never[]) {
-          const result = Reflect.apply(original as AnyFunction, process, args);
-          after();
-          return result;
-        },
-    );
-  }
-}
-
 /** The cluster module's way to a listening handle in a worker (lib/internal/cluster/child.js). */
 type GetServer = (server: ServerInside | Datagram, query: ServerQuery, callback: GetServerCallback) => void;
 export type GetServerCallback = (error: number | null, handle: unknown) => void;
@@ -145,10 +127,27 @@ function bindUdp(query: ServerQuery): [error: number | null, handle: unknown] {
   return error < 0 ? [error, null] : [null, handle];
 }
 
-/** Answers os.availableParallelism() with `count`: libuv asks the calling thread's mask (src/unix/core.c), which is one CPU when pinned. */
-export function fixAvailableParallelism(count: number): void {
+let parallelism: number | undefined;
+let ownParallelism: (() => number) | undefined;
+
+/** What Node says of this thread as it is now. */
+export function availableParallelism(): number {
+  const os = require('node:os') as typeof import('node:os');
+  return (ownParallelism ?? os.availableParallelism)();
+}
+
+/**
+ * Answers os.availableParallelism() with `count`: libuv asks the calling thread's mask (src/unix/core.c), which is one CPU
+ * when pinned. undefined: Node answers again.
+ */
+export function fixAvailableParallelism(count: number | undefined): void {
+  parallelism = count;
+  if (ownParallelism || count === undefined) return;
   const os = require('node:os') as { availableParallelism: () => number };
-  replace(os, 'availableParallelism', () => () => count);
+  replace(os, 'availableParallelism', (original) => {
+    ownParallelism = original;
+    return () => parallelism ?? original();
+  });
   const { syncBuiltinESMExports } = require('node:module') as typeof import('node:module');
   syncBuiltinESMExports();
 }

@@ -139,6 +139,8 @@ export interface Addon {
    */
   balanceProgram(generation: number, lean: Uint8Array, guarded: Uint8Array, places: number[]): number;
   balanceForget(generation: number): number;
+  /** The workers have other CPUs together than at balanceStart, so that `starvedUs` is another, too. -ESRCH: not started. */
+  balanceSpread(starvedUs: number, cpus: number): number;
   /** The next time that something comes after nothing has, there is a notice. */
   balanceNotify(): number;
   /**
@@ -199,8 +201,15 @@ export interface Addon {
 
   /** CPUs that a thread may run on; 0: the calling thread. */
   getAffinity(thread: number): number[] | number;
+  /** CPUs that a thread may run on to which nobody has given a mask: those of the process's cpuset. */
+  groupCpus(): number[] | number;
   /** Pins the calling thread; forked children get the mask back that it had before. -EBUSY: another thread is pinned. */
   pinEventLoop(cpu: number): number;
+  /**
+   * Lets the calling thread, and those that have inherited its pin, run on these CPUs; an empty list: on all that the
+   * process's cpuset has, now and later. Nothing where it is not pinned.
+   */
+  unpinEventLoop(cpus: number[]): number;
   /** Gives the calling thread the mask that the event loop had before it was pinned. */
   restoreThread(): number;
   /** The same for every other thread that has inherited the pin: how many. */
@@ -234,7 +243,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 9;
+const VERSION = 10;
 
 export interface LoadedAddon {
   addon?: Addon;

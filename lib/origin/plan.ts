@@ -22,6 +22,10 @@ export interface Multiplied {
   /** CPU of each worker, by index from 1; undefined where it is not pinned. */
   cores: (number | undefined)[];
   places: Places;
+  /** CPUs that this process could use when that was decided. */
+  mask: readonly number[];
+  /** The same for other CPUs; `before`: CPU of each worker until now. */
+  layOutAgain(mask: readonly number[], before: readonly (number | undefined)[]): Layout;
   steer: Settings['steer'];
   balance: Settings['balance'];
   exitWaitMs: number;
@@ -52,6 +56,7 @@ function otherApps(settings: Settings, { count, cpus }: WorkerCount): Set<number
         .map(Number)
         .filter((pid) => pid > 0),
       readText,
+      process.pid,
     );
   } catch {
     return new Set();
@@ -89,8 +94,15 @@ function residentBytes(): number | undefined {
   }
 }
 
-/** @param mask the CPUs this process may run on */
-export function layOut(settings: Settings, mask: readonly number[]): Layout {
+/**
+ * @param mask the CPUs this process may run on
+ * @param before CPU of each worker until now, by index: whoever can keep its own does
+ */
+export function layOut(
+  settings: Settings,
+  mask: readonly number[],
+  before: readonly (number | undefined)[] = [],
+): Layout {
   const limits = readLimits(readText);
   const counted = workerCount({
     settings,
@@ -102,7 +114,7 @@ export function layOut(settings: Settings, mask: readonly number[]): Layout {
   debug('%s (%s)', counted.why, limits.detail);
   const topology = readTopology(readText, counted.cpus);
   const order = coreOrder(topology, counted.cpus);
-  const seats = assign(counted, order, otherApps(settings, counted));
+  const seats = assign(counted, order, otherApps(settings, counted), before);
   const cores = [undefined, ...seats.map(({ cpu }) => cpu)];
   const nodes = cores.map((cpu) => (cpu === undefined ? undefined : topology.get(cpu)?.node));
   const cpus = Math.max(1, Math.min(counted.count, counted.cpus.length));
@@ -113,6 +125,12 @@ export function layOut(settings: Settings, mask: readonly number[]): Layout {
     unpinned: counted.unpinned,
     why: counted.why,
   };
+}
+
+/** The layout of as many workers on other CPUs: how many there are is decided once, their sockets are there. */
+export function layoutAgain(settings: Settings, workers: number): Multiplied['layOutAgain'] {
+  const asked: Settings = { ...settings, workers: { kind: 'count', n: workers } };
+  return (mask, before) => layOut(asked, mask, before);
 }
 
 /** Made once, at the first listen() that could be multiplied. */
@@ -128,13 +146,16 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
     debug('not pinned: %s', unknown);
   }
   const { testGroups } = settings;
-  const { workers, cores, places, why } = layOut(settings, typeof affinity === 'number' ? [] : affinity);
+  const mask = typeof affinity === 'number' ? [] : affinity;
+  const { workers, cores, places, why } = layOut(settings, mask);
   if (workers < 2 && !testGroups) return { reason: `one worker is no gain (${why})`, quiet: true };
   return {
     addon,
     workers: testGroups ? 1 : workers,
     cores,
     places,
+    mask,
+    layOutAgain: layoutAgain(settings, workers),
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,

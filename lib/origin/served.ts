@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Balancer } from '../group/balancer';
+import { Balancer, type Places } from '../group/balancer';
 import type { ListenerGroup } from '../group/listener-group';
 import { Steering } from '../group/steering';
 import { debug } from '../log';
 import type { Arrivals } from '../steering/arrivals';
+import { CpuSet, type CpuSetHooks } from './cpu-set';
 import type { Groups } from './groups';
 import type { Multiplied } from './plan';
 import { UnservedQueues } from './unserved-queues';
@@ -13,16 +14,24 @@ export class Served {
   readonly balancer: Balancer;
   private readonly steering: Steering;
   private readonly unserved: UnservedQueues;
+  private readonly cpuSet: CpuSet;
 
-  /** @param multiplied whether the workers serve a group: while the canary proves itself the origin does */
+  /**
+   * @param multiplied whether the workers serve a group: while the canary proves itself the origin does
+   * @param place tells a worker of its CPU when that is another; see CpuSetHooks
+   */
   constructor(
     plan: Multiplied,
     private readonly groups: Groups,
     private readonly multiplied: (group: ListenerGroup) => boolean,
+    place: CpuSetHooks['tell'],
   ) {
-    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, plan.places, (figures, elapsedMs) =>
-      this.steering.balance(figures, elapsedMs, () => this.resteerAll()),
-    );
+    this.cpuSet = new CpuSet(plan, { tell: place, moved: (places) => this.moved(places) });
+    const shares = plan.balance.includes('shares');
+    this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, plan.places, (figures, elapsedMs) => {
+      this.cpuSet.look();
+      if (shares) this.steering.balance(figures, elapsedMs, () => this.resteerAll());
+    });
     this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why), this.balancer);
     this.unserved = new UnservedQueues(
       () => this.groups,
@@ -51,7 +60,18 @@ export class Served {
 
   /** Where connections have arrived, as a worker says. */
   arrived(cpus: readonly Arrivals[]): void {
+    this.cpuSet.look();
     this.steering.arrived(cpus, () => this.resteerAll());
+  }
+
+  /** A worker's event loop is not where it was pinned to. */
+  displaced(): void {
+    this.cpuSet.lookAtOnce();
+  }
+
+  private moved(places: Places): void {
+    this.balancer.spread(places);
+    this.resteerAll();
   }
 
   /** Queues without a worker are served from here until one comes. */

@@ -7,16 +7,17 @@ import type { Sharables } from '../hook/sharables';
 import type { ServerInside } from '../hook/tcp';
 import { debug } from '../log';
 import type { OriginSignals } from '../signals/origin-signals';
-import { RELOADS } from '../signals/relayed';
-import { exitWaits, graceMs } from '../signals/told';
+import { exitWaits } from '../signals/told';
 import type { State } from '../state';
 import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
-import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
+import type { Handover, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
+import { Succession } from '../workers/succession';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
 import { judgeCanary } from './canary-end';
+import type { ChangedUser } from './changed-user';
 import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
 import { appForks, onClusterFork } from './eligible';
@@ -27,6 +28,7 @@ import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
 import { SharedSockets } from './shared-sockets';
+import { type Hearers, hear } from './worker-words';
 
 export interface TreeOptions {
   plan: Multiplied;
@@ -37,6 +39,7 @@ export interface TreeOptions {
   markOrigin(): void;
   signals: OriginSignals;
   attempts: Attempts;
+  user: ChangedUser;
   sharables: Sharables;
 }
 
@@ -50,30 +53,38 @@ export class Tree {
   private readonly counts = new ConnectionCount();
   private readonly asks: Asks;
   private readonly renewal: Renewal<Worker>;
+  private readonly succession: Succession<Worker>;
   private readonly shared: SharedSockets<Worker>;
+  private readonly hearers: Hearers;
 
   constructor(private readonly options: TreeOptions) {
-    const { plan, birth, clusterLoaded, signals, attempts } = options;
+    const { plan, birth, clusterLoaded, signals, attempts, user } = options;
     const { groups } = this;
     const changed = () => signals.refreshGuard();
-    this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full');
+    this.served = new Served(
+      plan,
+      this.groups,
+      () => this.lifecycle.state === 'full',
+      (index, core, free) => this.tell(index, { kind: 'place', core: core ?? null, free }),
+    );
     this.pool = new WorkerPool({
       addon: plan.addon,
       birth,
       markName: markerName,
       mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}`,
       events: {
-        message: (worker, message) => this.message(worker, message),
+        message: (worker, message) => hear(this.hearers, worker, message),
         signal: (_worker, signal) => signals.reported(signal),
         clusterRequest: (act) => this.lifecycle.clusterRequest(act),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
         sockets: (index) =>
-          inheritance(index, { groups, served: this.served, shared: this.shared, attempts }),
+          inheritance(index, { groups, served: this.served, shared: this.shared, attempts, user }),
         changed,
       },
     });
     const { pool, served } = this;
+    this.succession = new Succession({ crew: pool, user, exitWaitMs: plan.exitWaitMs });
     this.retreat = new Retreat({ state: options.state, groups, pool, served, changed });
     this.lifecycle = new Lifecycle({
       originStartMs: plan.originStartMs,
@@ -81,7 +92,7 @@ export class Tree {
       hooks: {
         groups: () => this.groups,
         start: (index) => this.startWorker(index),
-        giveUp: (reason) => this.retreat.giveUp(reason),
+        giveUp: (reason) => this.retreat.giveUp(user.explain(reason)),
         withdraw: (reason) => this.retreat.withdraw(reason),
         multiply: () => this.multiply(),
         endCanary: () => this.retreat.endCopies(),
@@ -110,6 +121,17 @@ export class Tree {
       serves: ({ index }) => this.groups.servedBy(index),
       leave: (worker) => this.pool.send(worker, { kind: 'leave' }),
     });
+    this.hearers = {
+      groups,
+      served,
+      renewal: this.renewal,
+      asks: this.asks,
+      lifecycle: this.lifecycle,
+      counts: this.counts,
+      shared: this.shared,
+      attempts,
+      ready: (worker, key, generation) => this.workerReady(worker, key, generation),
+    };
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
@@ -182,11 +204,7 @@ export class Tree {
     const found = this.groups.ofServer(server);
     if (!found) return false;
     const { key, generation } = found.group;
-    const tell = (index: number, id: number) => {
-      const worker = this.pool.get(index);
-      if (worker) this.pool.send(worker, { kind: 'count', key, generation, id });
-      return worker !== undefined;
-    };
+    const tell = (index: number, id: number) => this.tell(index, { kind: 'count', key, generation, id });
     return this.counts.askGroup(found.workers, own, tell, callback);
   }
 
@@ -201,6 +219,12 @@ export class Tree {
 
   liveWorkers(): number {
     return this.pool.live.length;
+  }
+
+  private tell(index: number, message: ToWorker): boolean {
+    const worker = this.pool.get(index);
+    if (worker) this.pool.send(worker, message);
+    return worker !== undefined;
   }
 
   private tellAll(message: ToWorker): void {
@@ -229,47 +253,12 @@ export class Tree {
     this.pool.send(worker, { kind: 'look' });
   }
 
-  private message(worker: Worker, message: ToOrigin): void {
-    switch (message.kind) {
-      case 'ready':
-        return this.workerReady(worker, message.key, message.generation);
-      case 'gone': {
-        const group = this.groups.gone(worker.index, message.key, message.generation);
-        if (group) this.served.resteer(group);
-        return;
-      }
-      case 'closed':
-        this.groups.left(worker.index, message.key, message.generation);
-        if (!this.groups.servedBy(worker.index)) this.renewal.closed(worker);
-        return;
-      case 'ask':
-        return this.asks.asked(worker, message.keys);
-      case 'released':
-        return this.asks.late.released(worker, message.key);
-      case 'dropped':
-        return this.groups.dropped(worker.index, message.key, message.generation);
-      case 'stays':
-        if (RELOADS.has(message.signal)) delete worker.toldAt;
-        return;
-      case 'unable':
-        if (!this.lifecycle.copyFailed(message.reason)) debug('worker %d: %s', worker.index, message.reason);
-        return;
-      case 'probed':
-        return this.options.attempts.closedInCopy(message.key);
-      case 'arrivals':
-        return this.served.arrived(message.cpus);
-      case 'connections':
-        return this.counts.answered(message.id, worker.index, message.count);
-      default:
-        return this.shared.message(worker, message);
-    }
-  }
-
   private workerReady(worker: Worker, key: string, generation: number): void {
     const group = this.groups.find(key, generation);
     if (!group) return;
     group.ready.add(worker.index);
     this.pool.serves(worker);
+    this.succession.serves(worker);
     debug('worker %d is ready on %s', worker.index, key);
     if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();
@@ -277,7 +266,7 @@ export class Tree {
 
   private workerExited(worker: Worker, code: number | null, signal: string | null): void {
     const { index } = worker;
-    debug('worker %d ended (code %s, signal %s)', index, code, signal);
+    this.succession.ended(worker, code, signal);
     this.renewal.exited(worker);
     this.counts.workerLeft(index);
     this.asks.late.workerLeft(worker);
@@ -293,9 +282,7 @@ export class Tree {
     }
     this.served.resteerAll();
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    // a worker that ends after SIGTERM ends as the app wants it; if the origin is still there much later, it does not
-    const delay = this.pool.restart(index, graceMs(worker, this.options.plan.exitWaitMs));
-    debug('worker %d is started again in %d ms', index, delay);
+    this.succession.follow(worker, code, signal);
     this.served.lookAfterQueues();
   }
 
@@ -305,8 +292,7 @@ export class Tree {
     this.shared.notStarted(index);
     if (this.lifecycle.copyFailed(error.message)) return;
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    debug('worker %d could not be started: %s', index, error.message);
-    this.pool.restart(index, 0);
+    this.succession.notStarted(index, error);
   }
 
   private multiply(): void {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { hookCredentials, hookSelfKill } from '../hook/node';
+import { hookCredentials } from '../hook/credentials';
+import { hookSelfKill } from '../hook/node';
 import { hookSignalStart } from '../hook/signal-start';
 import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
@@ -11,8 +12,13 @@ const SIGKILL = 9;
 /**
  * A worker's half of the signals: what reaches it directly only goes to the origin, what the origin relays acts as if
  * the signal had come. libuv never starts a handle for these signals here, so the disposition is set once and stays.
+ * @param inherited see CredentialHooks
  */
-export function installWorkerSignals(addon: Addon, control: number): void {
+export function installWorkerSignals(
+  addon: Addon,
+  control: number,
+  inherited: (call: string) => boolean,
+): void {
   // no orphan is left when the origin goes, also when this loop is blocked; set*id clears it (prctl(2))
   const arm = () => {
     const error = addon.setParentDeathSignal(SIGKILL);
@@ -20,7 +26,7 @@ export function installWorkerSignals(addon: Addon, control: number): void {
       debugOnce("this process may outlive the origin's: prctl(PR_SET_PDEATHSIG) fails (errno %d)", -error);
   };
   arm();
-  hookCredentials(arm);
+  hookCredentials({ changed: arm, inherited });
   if (!hookSignalStart(RELAYED_NAMES, () => {}))
     debug('startListeningIfSignal not found: signals may act twice');
   // after that: where another preload has listened before us its handles are closed there, and libuv leaves the default

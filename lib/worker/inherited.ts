@@ -29,6 +29,9 @@ export class InheritedSockets {
   /** Addresses that the origin has failed to get before this copy was started. */
   private readonly refused = new Map<string, number>();
 
+  /** Changes of user and groups that the origin has been through before this copy was started. */
+  readonly credentials = new Set<string>();
+
   /** This worker's place in the balancing; see Addon.balanceSeat. */
   private seat: number[] = [];
 
@@ -65,6 +68,7 @@ export class InheritedSockets {
     if (handover.seat) this.seat = fds.splice(handover.sockets.length);
     this.opened = handover.opened ?? this.opened;
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
+    for (const call of handover.credentials ?? []) this.credentials.add(call);
     for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);
     handover.sockets.forEach(({ key, generation, once = false }, i) => {
       const fd = fds[i];

@@ -1,28 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
-import { fixAvailableParallelism } from '../hook/node';
-import { debug } from '../log';
+import { availableParallelism, fixAvailableParallelism } from '../hook/node';
+import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 
 /** Native addons start threads at their first use, from the pinned thread: looked for soon, then now and then. */
 const SWEEPS_MS = [50, 250, 1_000];
 const SWEEP_EVERY_MS = 2_000;
 
-/**
- * Pins the event loop's thread, and it alone. libuv's pool threads are made first, because a thread inherits the mask of
- * its maker (pthread_create(3)); a child process gets the original mask in the addon's pthread_atfork handler.
- * @returns whether it could be pinned
- */
-export function pinEventLoop(addon: Addon, core: number): boolean {
-  const os = require('node:os') as typeof import('node:os');
-  const parallelism = os.availableParallelism();
-  addon.startThreadPool();
-  const error = addon.pinEventLoop(core);
-  if (error < 0) {
-    debug('not pinned to CPU %d (errno %d)', core, -error);
+/** The event loop of this process: on which CPU it is to run, and whether it does. */
+export class EventLoop {
+  /** Its mask as it was last seen. */
+  private seen = '';
+  private sweeping = false;
+
+  /** @param displaced the loop is not where it was: the kernel or somebody else has given it another mask */
+  constructor(
+    private readonly addon: Addon,
+    private readonly displaced: () => void,
+  ) {}
+
+  /**
+   * Pins the event loop's thread, and it alone. libuv's pool threads are made first, because a thread inherits the mask
+   * of its maker (pthread_create(3)); a child process gets the original mask in the addon's pthread_atfork handler.
+   * @returns whether it could be pinned
+   */
+  pin(core: number): boolean {
+    const { addon } = this;
+    const parallelism = availableParallelism();
+    addon.startThreadPool();
+    const error = addon.pinEventLoop(core);
+    if (error < 0) {
+      debug('not pinned to CPU %d (errno %d)', core, -error);
+      return false;
+    }
+    fixAvailableParallelism(parallelism);
+    this.seen = String(core);
+    this.sweep();
+    return true;
+  }
+
+  /** Its CPU is another one from now on, or none; `free`: see Addon.unpinEventLoop(). Returns whether it is pinned. */
+  move(core: number | undefined, free: readonly number[]): boolean {
+    const { addon } = this;
+    const error = addon.unpinEventLoop([...free]);
+    if (error < 0)
+      debugOnce('what this process starts stays on its CPU: sched_setaffinity fails (errno %d)', -error);
+    fixAvailableParallelism(undefined);
+    if (core !== undefined && this.pin(core)) return true;
+    this.seen = String(addon.getAffinity(0));
     return false;
   }
-  fixAvailableParallelism(parallelism);
-  for (const ms of SWEEPS_MS) setTimeout(() => addon.sweepThreads(), ms).unref();
-  setInterval(() => addon.sweepThreads(), SWEEP_EVERY_MS).unref();
-  return true;
+
+  private sweep(): void {
+    const { addon, sweeping } = this;
+    this.sweeping = true;
+    for (const ms of SWEEPS_MS) setTimeout(() => addon.sweepThreads(), ms).unref();
+    if (!sweeping) setInterval(() => this.look(), SWEEP_EVERY_MS).unref();
+  }
+
+  private look(): void {
+    this.addon.sweepThreads();
+    const mask = String(this.addon.getAffinity(0));
+    if (mask === this.seen) return;
+    this.seen = mask;
+    this.displaced();
+  }
 }

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Settings } from '../config/settings';
-import { shareConnects, startSteering } from '../connect/start';
 import { ArrivalSampler } from '../group/arrivals';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
 import { captureContext } from '../hook/context';
 import { spareUnheard } from '../hook/http-close';
 import { type Datagram, hookGetServer, interceptClose, isServer, type ServerQuery } from '../hook/node';
 import { pretendBound } from '../hook/pretend';
-import { hookTcp, type ServerInside, type TcpBinding, type TcpHandle } from '../hook/tcp';
+import { hookTcp, type ServerInside, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
-import type { Addon } from '../native/addon';
 import { backlogFor } from '../seam/backlog';
 import { attachSeam } from '../seam/seam';
 import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
@@ -21,7 +19,7 @@ import { LateListens } from './late-listens';
 import { takesAll } from './limits';
 import { Listeners } from './listeners';
 import { OwnPorts } from './own-ports';
-import { pinEventLoop } from './pinning';
+import { Place, type PlaceOptions } from './place';
 import { takeSeat } from './seat';
 import { SharedBinds } from './shared-binds';
 
@@ -30,18 +28,11 @@ const NO_IPV6 = -97;
 /** EADDRINUSE: two servers of one process on one address, which duplicates of one socket would allow. */
 const IN_USE = -98;
 
-export interface WorkerOptions {
-  addon: Addon;
-  tcp: TcpBinding;
+export interface WorkerOptions extends PlaceOptions {
   /** Descriptor of the control socket. */
   control: number;
   index: number;
-  core: number | undefined;
-  /** The event loop is pinned now. */
-  pinned(core: number): void;
   settings: Settings;
-  /** Source ports that its connections take first; see Addon.sharePorts(). */
-  ports: Uint8Array;
 }
 
 type SendFunction =
@@ -66,18 +57,18 @@ export class Worker {
   private readonly granted = new WeakMap<TcpHandle, string>();
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
-  private core: number | undefined;
-  private pinTried = false;
+  private readonly place: Place;
 
   constructor(private readonly options: WorkerOptions) {
     const { addon, control } = options;
+    this.place = new Place(options, () => this.tell({ kind: 'displaced' }));
     this.inherited = new InheritedSockets(addon, control);
     this.sampler = new ArrivalSampler(
       addon,
-      () => this.core,
+      () => this.place.core,
       (report) => {
         // where it runs anywhere, no arrival is local
-        if (this.core !== undefined)
+        if (this.place.core !== undefined)
           addon.balanceArrived(Math.round(report.local), Math.round(report.remote));
         this.tell({ kind: 'arrivals', ...report });
       },
@@ -91,17 +82,17 @@ export class Worker {
   }
 
   install(): void {
-    const { addon, control, index, tcp, settings, ports } = this.options;
+    const { addon, control, index, tcp, settings } = this.options;
     const open = addon.setCloseOnExec(control);
     if (open < 0) debug('programs inherit the control socket: fcntl(F_SETFD) fails (errno %d)', -open);
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     this.inherited.read();
     if (this.inherited.unreadable < 0) this.giveUp();
-    installWorkerSignals(addon, control);
+    installWorkerSignals(addon, control, (call) => this.inherited.credentials.has(call));
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
-    shareConnects(addon, ports);
+    this.place.install();
     this.shared.install();
     hookGetServer(
       (server, query, callback, alone) =>
@@ -209,7 +200,7 @@ export class Worker {
     if (this.probes.has(handle)) return 0;
     const bound = this.bound.get(handle);
     if (!bound) return this.listenAlone(handle, backlog, native);
-    this.pin();
+    this.place.take();
     const error = native(backlog);
     if (error < 0) return error;
     const { key, generation, loopback } = bound;
@@ -259,16 +250,6 @@ export class Worker {
     }
   }
 
-  private pin(): void {
-    const { addon, core, pinned, settings, ports, tcp } = this.options;
-    if (this.pinTried || core === undefined) return;
-    this.pinTried = true;
-    if (!pinEventLoop(addon, core)) return;
-    this.core = core;
-    startSteering({ addon, core, tcp, ports }, settings);
-    pinned(core);
-  }
-
   private obey(message: ToWorker): void {
     switch (message.kind) {
       case 'signal':
@@ -288,6 +269,8 @@ export class Worker {
       case 'leave':
         this.shared.closeAll();
         return this.listeners.leave();
+      case 'place':
+        return this.place.change(message.core, message.free);
       case 'exit':
         return process.exit(message.code) as never;
     }

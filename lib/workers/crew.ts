@@ -13,6 +13,14 @@ const TOLD: ReadonlySet<string> = new Set(['online', 'listening', 'close']);
 /** UV_ENOTSUP */
 const NOT_SUPPORTED = -95;
 
+/**
+ * How long a process may take until JavaScript runs in it, before the app's first line. One that finds no room for Node's
+ * own threads (pids.max, RLIMIT_NPROC) waits for them for ever (src/node_platform.cc, WorkerThreadsTaskRunner).
+ */
+const BEGINS_WITHIN_MS = 10_000;
+/** In steps, so that time in which this process stands still itself (a container that is paused) counts as one of them. */
+const STEP_MS = 1_000;
+
 export interface Member {
   readonly index: number;
   readonly process: ChildProcess;
@@ -97,6 +105,22 @@ export abstract class Crew<M extends Member, Message> {
       if (!isReport(message)) this.words.hear(message, handle, member.servedAt !== undefined);
     });
     this.speakers.set(member, heard);
+    this.expect(member);
+  }
+
+  /** A cluster worker's first word is 'online' (lib/internal/cluster/child.js, _setupWorker). */
+  private expect(member: M): void {
+    let timer: NodeJS.Timeout | undefined;
+    const wait = (ms: number) => {
+      timer = setTimeout(() => {
+        if (ms > STEP_MS) return wait(ms - STEP_MS);
+        debug('worker %d has not begun within %d ms and is ended', member.index, BEGINS_WITHIN_MS);
+        this.kill(member);
+      }, STEP_MS).unref();
+    };
+    wait(BEGINS_WITHIN_MS);
+    const clear = () => clearTimeout(timer);
+    member.process.once('internalMessage', clear).once('exit', clear).once('error', clear);
   }
 
   /**
@@ -159,7 +183,10 @@ export abstract class Crew<M extends Member, Message> {
     for (const index of [...this.timers.keys()]) this.cancel(index);
   }
 
+  /** One that is another user's by now, since this process has changed its own, can only be asked to end (kill(2): EPERM). */
   kill(member: M): void {
-    member.process.kill('SIGKILL');
+    if (!member.process.kill('SIGKILL')) this.askToExit(member);
   }
+
+  protected abstract askToExit(member: M): void;
 }

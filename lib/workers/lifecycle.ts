@@ -130,8 +130,9 @@ export class Lifecycle {
   /** The canary has ended. Returns true when that has ended multiplying. */
   canaryExited(code: number | null, signal: string | null): boolean {
     if (this.state !== 'canary') return false;
-    const how = signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
-    this.failAfter(`the copy ${how} before it listened on everything the original listens on`);
+    this.failAfter(
+      `the copy ${endOf(code, signal)} before it listened on everything the original listens on`,
+    );
     return true;
   }
 
@@ -184,6 +185,11 @@ export class Lifecycle {
     if (state === 'full') this.options.hooks.withdraw(reason);
     else this.options.hooks.giveUp(reason);
   }
+}
+
+/** How a process has ended, in words. */
+export function endOf(code: number | null, signal: string | null): string {
+  return signal === null ? `exited with code ${code}` : `was ended by ${signal}`;
 }
 
 /** `4|0.0.0.0|8080` -> `0.0.0.0:8080` */

@@ -22,6 +22,8 @@ export type ToOrigin =
   | { kind: 'unable'; reason: string }
   /** A server on an address that is past in the origin has closed here too. */
   | { kind: 'probed'; key: string }
+  /** The event loop is not where it was: the CPUs that may be used have changed, perhaps. */
+  | { kind: 'displaced' }
   /** A server on a path, or a UDP socket, that waits for the tree's socket of this address. */
   | { kind: 'share'; address: SharedAddress }
   /** The app has opened something on this shared socket. */
@@ -48,6 +50,8 @@ export type ToWorker =
   | { kind: 'count'; key: string; generation: number; id: number }
   /** The app is one process again: close everything gracefully, then end. */
   | { kind: 'leave' }
+  /** The CPU of its event loop from now on, null: none of its own; and where all else may run, see Addon.unpinEventLoop(). */
+  | { kind: 'place'; core: number | null; free: readonly number[] }
   | { kind: 'exit'; code: number };
 
 /** What travels beside the file descriptors on the control socket: one name for each, in order. */
@@ -62,6 +66,8 @@ export interface Handover {
   seat?: boolean;
   /** Addresses that the origin could not have, and why (negative errno): the copy fares the same. */
   refused?: [key: string, error: number][];
+  /** Changes of user and groups that the app has made in the origin; see CredentialHooks in lib/hook/credentials.ts. */
+  credentials?: string[];
   /** An answer to 'ask': this address is the worker's own affair. */
   own?: string;
   /** With `own`: how the origin's own attempt at this address ended, a negative errno; the copy's ends the same way. */

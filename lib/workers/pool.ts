@@ -86,6 +86,10 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
     events.changed();
   }
 
+  protected askToExit(worker: Worker): void {
+    this.send(worker, { kind: 'exit', code: 0 });
+  }
+
   send(worker: Worker, body: ToWorker): void {
     if (worker.process.connected) worker.process.send({ cmd: COMMAND, body } as never, () => {});
   }

@@ -225,6 +225,13 @@ int Balancer::serve(uint32_t generation, const Buffer<int>& indexes) {
   return 0;
 }
 
+void Balancer::spread(uint64_t starvedNs, uint64_t cpus) {
+  const Locked locked(&lock_);
+  options_.cpus = cpus;
+  options_.rules.starvedNs = starvedNs;
+  judge_.setRules(options_.rules);
+}
+
 int Balancer::program(uint32_t generation, Buffer<sock_filter> lean, Guarded guarded) {
   const Locked locked(&lock_);
   Group* group = generation == 0 ? nullptr : find(generation);

@@ -49,6 +49,8 @@ class Balancer {
   // The thread watches the queues of these sockets from now on. 0 or a negative errno.
   int watch(uint32_t generation, const Buffer<int>& sockets);
   int serve(uint32_t generation, const Buffer<int>& indexes);
+  // The workers have so many CPUs together from now on.
+  void spread(uint64_t starvedNs, uint64_t cpus);
   int program(uint32_t generation, Buffer<sock_filter> lean, Guarded guarded);
   // Its sockets are about to be closed.
   void forget(uint32_t generation);

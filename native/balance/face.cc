@@ -85,6 +85,16 @@ napi_value jsServe(napi_env env, napi_callback_info info) {
   return number(env, balancer->serve(static_cast<uint32_t>(generation), indexes));
 }
 
+napi_value jsSpread(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int starved = args.integer(0);
+  const int cpus = args.integer(1);
+  if (!args.ok()) return nullptr;
+  Balancer* balancer = Balancer::get();
+  if (balancer != nullptr) balancer->spread(static_cast<uint64_t>(starved) * kUs, static_cast<uint64_t>(cpus));
+  return number(env, balancer == nullptr ? -ESRCH : 0);
+}
+
 // Packed struct sock_filter.
 Buffer<sock_filter> programOf(const uint8_t* bytes, size_t length) {
   Buffer<sock_filter> program(length / sizeof(sock_filter));
@@ -313,7 +323,7 @@ bool exportBalance(napi_env env, napi_value exports) {
       {"balanceWatch", jsWatch},     {"balanceServe", jsServe},   {"balanceProgram", jsProgram},
       {"balanceForget", jsForget},   {"balanceNotify", jsNotify}, {"balanceFigures", jsFigures},
       {"balanceJoin", jsJoin},       {"balanceHelp", jsHelp},     {"balanceFlush", jsFlush},
-      {"balanceArrived", jsArrived},
+      {"balanceArrived", jsArrived}, {"balanceSpread", jsSpread},
   };
   return defineAll(env, exports, kTable);
 }

@@ -19,6 +19,7 @@ __asm__(".symver pthread_key_create,pthread_key_create@" FASTSOCKET_OLDEST);
 __asm__(".symver pthread_key_delete,pthread_key_delete@" FASTSOCKET_OLDEST);
 __asm__(".symver pthread_setspecific,pthread_setspecific@" FASTSOCKET_OLDEST);
 __asm__(".symver pthread_create,pthread_create@" FASTSOCKET_OLDEST);
+__asm__(".symver pthread_join,pthread_join@" FASTSOCKET_OLDEST);
 __asm__(".symver pthread_attr_setstacksize,pthread_attr_setstacksize@" FASTSOCKET_OLDEST);
 __asm__(".symver pthread_getcpuclockid,pthread_getcpuclockid@" FASTSOCKET_OLDEST);
 __asm__(".symver pthread_sigmask,pthread_sigmask@" FASTSOCKET_OLDEST);

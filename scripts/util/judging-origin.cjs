@@ -15,6 +15,7 @@ const { WorkerPool } = require('../../build/lib/workers/pool');
 
 const WORKER = 1;
 const BACKLOG = 511;
+const PLACES = { nodes: [undefined, undefined], cpus: 1, perCpu: 1 };
 
 const words = process.argv.slice(2);
 const { addon } = loadAddon();
@@ -24,14 +25,21 @@ const plan = {
   addon,
   workers: WORKER,
   cores: [undefined, undefined],
-  places: { nodes: [undefined, undefined], cpus: 1, perCpu: 1 },
+  places: PLACES,
+  mask: addon.getAffinity(0),
+  layOutAgain: () => ({ cores: [undefined, undefined], places: PLACES }),
   steer: 'auto',
   balance: BALANCE_PIECES,
   exitWaitMs: 0,
   originOnly: originOnlyProgram(),
   originStartMs: 0,
 };
-const served = new Served(plan, groups, () => true);
+const served = new Served(
+  plan,
+  groups,
+  () => true,
+  () => {},
+);
 let generation = 0;
 
 /** Opens a group that the worker serves. Returns it, or a negative errno. */

@@ -35,6 +35,7 @@ static const struct {
     {"sched_setaffinity", SYS_sched_setaffinity},
     {"sched_getaffinity", SYS_sched_getaffinity},
     {"pidfd_open", SYS_pidfd_open},
+    {"setgroups", SYS_setgroups},
     {"memfd_create", SYS_memfd_create},
     {"fallocate", SYS_fallocate},
     {"fcntl", SYS_fcntl},

@@ -6,7 +6,7 @@ import { type GroupMount, parseGroupMounts } from '../../lib/cpu/cgroup-paths';
 import { readText } from '../../lib/cpu/read';
 import { lives, until } from './app';
 
-export type Controller = 'cpu' | 'memory';
+export type Controller = 'cpu' | 'memory' | 'cpuset' | 'pids';
 
 function offers(mount: GroupMount, controller: Controller): boolean {
   if (mount.root !== '/' || !existsSync(`${mount.mountPoint}/cgroup.procs`)) return false;
@@ -42,6 +42,37 @@ export class LimitedGroup {
     this.inner = `${this.outer}/inner`;
     mkdirSync(this.inner, { recursive: true });
     t.after(() => this.remove());
+    // v2: a parent hands its controllers on (Documentation/admin-guide/cgroup-v2.rst, "Enabling and Disabling")
+    if (this.mount.unified) writeFileSync(`${this.outer}/cgroup.subtree_control`, `+${controller}`);
+    else if (controller === 'cpuset') this.inheritCpuset();
+  }
+
+  /** v1: nobody may be in a group without CPUs and memory nodes (Documentation/admin-guide/cgroup-v1/cpusets.rst). */
+  private inheritCpuset(): void {
+    for (const file of ['cpuset.cpus', 'cpuset.mems'])
+      for (const folder of [this.outer, this.inner])
+        writeFileSync(`${folder}/${file}`, readFileSync(`${this.mount.mountPoint}/${file}`));
+  }
+
+  /** The CPUs of the group, as docker update --cpuset-cpus changes them. */
+  cpus(list: readonly number[]): this {
+    writeFileSync(`${this.inner}/cpuset.cpus`, list.join());
+    return this;
+  }
+
+  /** Processes and threads that the group may have; those that are there stay. */
+  pids(most: number | 'max'): this {
+    writeFileSync(`${this.inner}/pids.max`, String(most));
+    return this;
+  }
+
+  get pidsNow(): number {
+    return Number(readFileSync(`${this.inner}/pids.current`, 'utf8'));
+  }
+
+  /** Puts a process that runs into the group. */
+  take(pid: number): void {
+    writeFileSync(`${this.inner}/cgroup.procs`, String(pid));
   }
 
   /** @param cpus CPUs' worth of time */
@@ -66,6 +97,12 @@ export class LimitedGroup {
       String(bytes),
     );
     return this;
+  }
+
+  /** Bytes that are charged to it. */
+  get memoryNow(): number {
+    const file = this.mount.unified ? 'memory.current' : 'memory.usage_in_bytes';
+    return Number(readFileSync(`${this.inner}/${file}`, 'utf8'));
   }
 
   /** Words before a command that start it in the group. */

@@ -59,6 +59,13 @@ export class Load {
     return this.tally;
   }
 
+  /** The same of a server that goes on: whoever is answered waits for its end, too, before it is counted. */
+  async served(): Promise<Tally> {
+    this.stop();
+    await until(() => this.open.size === 0, '', 5_000).catch(() => {});
+    return this.result();
+  }
+
   private client(): void {
     if (this.stopped) return;
     const { keepAlive = false, host = '127.0.0.1' } = this.options;

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** What the calls may take of the message that a worker starts with, in characters. */
+const MOST = 8_192;
+
+const identity = () => String([process.geteuid?.(), process.getegid?.(), process.getgroups?.()]);
+
+/**
+ * How the app has changed its user and groups in the origin (process.setuid() and the like). Copies that are started later
+ * are that user from the first line on, and may not do what the origin could: initgroups() is EPERM there.
+ */
+export class ChangedUser {
+  private readonly calls = new Set<string>();
+  private readonly start = identity();
+
+  /** @param call name and arguments, as JSON */
+  changed(call: string): void {
+    this.calls.add(call);
+  }
+
+  /** What a copy has inherited. */
+  get inherited(): string[] {
+    const calls = [...this.calls];
+    return JSON.stringify(calls).length > MOST ? [] : calls;
+  }
+
+  /** Who the app is now; undefined: who has started it. */
+  get now(): string | undefined {
+    if (this.calls.size === 0 || identity() === this.start) return undefined;
+    return `user ${process.geteuid?.()} and group ${process.getegid?.()}`;
+  }
+
+  /** Why a copy has failed, with what may explain it. */
+  explain(reason: string): string {
+    return this.now === undefined ? reason : `${reason} (started as ${this.now}, which the app has become)`;
+  }
+}

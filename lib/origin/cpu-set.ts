@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+import { formatCpuList } from '../config/cpulist';
+import type { Places } from '../group/balancer';
+import { debug, debugOnce } from '../log';
+import type { Multiplied } from './plan';
+
+/** Looks come with what ticks while there is traffic; they need not come more often than this. */
+export const EVERY_MS = 400;
+/** The kernel changes the threads of a control group one after the other (kernel/cgroup/cpuset.c, cpuset_update_tasks_cpumask). */
+const AGAIN_MS = 200;
+
+export interface CpuSetHooks {
+  /**
+   * Worker `index` has this CPU from now on, undefined: none of its own. `free`: where all but its event loop may run;
+   * empty: wherever the process's cpuset lets it.
+   */
+  tell(index: number, core: number | undefined, free: readonly number[]): void;
+  /** The plan's CPUs are others. */
+  moved(places: Places): void;
+}
+
+/**
+ * The CPUs that the process may use, which a container's runtime changes while it runs (docker update --cpuset-cpus), and
+ * so does taskset. What counts is the origin's own mask: nobody pins it. There are as many workers as ever; who has which
+ * CPU is decided anew, as at the start. Nothing here wakes up by itself.
+ */
+export class CpuSet {
+  private mask: string;
+  private bounded: boolean | undefined;
+  private lookedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    private readonly plan: Multiplied,
+    private readonly hooks: CpuSetHooks,
+  ) {
+    this.mask = String(plan.mask);
+  }
+
+  /** @param now by performance.now() */
+  look(now = performance.now()): void {
+    if (now - this.lookedAt < EVERY_MS) return;
+    this.lookAtOnce(now);
+  }
+
+  /** A worker's event loop is not where it was pinned to. */
+  lookAtOnce(now = performance.now()): void {
+    this.lookedAt = now;
+    const mask = this.plan.addon.getAffinity(0);
+    if (typeof mask === 'number' || String(mask) === this.mask) return;
+    this.mask = String(mask);
+    this.follow(mask);
+    setTimeout(() => this.again(), AGAIN_MS).unref();
+  }
+
+  /** What was seen may have been half of it. */
+  private again(): void {
+    const mask = this.plan.addon.getAffinity(0);
+    if (typeof mask === 'number') return;
+    const same = String(mask) === this.mask && this.isBounded(mask) === this.bounded;
+    this.mask = String(mask);
+    if (!same) this.follow(mask);
+  }
+
+  /** Somebody has given the process fewer CPUs than its cpuset has. */
+  private isBounded(mask: readonly number[]): boolean {
+    const whole = this.plan.addon.groupCpus();
+    if (typeof whole !== 'number') return whole.some((cpu) => !mask.includes(cpu));
+    debugOnce('threads of workers are bound to the CPUs of now: sched_setaffinity fails (errno %d)', -whole);
+    return true;
+  }
+
+  private follow(mask: readonly number[]): void {
+    const { plan, hooks } = this;
+    this.bounded = this.isBounded(mask);
+    const { cores, places, unpinned } = plan.layOutAgain(mask, plan.cores);
+    const how = unpinned === undefined ? '' : `, not pinned: ${unpinned}`;
+    debug('the CPUs that may be used are %s now%s', formatCpuList(mask), how);
+    plan.cores.splice(1, plan.cores.length, ...cores.slice(1));
+    for (let index = 1; index <= plan.workers; index++)
+      hooks.tell(index, plan.cores[index], this.bounded ? mask : []);
+    hooks.moved(places);
+  }
+}

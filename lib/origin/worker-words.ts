@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+import { debug } from '../log';
+import { RELOADS } from '../signals/relayed';
+import type { Lifecycle } from '../workers/lifecycle';
+import type { ToOrigin } from '../workers/messages';
+import type { Worker } from '../workers/pool';
+import type { Renewal } from '../workers/renewal';
+import type { Asks } from './asks';
+import type { Attempts } from './attempts';
+import type { ConnectionCount } from './connection-count';
+import type { Groups } from './groups';
+import type { Served } from './served';
+import type { SharedSockets } from './shared-sockets';
+
+/** Whom the words of workers concern. */
+export interface Hearers {
+  groups: Groups;
+  served: Served;
+  renewal: Renewal<Worker>;
+  asks: Asks;
+  lifecycle: Lifecycle;
+  counts: ConnectionCount;
+  shared: SharedSockets<Worker>;
+  attempts: Attempts;
+  /** The worker has begun to serve this group. */
+  ready(worker: Worker, key: string, generation: number): void;
+}
+
+/** Whatever a worker says is passed on to whom it concerns. */
+export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void {
+  const { groups, served, renewal, asks, lifecycle, counts, shared, attempts } = hearers;
+  const { index } = worker;
+  switch (message.kind) {
+    case 'ready':
+      return hearers.ready(worker, message.key, message.generation);
+    case 'gone': {
+      const group = groups.gone(index, message.key, message.generation);
+      if (group) served.resteer(group);
+      return;
+    }
+    case 'closed':
+      groups.left(index, message.key, message.generation);
+      if (!groups.servedBy(index)) renewal.closed(worker);
+      return;
+    case 'ask':
+      return asks.asked(worker, message.keys);
+    case 'released':
+      return asks.late.released(worker, message.key);
+    case 'dropped':
+      return groups.dropped(index, message.key, message.generation);
+    case 'stays':
+      if (RELOADS.has(message.signal)) delete worker.toldAt;
+      return;
+    case 'unable':
+      if (!lifecycle.copyFailed(message.reason)) debug('worker %d: %s', index, message.reason);
+      return;
+    case 'probed':
+      return attempts.closedInCopy(message.key);
+    case 'displaced':
+      return served.displaced();
+    case 'arrivals':
+      return served.arrived(message.cpus);
+    case 'connections':
+      return counts.answered(message.id, index, message.count);
+    default:
+      return shared.message(worker, message);
+  }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who is told what when the CPUs that may be used change, without a kernel.
+import assert from 'node:assert/strict';
+import { mock, test } from 'node:test';
+import { CpuSet, EVERY_MS } from '../lib/origin/cpu-set';
+import type { Multiplied } from '../lib/origin/plan';
+
+interface Scene {
+  set: CpuSet;
+  told: string[];
+  plan: Multiplied;
+  world: { mask: number[] | number; whole: number[] | number };
+}
+
+/** Two workers, on CPUs 0 and 1; as many CPUs as workers, or nobody is pinned. */
+function scene(): Scene {
+  const world: Scene['world'] = { mask: [0, 1], whole: [0, 1] };
+  const told: string[] = [];
+  const plan = {
+    addon: { getAffinity: () => world.mask, groupCpus: () => world.whole },
+    workers: 2,
+    mask: [0, 1],
+    cores: [undefined, 0, 1],
+    layOutAgain(mask: number[], before: (number | undefined)[]) {
+      told.push(`laid out for ${mask}, before ${before.slice(1)}`);
+      const pinned = mask.length > 1;
+      return {
+        cores: [undefined, ...(pinned ? mask.slice(0, 2) : [undefined, undefined])],
+        places: { nodes: [], cpus: mask.length, perCpu: pinned ? 1 : 2 },
+        unpinned: pinned ? undefined : 'too few',
+      };
+    },
+  } as unknown as Multiplied;
+  const set = new CpuSet(plan, {
+    tell: (index, core, free) => told.push(`${index} on ${core}, else ${free.length > 0 ? free : 'any'}`),
+    moved: ({ perCpu }) => told.push(`${perCpu} a CPU`),
+  });
+  return { set, told, plan, world };
+}
+
+test('while nothing changes nobody is told anything', () => {
+  const { set, told } = scene();
+  for (let now = 0; now < 10 * EVERY_MS; now += 100) set.look(now);
+  assert.deepEqual(told, []);
+});
+
+test('looks are no more frequent than they need be', () => {
+  const { set, world, told } = scene();
+  set.look(0);
+  world.mask = world.whole = [0];
+  set.look(EVERY_MS - 1);
+  assert.deepEqual(told, []);
+  set.look(EVERY_MS);
+  assert.equal(told.length, 4);
+});
+
+test('fewer, then more: every worker is told, and the plan is what new ones start by', (t) => {
+  t.after(() => mock.timers.reset());
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { set, told, plan, world } = scene();
+  world.mask = world.whole = [0];
+  set.lookAtOnce();
+  mock.timers.tick(10_000);
+  assert.deepEqual(told.splice(0), [
+    'laid out for 0, before 0,1',
+    '1 on undefined, else any',
+    '2 on undefined, else any',
+    '2 a CPU',
+  ]);
+  assert.deepEqual(plan.cores, [undefined, undefined, undefined]);
+  world.mask = world.whole = [0, 1];
+  set.lookAtOnce();
+  mock.timers.tick(10_000);
+  assert.deepEqual(told, ['laid out for 0,1, before ,', '1 on 0, else any', '2 on 1, else any', '1 a CPU']);
+  assert.deepEqual(plan.cores, [undefined, 0, 1]);
+});
+
+test('a mask that somebody has given the process binds everything in it', () => {
+  const { set, told, world } = scene();
+  world.mask = [0];
+  set.lookAtOnce();
+  assert.deepEqual(told.slice(1, 3), ['1 on undefined, else 0', '2 on undefined, else 0']);
+});
+
+test('where nobody can say who has given it the mask, everything is bound', () => {
+  const { set, told, world } = scene();
+  world.mask = [0];
+  world.whole = -1;
+  set.lookAtOnce();
+  assert.deepEqual(told.slice(1, 3), ['1 on undefined, else 0', '2 on undefined, else 0']);
+});
+
+test('what was seen in the middle of a change is looked at again', (t) => {
+  t.after(() => mock.timers.reset());
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { set, told, world } = scene();
+  // the group has three CPUs already, the thread two of them, then all
+  world.whole = [0, 2, 3];
+  world.mask = [0, 2];
+  set.lookAtOnce();
+  assert.equal(told[1], '1 on 0, else 0,2');
+  told.length = 0;
+  world.mask = [0, 2, 3];
+  mock.timers.tick(10_000);
+  assert.deepEqual(told.slice(0, 2), ['laid out for 0,2,3, before 0,2', '1 on 0, else any']);
+});
+
+test('where the CPUs cannot be seen nothing happens', () => {
+  const { set, told, world } = scene();
+  world.mask = -1;
+  set.lookAtOnce();
+  assert.deepEqual(told, []);
+});

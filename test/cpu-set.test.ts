@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPUs of an app that serves become fewer and more, as a container's do: workers follow, and nobody notices.
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { describe, type TestContext, test } from 'node:test';
+import { formatCpuList } from '../lib/config/cpulist';
+import { type App, type AppOptions, fixture, freePort, multiplied, startApp, until } from './support/app';
+import { askEach } from './support/ask';
+import { LimitedGroup, needsGroups } from './support/cgroup';
+import { Load } from './support/load';
+import { loopMask, otherMasks, ownCpus } from './support/masks';
+import { ownCluster } from './support/own-cluster';
+
+const HOST = '127.0.0.1';
+/** What an app's owner may count on. */
+const FOLLOWED_MS = 2_000;
+/** Without any traffic a worker that is displaced says so at its next look, every two seconds. */
+const IDLE_MS = 6_000;
+const few = ownCpus.length < 2 && `needs two CPUs, this process may use ${formatCpuList(ownCpus)}`;
+const cgroup = { skip: needsGroups('cpuset').skip || few };
+const taskset = { skip: (spawnSync('taskset', ['-V']).status !== 0 && 'there is no taskset here') || few };
+const two = ownCpus.slice(0, 2) as [number, number];
+const [one] = two;
+const both = formatCpuList(two);
+
+interface Where {
+  pid: number;
+  parallelism: number;
+  core: string;
+  program: string;
+}
+
+async function start(t: TestContext, options: AppOptions): Promise<{ app: App; workers: number[] }> {
+  const app = startApp(fixture('cpu-set-app.js'), {
+    ...options,
+    port: await freePort(HOST),
+    env: { HOST, ...options.env },
+  });
+  t.after(() => app.stop());
+  return { app, workers: await multiplied(app, 2, HOST) };
+}
+
+const loops = (pids: readonly number[]): string[] => pids.map(loopMask).sort();
+
+/** Each on a CPU of its own, by their own account too: what they have been told has come. */
+function apart(app: App, workers: readonly number[], times: number): boolean {
+  const moves = app.stderr.match(/the event loop is on CPU \d+ now/g)?.length ?? 0;
+  return String(loops(workers)) === String(two.map(String)) && moves === 2 * times;
+}
+
+/** On one CPU, and told so. */
+function together(app: App, workers: readonly number[], times: number): boolean {
+  const moves = app.stderr.match(/the event loop is on no CPU of its own now/g)?.length ?? 0;
+  return loops(workers).every((mask) => mask === String(one)) && moves === 2 * times;
+}
+
+/** How long until it is so, in ms. */
+async function follows(check: () => boolean, app: App, ms: number): Promise<number> {
+  const begun = performance.now();
+  await until(check, () => `the workers follow:\n${app.stderr}`, ms);
+  return Math.round(performance.now() - begun);
+}
+
+/** What every process believes, where all may use these CPUs. */
+async function assertBelieved(app: App, workers: readonly number[], cpus: readonly number[]): Promise<void> {
+  const list = formatCpuList(cpus);
+  const told = await askEach<Where>(app.port, '/where', workers);
+  for (const { parallelism, program } of told) assert.deepEqual([parallelism, program], [cpus.length, list]);
+  const cores = told.map(({ core }) => core).sort();
+  assert.deepEqual(cores, cpus.length > 1 ? cpus.map(String) : ['none', 'none']);
+  await until(
+    () => workers.every((pid) => String(otherMasks(pid)) === list),
+    () => `other threads on ${list}: ${workers.map(otherMasks)}`,
+    5_000,
+  );
+}
+
+/** Fewer, more, fewer, more, under load. */
+async function underLoad(
+  t: TestContext,
+  { app, workers }: { app: App; workers: number[] },
+  set: (cpus: readonly number[]) => void,
+): Promise<void> {
+  assert.deepEqual(loops(workers), two.map(String));
+  const load = new Load(app.port, { clients: 4, host: HOST });
+  t.after(() => load.stop());
+  for (const round of [1, 2]) {
+    set([one]);
+    const shrunk = await follows(() => together(app, workers, round), app, FOLLOWED_MS);
+    await assertBelieved(app, workers, [one]);
+    set(two);
+    const grown = await follows(() => apart(app, workers, round), app, FOLLOWED_MS);
+    await assertBelieved(app, workers, two);
+    t.diagnostic(`followed in ${shrunk} and ${grown} ms`);
+  }
+  const { answered, ...failed } = await load.served();
+  assert.ok(answered > 100, `${answered} answered`);
+  assert.deepEqual(failed, { refused: 0, lost: 0, cut: 0 });
+  assert.deepEqual(app.workers(), workers, 'the same workers');
+  assert.deepEqual(app.stderr.match(/^fastsocket: .*/gm), null);
+}
+
+describe('the CPUs of the control group', cgroup, () => {
+  for (const steer of ['auto', 'cpu']) {
+    test(`become fewer and more under load (steering: ${steer})`, async (t) => {
+      const group = new LimitedGroup(t, 'cpuset').cpus(two);
+      const tree = await start(t, { prefix: group.prefix, env: { FASTSOCKET_STEER: steer } });
+      await underLoad(t, tree, (cpus) => group.cpus(cpus));
+      if (steer === 'auto') return;
+      const notes = [...tree.app.stderr.matchAll(/steering: \S+: (.*)/g)].map(([, note]) => note);
+      const byCpu = 'by CPU, 2 of 2 workers on a CPU of their own';
+      const byChance = 'evenly over 2 workers: no worker is pinned';
+      assert.deepEqual(notes.slice(notes.indexOf(byCpu)), [byCpu, byChance, byCpu, byChance, byCpu]);
+    });
+  }
+
+  test('the same without any traffic and without balancing: the workers see it', async (t) => {
+    const group = new LimitedGroup(t, 'cpuset').cpus(two);
+    const { app, workers } = await start(t, { prefix: group.prefix, env: { FASTSOCKET_BALANCE: 'off' } });
+    group.cpus([one]);
+    await follows(() => together(app, workers, 1), app, IDLE_MS);
+    group.cpus(two);
+    await follows(() => apart(app, workers, 1), app, IDLE_MS);
+  });
+
+  test("an app's own cluster workers follow, too", async (t) => {
+    const group = new LimitedGroup(t, 'cpuset').cpus(two);
+    const cluster = await ownCluster(t, { prefix: group.prefix });
+    const workers = cluster.app.workers();
+    assert.deepEqual(loops(workers), two.map(String));
+    const cores = async () =>
+      (await cluster.answers(48))
+        .map(({ told }) => String(told?.core))
+        .filter((core, i, all) => all.indexOf(core) === i)
+        .sort();
+    assert.deepEqual(await cores(), two.map(String));
+    group.cpus([one]);
+    await until(
+      async () => String(await cores()) === 'undefined',
+      () => `no CPU of their own:\n${cluster.app.stderr}`,
+    );
+    group.cpus(two);
+    await until(
+      async () => String(await cores()) === String(two),
+      () => `a CPU each:\n${cluster.app.stderr}`,
+    );
+    assert.deepEqual(loops(workers), two.map(String));
+  });
+});
+
+test('taskset on all of the app: what it says holds for everything', taskset, async (t) => {
+  const tree = await start(t, { prefix: ['taskset', '-c', both] });
+  const { app, workers } = tree;
+  await underLoad(t, tree, (cpus) => {
+    for (const pid of [app.pid, ...workers])
+      execFileSync('taskset', ['-acp', formatCpuList(cpus), String(pid)], { stdio: 'ignore' });
+  });
+});
