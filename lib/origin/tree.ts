@@ -66,6 +66,7 @@ export class Tree {
         message: (worker, message) => this.message(worker, message),
         signal: (_worker, signal) => signals.reported(signal),
         clusterRequest: (act) => this.lifecycle.clusterRequest(act),
+        disconnected: (worker) => this.shared.channelLost(worker),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
         sockets: (index) =>
@@ -104,6 +105,7 @@ export class Tree {
       workers: () => this.pool.live,
       hand: (worker, handover, fds) => this.hand(worker, handover, fds),
       send: (worker, message) => this.pool.send(worker, message),
+      unfit: (reason) => this.lifecycle.fail(reason),
     });
     this.renewal = new Renewal({
       needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,

@@ -106,6 +106,7 @@ export class Worker {
     hookGetServer(
       (server, query, callback, alone) =>
         this.shared.take(server, query, callback, alone) || this.takeListen(server, query, alone),
+      (socket, handle) => this.shared.boundAlone(socket, handle),
     );
     hookTcp(tcp, {
       bindsAnyPort: settings.testGroups === 'worker',
@@ -129,7 +130,7 @@ export class Worker {
     // cluster.worker.disconnect(): Node's own handles know nothing of these servers
     process.once('disconnect', () => {
       this.listeners.closeAll();
-      this.shared.closeAll();
+      this.shared.disconnected();
     });
   }
 
@@ -286,7 +287,7 @@ export class Worker {
       case 'release':
         return this.own.release(message.key);
       case 'leave':
-        this.shared.closeAll();
+        this.shared.leave();
         return this.listeners.leave();
       case 'exit':
         return process.exit(message.code) as never;
