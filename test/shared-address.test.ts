@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, test } from 'node:test';
-import { isThere, pathKey, sharedAddress, sharedKey } from '../lib/group/shared-address';
+import { fileOf, isSharedKey, isThere, pathKey, sharedAddress, sharedKey } from '../lib/group/shared-address';
 
 const PATH = { port: -1, addressType: -1 };
 const keyOf = (query: Parameters<typeof sharedAddress>[0]) => {
@@ -27,7 +30,14 @@ describe('the name of a shared socket', () => {
     ].map(keyOf);
     assert.equal(new Set(names).size, names.length);
     assert.ok(!names.includes(undefined));
-    assert.equal(keyOf({ addressType: 'udp4', address: '::1', port: '53', flags: 4 }), 'udp4|::1|53');
+    assert.equal(keyOf({ addressType: 'udp4', address: '::1', port: '53', flags: 2 }), 'udp4|::1|53');
+    assert.equal(isSharedKey('udp4|::1|53') && isSharedKey('unix|/a'), true);
+    assert.equal(isSharedKey('4|127.0.0.1|53'), false);
+  });
+
+  test('a UDP port that several may have is each one’s own', () => {
+    for (const flags of [4, 5, 64])
+      assert.equal(sharedAddress({ addressType: 'udp4', address: '0.0.0.0', port: 53, flags }), undefined);
   });
 
   test('ports of the kernel’s choice, descriptors and TCP are nobody else’s affair', () => {
@@ -50,9 +60,28 @@ describe('the name of a shared socket', () => {
 
 describe('what is at a path', () => {
   test('a file is no socket, and below one there is nothing; what is no path is there', () => {
-    assert.equal(isThere(pathKey(__filename)), false);
-    assert.equal(isThere(pathKey(join(__filename, 'below'))), false);
-    assert.equal(isThere(pathKey('\0abstract')), true);
-    assert.equal(isThere('udp4|127.0.0.1|53'), true);
+    for (const file of [undefined, '1:2']) {
+      assert.equal(isThere(pathKey(__filename), file), false);
+      assert.equal(isThere(pathKey(join(__filename, 'below')), file), false);
+      assert.equal(isThere(pathKey('\0abstract'), file), true);
+      assert.equal(isThere('udp4|127.0.0.1|53', file), true);
+    }
+  });
+
+  test('another socket is another file', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-address-'));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const [a, b] = [join(folder, 'a'), join(folder, 'b')];
+    for (const path of [a, b]) {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(path, resolve));
+      t.after(() => server.close());
+    }
+    const file = fileOf(pathKey(a));
+    assert.equal(isThere(pathKey(a), file), true);
+    assert.equal(isThere(pathKey(b), file), false);
+    assert.equal(isThere(pathKey(b), undefined), true);
+    renameSync(b, a);
+    assert.equal(isThere(pathKey(a), file), false);
   });
 });

@@ -13,8 +13,11 @@ import {
   canBind,
   type SharedApp,
   startShared,
+  tellGroup,
   whileAlone,
 } from './support/shared-app';
+
+const GROUP = '239.7.7.7';
 
 const processes = ({ app, workers }: SharedApp): number[] => [app.pid, ...workers];
 
@@ -98,9 +101,28 @@ describe('a server on a path, and a UDP port', { concurrency: 2 }, () => {
   });
 
   test('a UDP socket that joins a group', async (t) => {
-    const shared = await startShared(t, { udp: true, env: { GROUP: '239.7.7.7' } });
+    const shared = await startShared(t, { udp: true, env: { GROUP } });
     await noted(shared, processes(shared), /^udp \d/);
     await allAnswer(shared, ['udp']);
+    await tellGroup(GROUP, shared.udp, 'all');
+    await until(() => shared.ledger.count('heard all') > 0, 'somebody has heard');
+    await sleep(100);
+    assert.equal(shared.ledger.count('heard all'), 1);
+  });
+
+  for (const hook of [false, true])
+    test(`with reuseAddr every process hears what is sent to a group${hook ? '' : ' (plain Node)'}`, async (t) => {
+      const env = { GROUP, REUSE: '1' };
+      const shared = await startShared(t, { udp: true, env, hook });
+      await noted(shared, processes(shared), /^udp \d/);
+      await tellGroup(GROUP, shared.udp, 'all');
+      await noted(shared, processes(shared), /^heard all/);
+    });
+
+  test('a path that is relative to a directory that the app leaves', async (t) => {
+    const shared = await startShared(t, { path: 'relative', env: { CHDIR: '/' } });
+    await noted(shared, processes(shared), /^path "/);
+    await allAnswer(shared, ['path']);
   });
 
   test('exclusive: true is for the first', async (t) => {

@@ -5,7 +5,7 @@ import type { ListenQuery } from '../group/key';
 import { captureContext } from './context';
 import { replace } from './replace';
 import { quietBinding, type ServerInside, type TcpHandle } from './tcp';
-import type { UdpBinding } from './udp';
+import type { UdpBinding, UdpHandle } from './udp';
 
 /** Lets `intercept` decide when this one handle is closed; it calls `native` for that, at once or later. */
 export function interceptClose(
@@ -94,6 +94,7 @@ export type TakeServer = (
 /** A socket of dgram, which asks in the same way as a server. */
 export interface Datagram {
   _listen2?: undefined;
+  close(): void;
 }
 
 export function isServer(asking: ServerInside | Datagram): asking is ServerInside {
@@ -104,20 +105,27 @@ export function isServer(asking: ServerInside | Datagram): asking is ServerInsid
  * In a worker every listen() takes the way it takes in a primary, unless `take` has it: net.js calls _listen2 there
  * (lib/net.js, listenInCluster), and UDP sockets bind for themselves. No query goes to the origin, which is no cluster
  * primary.
+ * @param bound sees the UDP sockets that have bound for themselves
  */
-export function hookGetServer(take: TakeServer = () => false): void {
+export function hookGetServer(
+  take: TakeServer = () => false,
+  bound: (socket: Datagram, handle: UdpHandle) => void = () => {},
+): void {
   const cluster = require('node:cluster') as unknown as { _getServer: GetServer };
   replace(cluster, '_getServer', () => (server, query, callback) => {
     const { address, port, addressType, backlog, fd, flags } = query;
-    const alone = () =>
-      isServer(server)
-        ? server._listen2(address, port, addressType as number, backlog, fd as number, flags)
-        : callback(...bindUdp(query));
+    const alone = () => {
+      if (isServer(server))
+        return server._listen2(address, port, addressType as number, backlog, fd as number, flags);
+      const [error, handle] = bindUdp(query);
+      if (handle) bound(server, handle);
+      callback(error, handle);
+    };
     if (!take(server, query, callback, alone)) alone();
   });
 }
 
-function bindUdp(query: ServerQuery): [error: number | null, handle: unknown] {
+function bindUdp(query: ServerQuery): [error: number | null, handle: UdpHandle | null] {
   const { UDP } = quietBinding<UdpBinding>('udp_wrap');
   const handle = new UDP();
   const { fd = -1, addressType, address, port, flags } = query;

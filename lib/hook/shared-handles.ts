@@ -1,54 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // Handles on sockets that several processes have.
 import type { BindArguments } from '../group/key';
-import { isAbstract, pathKey, pathOfKey, type SharedAddress, sharedKey } from '../group/shared-address';
-import { replace } from './replace';
-import type { PipeServer, SharableHandle, Sharables } from './sharables';
+import { isAbstract, pathOfKey, type SharedAddress, sharedKey } from '../group/shared-address';
+import { newPipe, type PipeServer } from './pipes';
+import type { SharableHandle, Sharables } from './sharables';
 import { quietBinding } from './tcp';
 import type { UdpBinding, UdpHandle } from './udp';
-
-interface PipeBinding {
-  Pipe: { new (type: number): PipeServer; prototype: PipeServer };
-  constants: { SERVER: number };
-}
 
 /**
  * Binds for copies what the app has not bound here; or a negative errno. The handle receives nothing, and does not
  * listen: libuv would accept. The copies do.
  */
 export function makeShared(address: SharedAddress, sharables: Sharables): SharableHandle | number {
+  if (address.kind === 'path') sharables.hookPipes();
   sharables.making = true;
   try {
     return address.kind === 'udp' ? makeDatagram(address.bind) : makePipe(address.path, address.mode);
   } finally {
     sharables.making = false;
   }
-}
-
-let hooked = false;
-
-/** From now on a server of the app's gets the socket that has been made for copies. */
-export function hookPipes(sharables: Sharables): void {
-  if (hooked) return;
-  hooked = true;
-  replace(
-    pipes().Pipe.prototype,
-    'bind',
-    (original) =>
-      function (this: PipeServer, ...args: [path: string]) {
-        if (!sharables.making && sharables.adopted(pathKey(args[0]), this)) return 0;
-        return Reflect.apply(original, this, args) as number;
-      },
-  );
-}
-
-function pipes(): PipeBinding {
-  return quietBinding<PipeBinding>('pipe_wrap');
-}
-
-function newPipe(): PipeServer {
-  const { Pipe, constants } = pipes();
-  return new Pipe(constants.SERVER);
 }
 
 function newDatagram(): UdpHandle {

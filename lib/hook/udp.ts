@@ -11,6 +11,12 @@ export interface UdpHandle {
   bind(address: string, port: number, flags?: number): number;
   bind6(address: string, port: number, flags?: number): number;
   open(fd: number): number;
+  recvStart(): number;
+  onmessage?: unknown;
+  send?: unknown;
+  send6?: unknown;
+  connect?: unknown;
+  connect6?: unknown;
   close(callback?: () => void): void;
   addMembership(group: string, address?: string): number;
   dropMembership(group: string, address?: string): number;

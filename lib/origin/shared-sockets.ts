@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-import { isAbstract, isThere, pathOfKey, type SharedAddress, sharedKey } from '../group/shared-address';
+import {
+  describeDatagram,
+  isAbstract,
+  isThere,
+  pathOfKey,
+  type SharedAddress,
+  sharedKey,
+} from '../group/shared-address';
 import { holdClose } from '../hook/held-close';
 import { interceptClose } from '../hook/node';
 import type { SharableHandle, Sharables } from '../hook/sharables';
-import { type Descriptors, enterShared, hookPipes, makeShared } from '../hook/shared-handles';
+import { type Descriptors, enterShared, makeShared, wrapShared } from '../hook/shared-handles';
 import { debug } from '../log';
 import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
+import { Askers } from './askers';
 import { OWN_MS } from './late-ports';
-
-/** A timer that has nothing to do. */
-const ALIVE_MS = 60_000;
+import { isMade, isUnused, type Named, newShared, remember, type Shared } from './shared';
+import { SharedClosings } from './shared-closings';
 
 export interface SharedHooks<W> {
   addon: Descriptors;
@@ -18,36 +25,19 @@ export interface SharedHooks<W> {
   /** Gives a worker descriptors, or an answer, and tells it to look. */
   hand(worker: W, handover: Handover, fds: number[]): void;
   send(worker: W, message: ToWorker): void;
+  /** The app cannot be more than one process. */
+  unfit(reason: string): void;
 }
-
-interface Shared {
-  readonly key: string;
-  readonly generation: number;
-  /** The app's own; or what has been made for copies, as long as the app has none here. */
-  handle: SharableHandle;
-  made: SharableHandle | undefined;
-  /** Workers, by index, that have a descriptor, and those whose app has something open on it. */
-  readonly holders: Set<number>;
-  readonly users: Set<number>;
-  /** While it closes: a duplicate, for the app that opens it again before all workers have let go. -1: none is needed. */
-  kept: number;
-  /** While it closes: workers that may have connections, and what lets the app see its server's end without them. */
-  readonly serving: Set<number>;
-  letClose: (() => void) | undefined;
-}
-
-type Named = Pick<Shared, 'key' | 'generation'>;
 
 interface Waiting<W> {
   workers: Set<W>;
   timer: NodeJS.Timeout;
 }
 
-type SharedMessage = Extract<ToOrigin, { kind: 'share' | 'used' | 'unused' | 'unshared' | 'served' }>;
-
-/** What was made for copies, and none of them has open. */
-const isUnused = ({ made, handle, users }: Shared): boolean =>
-  made !== undefined && made === handle && users.size === 0;
+type SharedMessage = Extract<
+  ToOrigin,
+  { kind: 'share' | 'used' | 'unused' | 'unshared' | 'served' | 'first' }
+>;
 
 /**
  * Servers on paths and UDP sockets: the origin's are the workers', too, as duplicates. Every process accepts or receives
@@ -56,14 +46,21 @@ const isUnused = ({ made, handle, users }: Shared): boolean =>
  */
 export class SharedSockets<W extends { readonly index: number }> {
   private readonly open = new Map<string, Shared>();
-  private readonly closing = new Set<Shared>();
+  private readonly closings: SharedClosings;
   private readonly waiting = new Map<string, Waiting<W>>();
+  /** What only copies have opened, the last time. */
+  private readonly copies = new Set<string>();
+  private readonly askers = new Askers((key) => this.judge(this.open.get(key)));
   private generation = 0;
-  private alive: NodeJS.Timeout | undefined;
 
   constructor(private readonly hooks: SharedHooks<W>) {
-    hooks.sharables.opened = (key) => this.opened(key);
-    hooks.sharables.adopt = (key, handle) => this.adopt(key, handle);
+    const { sharables, addon } = hooks;
+    this.closings = new SharedClosings((fd) => addon.close(fd));
+    sharables.opened = (key) => this.opened(key);
+    sharables.adopt = (key, handle) => this.adopt(key, handle);
+    sharables.spoke = (key, handle, first) => {
+      if (this.open.get(key)?.handle === handle) this.askers.first(key, first);
+    };
   }
 
   /**
@@ -79,7 +76,7 @@ export class SharedSockets<W extends { readonly index: number }> {
       if (!shared) continue;
       shared.holders.add(index);
       fds.push(shared.handle.fd);
-      sockets.push({ key, generation: shared.generation });
+      sockets.push(name(shared));
     }
     return { fds, sockets };
   }
@@ -89,21 +86,26 @@ export class SharedSockets<W extends { readonly index: number }> {
       case 'share':
         return this.asked(worker, message.address);
       case 'used':
-        this.withGeneration(message)?.users.add(worker.index);
-        return;
+        return this.used(worker.index, message);
       case 'unused':
         return this.unused(worker.index, message);
       case 'unshared':
-        return this.whileClosing(message, ({ holders }) => holders.delete(worker.index));
+        return this.closings.unshared(worker.index, message);
       case 'served':
-        return this.whileClosing(message, ({ serving }) => serving.delete(worker.index));
+        return this.closings.served(worker.index, message);
+      case 'first':
+        if (this.withGeneration(message)) this.askers.first(message.key, message.first);
+        return;
     }
   }
 
   private asked(worker: W, address: SharedAddress): void {
     const key = sharedKey(address);
     const shared = this.find(key);
-    if (shared && isThere(key)) return this.give(worker, shared);
+    if (shared && isThere(key, shared.file)) {
+      this.judge(shared, worker.index);
+      return this.give(worker, shared);
+    }
     if (shared) {
       debug('%s has been removed: worker %d binds it alone', key, worker.index);
       return this.hooks.hand(worker, { sockets: [], own: key }, []);
@@ -114,6 +116,15 @@ export class SharedSockets<W extends { readonly index: number }> {
       this.waiting.set(key, waiting);
     }
     waiting.workers.add(worker);
+    if (this.needsNoWait(key, address)) this.make(key, address);
+  }
+
+  /**
+   * A UDP port is the origin's, too, whenever it comes; of a path it would remove what was made before it came. What has just
+   * closed here is often opened again here in a moment.
+   */
+  private needsNoWait(key: string, { kind }: SharedAddress): boolean {
+    return this.copies.has(key) || (kind === 'udp' && !this.closings.has(key));
   }
 
   private find(key: string): Shared | undefined {
@@ -124,25 +135,31 @@ export class SharedSockets<W extends { readonly index: number }> {
   }
 
   private share(key: string, handle: SharableHandle, made: SharableHandle | undefined): Shared {
-    const shared: Shared = {
-      key,
-      generation: ++this.generation,
-      handle,
-      made,
-      holders: new Set(),
-      users: new Set(),
-      kept: -1,
-      serving: new Set(),
-      letClose: undefined,
-    };
+    const file = this.hooks.sharables.file(handle);
+    const shared = newShared({ key, generation: ++this.generation, handle, made, file });
     this.open.set(key, shared);
-    if (!made) interceptClose(handle, (native) => this.close(shared, native));
+    if (made) return shared;
+    this.copies.delete(key);
+    const first = this.hooks.sharables.first(handle);
+    if (first) this.askers.first(key, first);
+    interceptClose(handle, (native) => this.close(shared, native));
     return shared;
   }
 
-  private give(worker: W, { key, generation, handle, holders }: Shared): void {
-    holders.add(worker.index);
-    this.hooks.hand(worker, { sockets: [{ key, generation }] }, [handle.fd]);
+  private give(worker: W, shared: Shared): void {
+    shared.holders.add(worker.index);
+    this.hooks.hand(worker, { sockets: [name(shared)] }, [shared.handle.fd]);
+  }
+
+  /** @param coming a worker that is about to use it, too */
+  private judge(shared: Shared | undefined, coming?: number): void {
+    if (!shared || !this.askers.has(shared.key)) return;
+    const users = new Set(shared.users);
+    if (coming !== undefined) users.add(coming);
+    if (users.size + (isMade(shared) ? 0 : 1) < 2) return;
+    this.hooks.unfit(
+      `it sends from ${describeDatagram(shared.key)} before anything has come there: answers would reach any process`,
+    );
   }
 
   /** The app may have opened it here. */
@@ -170,23 +187,25 @@ export class SharedSockets<W extends { readonly index: number }> {
 
   /** The app has not opened it here: its copies have it. */
   private make(key: string, address: SharedAddress): void {
-    const { sharables, hand } = this.hooks;
+    const { hand } = this.hooks;
     const waiting = this.answered(key);
-    const handle = this.tryToMake(address);
+    const handle = this.tryToMake(key, address);
     if (typeof handle === 'number') {
       debug('%s cannot be shared: errno %d', key, -handle);
       // each fares as it would alone
       for (const worker of waiting) hand(worker, { sockets: [], own: key }, []);
       return;
     }
-    if (address.kind === 'path') hookPipes(sharables);
     debug('%s is opened for copies', key);
+    remember(this.copies, key);
     this.giveAll(this.share(key, handle, handle), waiting);
   }
 
-  private tryToMake(address: SharedAddress): SharableHandle | number {
+  private tryToMake(key: string, address: SharedAddress): SharableHandle | number {
+    const { sharables, addon } = this.hooks;
+    const kept = this.closings.kept(key);
     try {
-      return makeShared(address, this.hooks.sharables);
+      return kept === undefined ? makeShared(address, sharables) : wrapShared(address, kept, addon);
     } catch (error) {
       debug('%s', (error as Error).message);
       return -1;
@@ -200,18 +219,19 @@ export class SharedSockets<W extends { readonly index: number }> {
       // the app's own is open already: plain Node's answer is the right one
       if (shared.made !== shared.handle) return false;
       // the app has removed the path, as servers do before they listen: it leads nowhere any more
-      if (!isThere(key)) {
+      if (!isThere(key, shared.file)) {
         this.closeMade(shared);
         return false;
       }
       if (!this.enter(handle, key, shared.handle.fd)) return false;
       shared.handle = handle;
+      this.copies.delete(key);
       interceptClose(handle, (native) => this.close(shared, native));
+      this.judge(shared);
       return true;
     }
-    for (const closing of this.closing)
-      if (closing.key === key && closing.kept >= 0) return this.enter(handle, key, closing.kept);
-    return false;
+    const kept = this.closings.kept(key);
+    return kept !== undefined && this.enter(handle, key, kept);
   }
 
   private enter(handle: SharableHandle, key: string, fd: number): boolean {
@@ -223,29 +243,23 @@ export class SharedSockets<W extends { readonly index: number }> {
   /** Closed here, it is closed everywhere: after close() no connection and no datagram comes. */
   private close(shared: Shared, native: () => void): void {
     const { addon, sharables, workers, send } = this.hooks;
-    const { key, generation, handle, made, holders, serving } = shared;
+    const { key, generation, handle, made, holders, mute, serving } = shared;
     this.open.delete(key);
     const live = workers().filter(({ index }) => holders.has(index));
     holders.clear();
     for (const { index } of live) holders.add(index);
-    const server = made === handle ? undefined : sharables.server(key);
-    if (holders.size > 0) shared.letClose = holdClose(server);
+    const server = isMade(shared) ? undefined : sharables.server(key);
+    if (server) for (const index of [...holders, ...mute]) serving.add(index);
+    if (serving.size > 0) shared.letClose = holdClose(server);
     const path = pathOfKey(key);
     // a path is free as soon as libuv has removed it (src/unix/pipe.c, uv__pipe_close); other addresses are not
     if (holders.size > 0 && (path === undefined || isAbstract(path))) shared.kept = addon.dup(handle.fd);
-    if (path !== undefined && shared.kept >= 0) hookPipes(sharables);
     native();
     if (made && made !== handle) made.close();
-    if (holders.size === 0) return;
+    if (holders.size === 0 && serving.size === 0) return;
     debug('%s closes', key);
-    this.closing.add(shared);
-    // the workers' connections keep the origin alive, as its own would
-    if (server) this.alive ??= setInterval(() => {}, ALIVE_MS);
-    for (const worker of live) {
-      if (server) serving.add(worker.index);
-      send(worker, { kind: 'unshare', key, generation });
-    }
-    this.advance(shared);
+    for (const worker of live) send(worker, { kind: 'unshare', key, generation });
+    this.closings.begin(shared);
   }
 
   /** The open one of this name, unless a worker speaks of one that has gone. */
@@ -254,46 +268,32 @@ export class SharedSockets<W extends { readonly index: number }> {
     return shared?.generation === generation ? shared : undefined;
   }
 
+  private used(index: number, named: Named): void {
+    const shared = this.withGeneration(named);
+    shared?.users.add(index);
+    this.judge(shared);
+  }
+
   /** What was made for copies goes with the last of them that has closed it. */
   private unused(index: number, named: Named): void {
     const shared = this.withGeneration(named);
     if (shared?.users.delete(index)) this.closeUnused(shared);
   }
 
-  private whileClosing({ key, generation }: Named, act: (shared: Shared) => void): void {
-    for (const closing of [...this.closing]) {
-      if (closing.key !== key || closing.generation !== generation) continue;
-      act(closing);
-      this.advance(closing);
-    }
-  }
-
-  private advance(closing: Shared): void {
-    const { holders, serving, kept, letClose } = closing;
-    if (holders.size === 0 && kept >= 0) {
-      this.hooks.addon.close(kept);
-      closing.kept = -1;
-    }
-    if (serving.size === 0) {
-      closing.letClose = undefined;
-      letClose?.();
-    }
-    if (holders.size === 0 && serving.size === 0) this.closing.delete(closing);
-    if (this.closing.size > 0) return;
-    clearInterval(this.alive);
-    this.alive = undefined;
-  }
-
   /** @param replaced another worker has its index already, and what is open */
   workerLeft(worker: W, replaced: boolean): void {
     for (const [key, { workers }] of [...this.waiting])
       if (workers.delete(worker) && workers.size === 0) this.answered(key);
-    for (const closing of [...this.closing]) {
-      closing.holders.delete(worker.index);
-      closing.serving.delete(worker.index);
-      this.advance(closing);
-    }
+    this.closings.workerLeft(worker.index);
+    for (const { mute } of this.open.values()) mute.delete(worker.index);
     if (!replaced) this.notStarted(worker.index);
+  }
+
+  /** It has disconnected, and closes what it has of all this (SharedBinds.disconnected). */
+  channelLost(worker: W): void {
+    for (const { holders, mute } of this.open.values()) if (holders.has(worker.index)) mute.add(worker.index);
+    this.closings.channelLost(worker.index);
+    this.notStarted(worker.index);
   }
 
   /** Worker `index` has nothing of what is open. */
@@ -318,4 +318,8 @@ export class SharedSockets<W extends { readonly index: number }> {
   private closeMade(shared: Shared): void {
     this.close(shared, () => shared.made?.close());
   }
+}
+
+function name({ key, generation, file }: Shared): Handover['sockets'][number] {
+  return { key, generation, ...(file === undefined ? {} : { file }) };
 }

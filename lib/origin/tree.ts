@@ -76,6 +76,7 @@ export class Tree {
         message: (worker, message) => hear(this.hearers, worker, message),
         signal: (_worker, signal) => signals.reported(signal),
         clusterRequest: (act) => this.lifecycle.clusterRequest(act),
+        disconnected: (worker) => this.shared.channelLost(worker),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
         sockets: (index) =>
@@ -115,6 +116,7 @@ export class Tree {
       workers: () => this.pool.live,
       hand: (worker, handover, fds) => this.hand(worker, handover, fds),
       send: (worker, message) => this.pool.send(worker, message),
+      unfit: (reason) => this.lifecycle.fail(reason),
     });
     this.renewal = new Renewal({
       needed: () => this.lifecycle.state === 'full' && this.groups.size > 0,

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { isThere } from '../group/shared-address';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
@@ -8,6 +9,7 @@ export interface InheritedSocket {
   fd: number;
   generation: number;
   once: boolean;
+  file: string | undefined;
 }
 
 /** A socket of the origin's group; the worker's own affair; an address that failed, or is no longer open, in the origin. */
@@ -70,13 +72,13 @@ export class InheritedSockets {
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
     for (const call of handover.credentials ?? []) this.credentials.add(call);
     for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);
-    handover.sockets.forEach(({ key, generation, once = false }, i) => {
+    handover.sockets.forEach(({ key, generation, once = false, file }, i) => {
       const fd = fds[i];
       if (fd === undefined) return;
       this.drop(key);
       this.answers.delete(key);
       this.refused.delete(key);
-      this.sockets.set(key, { fd, generation, once });
+      this.sockets.set(key, { fd, generation, once, file });
     });
   }
 
@@ -90,6 +92,12 @@ export class InheritedSockets {
 
   has(key: string): boolean {
     return this.sockets.has(key);
+  }
+
+  /** Whether the socket of a path is here and the path still leads to it. */
+  isThere(key: string): boolean {
+    const socket = this.sockets.get(key);
+    return socket !== undefined && isThere(key, socket.file);
   }
 
   get keys(): string[] {

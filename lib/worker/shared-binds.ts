@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
-  isThere,
+  isSharedKey,
   pathKey,
   pathOfKey,
   type SharedAddress,
@@ -8,6 +8,7 @@ import {
   sharedKey,
 } from '../group/shared-address';
 import { captureContext, type InContext } from '../hook/context';
+import { onFirstDatagram } from '../hook/first-datagram';
 import {
   closeUnnoticed,
   type Datagram,
@@ -16,7 +17,8 @@ import {
   isServer,
   type ServerQuery,
 } from '../hook/node';
-import type { PipeServer, SharableHandle } from '../hook/sharables';
+import type { PipeServer } from '../hook/pipes';
+import type { SharableHandle } from '../hook/sharables';
 import { leaveShared, wrapShared } from '../hook/shared-handles';
 import type { ServerInside } from '../hook/tcp';
 import { shareMemberships, type UdpHandle } from '../hook/udp';
@@ -55,6 +57,7 @@ interface Open {
   key: string;
   generation: number;
   handle: SharableHandle;
+  asking: ServerInside | Datagram;
   server: ServerInside | undefined;
   backlog: number;
 }
@@ -75,6 +78,8 @@ export class SharedBinds {
   private readonly moving = new Map<string, Open>();
   /** `key generation` of what the app has closed here. */
   private readonly closedOnce = new Set<string>();
+  /** UDP sockets that this process has bound for itself. */
+  private readonly own = new Set<Datagram>();
   private alive: NodeJS.Timeout | undefined;
   private unlinkHooked = false;
   private readonly endings: SharedEndings;
@@ -99,7 +104,9 @@ export class SharedBinds {
     if (this.unlinkHooked || !inherited.keys.some((key) => pathOfKey(key) !== undefined)) return;
     this.unlinkHooked = true;
     hookUnlink((path) => {
-      const spared = inherited.has(pathKey(path));
+      // another process may have opened it a moment ago
+      inherited.read();
+      const spared = inherited.isThere(pathKey(path));
       if (spared) debug('%s is the origin’s and stays', path);
       return spared;
     });
@@ -129,7 +136,7 @@ export class SharedBinds {
       callback,
       alone,
     };
-    if (inherited.has(key) && isThere(key)) return this.use(asked);
+    if (inherited.isThere(key)) return this.use(asked);
     if (!process.connected) return false;
     // a path that has gone: the origin has closed it, or knows no more than we do
     inherited.drop(key);
@@ -150,8 +157,8 @@ export class SharedBinds {
       return false;
     }
     const server = isServer(asking) ? asking : undefined;
-    const open = { address, key, generation: found.generation, handle, server, backlog };
-    if (address.kind === 'udp') shareMemberships(handle as UdpHandle);
+    const open = { address, key, generation: found.generation, handle, asking, server, backlog };
+    if (address.kind === 'udp') this.shareDatagrams(open);
     // by the one that has bound it; here the path may be gone by then
     else Object.defineProperty(handle, 'fchmod', { value: () => 0, configurable: true, enumerable: false });
     if (server) this.endings.reopened(server);
@@ -159,6 +166,13 @@ export class SharedBinds {
     this.opened(open);
     callback(0, handle);
     return true;
+  }
+
+  private shareDatagrams({ key, generation, handle }: Open): void {
+    shareMemberships(handle as UdpHandle);
+    onFirstDatagram(handle as UdpHandle, (first) =>
+      this.options.tell({ kind: 'first', key, generation, first }),
+    );
   }
 
   private opened(open: Open): void {
@@ -216,20 +230,25 @@ export class SharedBinds {
   }
 
   private end(open: Open): void {
-    const { key, generation, handle, server, address } = open;
+    const { key, generation, server, address } = open;
     const reopened = this.closedOnce.has(`${key} ${generation}`);
     debug('%s ends here%s', key, reopened ? ' until the origin has it again' : '');
     if (server && !reopened) return closeUnnoticed(server);
+    this.vacate(open);
+    if (!reopened) return;
+    this.moving.set(key, open);
+    this.options.tell({ kind: 'share', address });
+    this.move(open);
+  }
+
+  /** The app believes that it has it still. */
+  private vacate({ key, handle, address }: Open): void {
     this.open.delete(key);
     const { addon } = this.options;
     // the socket lives on in other processes, and so would what libuv's epoll set holds of it (epoll(7))
     addon.pollDelete(handle.fd);
     if (address.kind === 'path') addon.vacate(handle.fd);
     else if (leaveShared(handle as UdpHandle, address.bind.family, addon) === 0) addon.pollAdd(handle.fd);
-    if (!reopened) return;
-    this.moving.set(key, open);
-    this.options.tell({ kind: 'share', address });
-    this.move(open);
   }
 
   private move(open: Open): void {
@@ -247,9 +266,32 @@ export class SharedBinds {
     this.opened({ ...open, generation: found.generation });
   }
 
-  /** This process is about to end. */
-  closeAll(): void {
-    for (const { server } of [...this.open.values()]) closeUnnoticed(server);
+  /** A UDP socket that is this process's own. */
+  boundAlone(socket: Datagram, handle: UdpHandle): void {
+    this.own.add(socket);
+    interceptClose(handle, (close) => {
+      this.own.delete(socket);
+      close();
+    });
+  }
+
+  /** This process is about to end, when its last connections have. Until then it can send, and takes nothing from others. */
+  leave(): void {
+    for (const open of [...this.open.values()])
+      if (open.server) closeUnnoticed(open.server);
+      else this.vacate(open);
+  }
+
+  /** Cluster closes all that came by way of it, and waits for nothing (lib/internal/cluster/child.js, _disconnect). */
+  disconnected(): void {
+    const { inherited } = this.options;
+    for (const { asking, server } of [...this.open.values(), ...this.moving.values()])
+      if (server) closeUnnoticed(server);
+      else (asking as Datagram).close();
+    for (const socket of this.own) socket.close();
+    this.waiting.clear();
+    clearInterval(this.alive);
+    for (const key of inherited.keys) if (isSharedKey(key)) inherited.drop(key);
   }
 }
 

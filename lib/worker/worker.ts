@@ -97,6 +97,7 @@ export class Worker {
     hookGetServer(
       (server, query, callback, alone) =>
         this.shared.take(server, query, callback, alone) || this.takeListen(server, query, alone),
+      (socket, handle) => this.shared.boundAlone(socket, handle),
     );
     hookTcp(tcp, {
       bindsAnyPort: settings.testGroups === 'worker',
@@ -120,7 +121,7 @@ export class Worker {
     // cluster.worker.disconnect(): Node's own handles know nothing of these servers
     process.once('disconnect', () => {
       this.listeners.closeAll();
-      this.shared.closeAll();
+      this.shared.disconnected();
     });
   }
 
@@ -267,7 +268,7 @@ export class Worker {
       case 'release':
         return this.own.release(message.key);
       case 'leave':
-        this.shared.closeAll();
+        this.shared.leave();
         return this.listeners.leave();
       case 'place':
         return this.place.change(message.core, message.free);

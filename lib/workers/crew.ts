@@ -35,6 +35,8 @@ export interface CrewEvents<M extends Member, Message> {
   message(member: M, message: Message): void;
   /** A request to a cluster primary, which only such a one could answer. */
   clusterRequest(act: string): void;
+  /** Its channel has gone: it cannot be told anything, and tells nothing. It may live on for a while. */
+  disconnected?(member: M): void;
   exit(member: M, code: number | null, signal: NodeJS.Signals | null): void;
   /** A worker could not be started at all. */
   failed(index: number, error: Error): void;
@@ -94,6 +96,9 @@ export abstract class Crew<M extends Member, Message> {
     });
     child.on('exit', (code, signal) => {
       if (this.forget(member)) this.told.exit(member, code, signal);
+    });
+    child.once('disconnect', () => {
+      if (!member.ended) this.told.disconnected?.(member);
     });
     child.on('internalMessage', (message: { cmd?: string; act?: string; seq?: number }) => {
       if (isOurs<Message>(message)) {

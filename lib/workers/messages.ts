@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SharedAddress } from '../group/shared-address';
+import type { First } from '../hook/first-datagram';
 import type { Arrivals } from '../steering/arrivals';
 
 /** Messages whose cmd begins with NODE_ become 'internalMessage' events (lib/internal/child_process.js): the app never sees them. */
@@ -30,6 +31,8 @@ export type ToOrigin =
   | { kind: 'used'; key: string; generation: number }
   /** The app has closed what it had on this shared socket. */
   | { kind: 'unused'; key: string; generation: number }
+  /** Which way the first datagram of the app's on this shared socket has gone here. */
+  | { kind: 'first'; key: string; generation: number; first: First }
   /** The worker has no descriptor of this shared socket any more. */
   | { kind: 'unshared'; key: string; generation: number }
   /** After 'unshare': the last connection of this shared socket's server has ended. */
@@ -61,6 +64,8 @@ export interface Handover {
     generation: number;
     /** The worker is to keep no descriptor of it when its server has closed: the socket has to leave the group then. */
     once?: boolean;
+    /** Of a server on a path: the file that it was when it was bound; see fileOf(). */
+    file?: string;
   }[];
   /** Three descriptors follow those of the sockets: the worker's seat in the balancing (Addon.balanceSeat). */
   seat?: boolean;

@@ -21,18 +21,20 @@ export interface SharedApp {
 }
 
 export interface SharedOptions {
-  path?: 'file' | 'abstract';
+  path?: 'file' | 'abstract' | 'relative';
   udp?: boolean;
   env?: Record<string, string>;
   /** false: it has no TCP port, and nothing is waited for. */
   tcp?: boolean;
+  /** false: plain Node. */
+  hook?: boolean;
 }
 
 let names = 0;
 
 export async function startShared(
   t: TestContext,
-  { path: kind, udp: withUdp, env = {}, tcp = true }: SharedOptions,
+  { path: kind, udp: withUdp, env = {}, tcp = true, hook = true }: SharedOptions,
 ): Promise<SharedApp> {
   const ledger = new Ledger(t);
   const folder = mkdtempSync(join(tmpdir(), 'fastsocket-shared-'));
@@ -41,9 +43,11 @@ export async function startShared(
   const udp = await freeUdpPort();
   const app = startApp(fixture('shared-app.js'), {
     port: tcp ? await freePort(HOST) : 0,
+    hook,
+    cwd: folder,
     env: {
       LEDGER: ledger.path,
-      ...(kind ? { PATH_NAME: path } : {}),
+      ...(kind ? { PATH_NAME: kind === 'relative' ? 'socket' : path } : {}),
       ...(withUdp ? { UDP: String(udp) } : {}),
       ...env,
     },
@@ -54,7 +58,7 @@ export async function startShared(
     await app.stop();
     await noneLeft(workers, 5_000);
   });
-  const workers = tcp ? await multiplied(app, 2, HOST) : [];
+  const workers = tcp && hook ? await multiplied(app, 2, HOST) : [];
   return { app, path: path.replace(/^@/, '\0'), udp, ledger, workers };
 }
 
@@ -118,6 +122,17 @@ export function askUdp(port: number, ms = 5_000, host = HOST): Promise<number | 
       reject(error);
     });
     socket.send('who', port, host);
+  });
+}
+
+/** Sends `text` to a multicast group, on the loopback interface. */
+export function tellGroup(group: string, port: number, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket('udp4');
+    socket.bind(0, () => {
+      socket.setMulticastInterface(HOST);
+      socket.send(text, port, group, (error) => socket.close(() => (error ? reject(error) : resolve())));
+    });
   });
 }
 

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { SharableHandle } from '../hook/sharables';
+
+/** One socket of the tree's. */
+export interface Shared {
+  readonly key: string;
+  readonly generation: number;
+  /** The app's own; or what has been made for copies, as long as the app has none here. */
+  handle: SharableHandle;
+  made: SharableHandle | undefined;
+  /** Of a path; see fileOf(). */
+  readonly file: string | undefined;
+  /** Workers, by index, that have a descriptor, and those whose app has something open on it. */
+  readonly holders: Set<number>;
+  readonly users: Set<number>;
+  /** Workers that had a descriptor, live on without a channel, and cannot say when their last connection has ended. */
+  readonly mute: Set<number>;
+  /** While it closes: a duplicate, for the app that opens it again before all workers have let go. -1: none is needed. */
+  kept: number;
+  /** While it closes: workers that may have connections, and what lets the app see its server's end without them. */
+  readonly serving: Set<number>;
+  letClose: (() => void) | undefined;
+}
+
+export type Named = Pick<Shared, 'key' | 'generation'>;
+
+export function newShared(named: Named & Pick<Shared, 'handle' | 'made' | 'file'>): Shared {
+  return {
+    ...named,
+    holders: new Set(),
+    users: new Set(),
+    mute: new Set(),
+    kept: -1,
+    serving: new Set(),
+    letClose: undefined,
+  };
+}
+
+/** Nobody's in the origin: made for copies. */
+export const isMade = ({ made, handle }: Shared): boolean => made !== undefined && made === handle;
+
+/** What was made for copies, and none of them has open. */
+export const isUnused = (shared: Shared): boolean => isMade(shared) && shared.users.size === 0;
+
+/** Names that are remembered at most, the latest. */
+const MOST_NAMES = 1_000;
+
+export function remember(names: Set<string>, name: string): void {
+  names.delete(name);
+  names.add(name);
+  if (names.size <= MOST_NAMES) return;
+  const [oldest] = names;
+  names.delete(oldest as string);
+}
