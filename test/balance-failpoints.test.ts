@@ -235,12 +235,13 @@ test('vacate: the origin does not know yet that a helper has ended, and another 
   // the queue of the dead one stays empty: with anything in it that one would not be asked
   const asked = askInTurn(port, 1_000, count);
   await points.reached('offer');
-  await standsStill(count);
   const before = count.made;
   process.kill(dead, 'SIGKILL');
   await points.reached('vacate');
   points.go('offer');
   await Promise.race([until(() => count.answered >= before + 10, 'answers', 4_000), asked]);
   points.go('vacate');
-  allAnswered(await asked);
+  await asked;
+  // on a busy machine the offer may be of the third one's queue, and the helper have the one that is asked by now
+  allAnswered(count, Math.min(count.reset, 1));
 });
