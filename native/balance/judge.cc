@@ -20,6 +20,8 @@ constexpr uint64_t kGrainEach = 16'000;
 // Looks that an arrival brings about take the place of those every lookNs where there are fewer of them.
 constexpr int64_t kEachArrival = 3'000'000;
 constexpr int64_t kMostSpare = 20'000'000;
+// More are as many.
+constexpr uint64_t kMostCounted = 100;
 
 bool sleeps(uint64_t turns) { return (turns & 1) != 0; }
 
@@ -109,8 +111,9 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
   for (int i = 1; i < seats; i++) {
     const Sight& sight = sights[i];
     const bool moved = sight.accepted != minds_[i].accepted;
-    if (moved && sight.accepted - minds_[i].accepted < 1'000)
-      spare_ -= static_cast<int64_t>(sight.accepted - minds_[i].accepted) * kEachArrival;
+    // of another process in its seat it may be less
+    const uint64_t came = sight.accepted > minds_[i].accepted ? sight.accepted - minds_[i].accepted : 0;
+    spare_ -= static_cast<int64_t>(came < kMostCounted ? came : kMostCounted) * kEachArrival;
     const bool wasQueued = minds_[i].queued;
     const bool wasBlocked = minds_[i].blocked;
     if (moved || sight.queued) quiet_ = false;

@@ -28,6 +28,42 @@ void turnsSayWhenTheyBegan() {
   CHECK(world.judge->isBlocked(1));
 }
 
+// Looks are far apart where little comes: it has computed for T in this turn even if it has done nothing else before
+// it.
+void turnsAmongFarLooks() {
+  for (const uint64_t cpu : {3 * kMs - 1, 3 * kMs, 6 * kMs, 7 * kMs}) {
+    World world(2);
+    world.sights[1].cpuNs = 50 * kMs;
+    world.after(2 * kMs);
+    world.wakeUp(1);
+    world.sights[1].turnNs = 5 * kMs;
+    world.sights[1].queued = true;
+    world.sights[1].cpuNs += cpu;
+    world.after(6 * kMs);
+    // more than there was time for: it has several threads, or the machine has stood still
+    CHECK(world.judge->isBlocked(1) == (cpu >= 3 * kMs && cpu < 7 * kMs));
+  }
+}
+
+// Each arrival has its look where they are few: looks are far apart then while nothing waits.
+void littleComes() {
+  World world(2);
+  const auto comes = [&](uint64_t ns, uint64_t connections) {
+    world.sights[1].accepted += connections;
+    world.after(ns);
+    return world.judge->isSparse();
+  };
+  for (int i = 0; i < 100; i++) CHECK(comes(4 * kMs, 1));
+  CHECK(world.judge->pause(world.now, world.seats()) == 8 * kMs);
+  for (int i = 0; i < 20; i++) comes(2 * kMs, 1);
+  CHECK(!comes(2 * kMs, 1));
+  CHECK(world.judge->pause(world.now, world.seats()) == 2 * kMs);
+  // however many have come
+  comes(2 * kMs, uint64_t{1} << 62U);
+  for (int i = 0; i < 11; i++) comes(2 * kMs, 0);
+  CHECK(world.judge->isSparse());
+}
+
 // What it had computed before is not known: it is to be seen in its turn for T / 2.
 void turnsOfWhoWasNotLookedAt() {
   World world(2);
@@ -179,6 +215,8 @@ void manyTurns() {
 
 int main() {
   model::turnsSayWhenTheyBegan();
+  model::turnsAmongFarLooks();
+  model::littleComes();
   model::turnsOfWhoWasNotLookedAt();
   model::turnsOfWhoHasNoCpu();
   model::turnsAfterAPause();

@@ -133,6 +133,18 @@ void itsOwnServerIsLimited() {
   CHECK(turn().empty() && !isOpen(theirs) && scene.loop->keptCount == 0 && scene.loop->declined == 0);
 }
 
+// It was offered, and not made use of: there was a queue of its own to be served.
+void keptUnused() {
+  const Scene scene;
+  const int theirs = sibling(1);
+  comesToSibling(scene.own);
+  addLoot(*scene.loop, {theirs, kGroup, 64, false, kVictim, false, kAfter});
+  CHECK(turn() == std::vector<int>{scene.own} && accept(scene.own) >= 0 && isOpen(theirs));
+  isInTurnFor(kAfter);
+  g_takesAll = false;
+  CHECK(turn().empty() && !isOpen(theirs) && scene.loop->declined == 0);
+}
+
 // Another one of the same queue comes in its place; of several queues one after the other is served.
 void severalQueues() {
   const Scene scene;
@@ -191,6 +203,7 @@ int main() {
   model::onlyAfterItsWork();
   model::emptyQueue();
   model::itsOwnServerIsLimited();
+  model::keptUnused();
   model::severalQueues();
   model::theEnd();
   printf("all\n");

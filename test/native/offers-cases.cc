@@ -64,6 +64,18 @@ void oneOffer() {
   CHECK(accept(own) == -1 && theirs.expired() && loop->declined == 0);
 }
 
+// It goes with what is offered, and is not closed when it is empty.
+void offerThatIsKept() {
+  const OwnLoop loop = begin();
+  const int own = helper(*loop);
+  Offer kept = kOffer;
+  kept.afterNs = 3;
+  const auto theirs = send(*loop, kept, 1);
+  CHECK(turn() == std::vector<int>{own} && accept(own) >= 0);
+  CHECK(turn() == std::vector<int>{own} && accept(own) == -1);
+  CHECK(!theirs.expired() && loop->keptCount == 1 && loop->kept[0].afterNs == 3);
+}
+
 // More than there is time for in one turn: the channel stays readable.
 void manyMessages() {
   const OwnLoop loop = begin();
@@ -75,8 +87,10 @@ void manyMessages() {
 
 // What cannot be an offer is closed.
 void otherMessages() {
-  const Offer others[] = {
-      {0, 64, kVictim, 0, 0}, {kGroup, 0, kVictim, 0, 0}, {kGroup, 64, static_cast<uint32_t>(kMostSeats), 0, 0}, kOffer};
+  const Offer others[] = {{0, 64, kVictim, 0, 0},
+                          {kGroup, 0, kVictim, 0, 0},
+                          {kGroup, 64, static_cast<uint32_t>(kMostSeats), 0, 0},
+                          kOffer};
   const OwnLoop loop = begin();
   helper(*loop);
   for (int i = 0; i < 4; i++) {
@@ -165,6 +179,7 @@ int main() {
   model::installKernel();
   model::installCalls();
   model::oneOffer();
+  model::offerThatIsKept();
   model::manyMessages();
   model::otherMessages();
   model::noDescriptor();
