@@ -172,6 +172,8 @@ for (const [who, rows, traced] of [
         assert.equal(workers.length, row.single ? 0 : 2);
         await sandboxed.servedByEach(workers);
         const pids = inWorker ? [...workers].sort() : [sandboxed.app.pid];
+        // it looks for them every 100 ms at first
+        await sandboxed.named(pids, row.says);
         await sandboxed.ends();
         assert.deepEqual(sandboxed.reasons.map(({ pid }) => pid).sort(), pids, sandboxed.app.stderr);
         for (const { text } of sandboxed.reasons) assert.match(text, row.says);
