@@ -54,7 +54,6 @@ bool Judge::hasComputed(const Mind& mind, uint64_t cpuNs, uint64_t now) const {
 }
 
 // One callback for all that time; where several share a CPU, for as much of it as it was given one.
-
 bool Judge::isInLongTurn(const Mind& mind, const Sight& sight, uint64_t now) const {
   const uint64_t from = mind.seenAt > mind.turnedAt ? mind.seenAt : mind.turnedAt;
   const uint64_t cpu = sight.cpuNs != 0 && mind.seenCpu != 0 ? sight.cpuNs - mind.seenCpu : 0;
