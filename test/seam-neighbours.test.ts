@@ -17,6 +17,8 @@ import { noDelayOf } from './support/no-delay';
 import { startOneProcess } from './support/one-process';
 
 const HOST = '127.0.0.1';
+/** Connections a round. */
+const EACH = 100;
 const noStrace = spawnSync('strace', ['-V']).status === 0 ? false : 'there is no strace';
 
 const start = (t: TestContext, mode: string, hook: boolean, env: Record<string, string> = {}) =>
@@ -130,28 +132,34 @@ test('an app that wants TCP_NODELAY for every second connection: the listener so
 }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'fastsocket-strace-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const calls: number[] = [];
   for (const hook of [false, true]) {
     const file = join(folder, `calls-${hook}`);
+    const calls = () =>
+      readFileSync(file, 'utf8')
+        .split('\n')
+        .filter((line) => line.includes('TCP_')).length;
     const app = await start(t, 'mixed', hook);
     const strace = spawn('strace', ['-o', file, '-e', 'trace=setsockopt,getsockopt', '-p', String(app.pid)], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
+    t.after(() => strace.kill());
     await once(strace.stderr, 'data');
-    const told = await clients(t, app, 1_200);
-    assert.deepEqual(noDelays(told), { on: 600, off: 600 });
-    strace.kill('SIGINT');
-    await once(strace, 'close');
-    calls.push(
-      readFileSync(file, 'utf8')
-        .split('\n')
-        .filter((line) => line.includes('TCP_')).length,
-    );
+    const told: Told[] = [];
+    const rounds: number[] = [];
+    // The listener changes eight times to and fro (kMostFlips), each time for those that come after what is in the
+    // queue (all of a round on a slow machine), and looks at as many and kRacing more: within 1,900 it stays.
+    while (rounds.at(-1) !== EACH / 2 && rounds.length < 20) {
+      const before = calls();
+      told.push(...(await clients(t, app, EACH)));
+      // strace writes what it has seen when the call has returned
+      await sleep(20);
+      rounds.push(calls() - before);
+    }
+    t.diagnostic(`${hook ? 'hook' : 'plain'}: ${rounds.join(', ')}`);
+    assert.equal(rounds.at(-1), EACH / 2);
+    assert.deepEqual(noDelays(told), { on: told.length / 2, off: told.length / 2 });
+    await app.stop();
   }
-  const [plain, hook] = calls as [number, number];
-  t.diagnostic(`plain ${plain}, hook ${hook}`);
-  // what it costs to find out: no share of the connections
-  assert.ok(hook <= plain + 450, `plain ${plain}, hook ${hook}`);
 });
 
 test('idle without descriptors: the event loop says that it is idle', async (t) => {
