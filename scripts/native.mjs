@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// The addon: `build` for this machine, `prebuild` for every platform that is shipped, `check` for style, `asan-test` for
-// its tests under the sanitizers.
+// The addon: `build` for this machine, `prebuild` for every platform that is shipped, `check` for style.
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   copyFileSync,
-  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { host, install } from './util/addons.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const native = join(root, 'native');
@@ -144,11 +142,6 @@ function newer(result) {
   return sources.every((source) => statSync(source).mtimeMs < made);
 }
 
-function host() {
-  const musl = !process.report?.getReport?.().header.glibcVersionRuntime;
-  return `linux-${process.arch}-${musl ? 'musl' : 'glibc'}`;
-}
-
 /**
  * What the binary may need: libc and nothing else, and no symbol newer than the oldest glibc promised. And what it must
  * be: kept in memory, read-only after relocation, with no names of its own in sight.
@@ -180,14 +173,6 @@ function checkBinary(file, { musl = false, machine } = {}) {
 
 /** native/failpoint.h: its variable is a string of the binary. */
 const hasFailpoints = (file) => readFileSync(file).includes('FASTSOCKET_FAILPOINTS');
-
-/** In one step, and as a new file: a running program may have the old one mapped. */
-function install(made, target) {
-  mkdirSync(dirname(target), { recursive: true });
-  const beside = `${target}.${process.pid}`;
-  copyFileSync(made, beside);
-  renameSync(beside, target);
-}
 
 /** node-gyp of this package, or the one that npm brings along. */
 function nodeGyp() {
@@ -278,64 +263,6 @@ function check() {
   ]);
 }
 
-/** A package of its own whose addon is the one with the sanitizers, with the compiled tests: an app's hook loads that. */
-function sanitizedTree(asan) {
-  const tree = join(root, 'build/asan/tree');
-  rmSync(tree, { recursive: true, force: true });
-  const parts = ['package.json', 'dist', 'build/test', 'build/lib', 'build/bench'];
-  for (const name of [...parts, 'test/fixtures', 'test/native', 'bench/native'])
-    cpSync(join(root, name), join(tree, name), { recursive: true });
-  for (const place of [`prebuilds/${host()}`, dirname(TEST_BUILDS.failpoints.target)])
-    install(asan, join(tree, place, 'fastsocket.node'));
-  return tree;
-}
-
-/**
- * What of test/seam.test.ts says something about memory: all but the controls (plain Node), what counts system calls, and
- * the settings.
- */
-const SEAM_TESTS = [
-  'alone does its own work',
-  'a quiet server',
-  "'request' comes after",
-  'queued before the first',
-  'spawnSync within',
-  'nobody is reset',
-  'the piece left out',
-  'files that hold',
-  'nobody is lost',
-  'worker threads that listen',
-  'a port that the kernel',
-];
-
-/**
- * The addon's own tests, and the seam under real load, with the sanitizers in a stock Node: their run-time library comes
- * first by LD_PRELOAD. Of what the seam replaces it has an accept4 of its own: libuv's slot holds that one, as the dynamic
- * linker resolves it, and the seam calls it.
- */
-function asanTest() {
-  const asan = build('asan');
-  const library = output('g++', ['-print-file-name=libasan.so']).trim();
-  const ubsan = output('g++', ['-print-file-name=libubsan.so']).trim();
-  const tests = readdirSync(join(root, 'build/test')).filter((name) => /^addon-.*\.test\.js$/.test(name));
-  if (tests.length === 0) fail('no addon tests in build/test: run the build first');
-  const env = {
-    ...process.env,
-    LD_PRELOAD: `${library}:${ubsan}`,
-    // Node itself never frees some of its memory at exit
-    ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
-    UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
-  };
-  for (const test of tests) {
-    run(process.execPath, [join(root, 'build/test', test)], { env: { ...env, FASTSOCKET_TEST_ADDON: asan } });
-  }
-  const names = SEAM_TESTS.map((name) => `--test-name-pattern=${name}`);
-  const tree = sanitizedTree(asan);
-  run(process.execPath, [...names, join(tree, 'build/test/seam.test.js')], { env });
-  for (const name of ['seam-fidelity', 'seam-neighbours', 'balance', 'balance-failpoints', 'balance-races'])
-    run(process.execPath, [join(tree, `build/test/${name}.test.js`)], { env });
-}
-
 const [command, flag] = process.argv.slice(2);
 switch (command) {
   case 'build':
@@ -348,9 +275,6 @@ switch (command) {
   case 'check':
     check();
     break;
-  case 'asan-test':
-    asanTest();
-    break;
   default:
-    fail('usage: native.mjs build [--debug-asan] | prebuild | check | asan-test');
+    fail('usage: native.mjs build [--debug-asan] | prebuild | check');
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { filesBelow } from './files.mjs';
+import { filesBelow, temporaryFolder } from './files.mjs';
+import { passesInTheEnd } from './second-run.mjs';
 import { fail, root, run } from './shell.mjs';
 
 /** A test that has not ended after this long has hung: the slowest take well under a minute. */
@@ -17,16 +19,33 @@ export function cleanEnvironment() {
 
 /**
  * Runs the compiled tests by Node's own runner and returns its exit status. One file at a time: many of them measure
- * time or CPU, or count the processes they see.
+ * time or CPU, or count the processes they see. In CI what fails is run once more (second-run.mjs).
  */
-export function runTests({ node = process.execPath, names = [], runnerArguments = [] } = {}) {
-  const all = filesBelow(join(root, 'build/test')).filter((path) => path.endsWith('.test.js'));
+export function runTests({
+  node = process.execPath,
+  folder = join(root, 'build/test'),
+  names = [],
+  runnerArguments = [],
+} = {}) {
+  const all = filesBelow(folder).filter((path) => path.endsWith('.test.js'));
   const files = all.filter(
     (path) => names.length === 0 || names.some((name) => basename(path).includes(name)),
   );
-  if (files.length === 0) fail(`no test file matches ${names.join(' ') || 'build/test/*.test.js'}`);
+  if (files.length === 0) fail(`no test file in ${folder} matches ${names.join(' ') || '*.test.js'}`);
+  const list = join(temporaryFolder(), 'failed');
   const options = ['--test', '--test-concurrency=1', `--test-timeout=${TIMEOUT_MS}`];
-  if (!runnerArguments.some((argument) => argument.startsWith('--test-reporter')))
-    options.push('--test-reporter=spec');
-  return run(node, [...options, ...runnerArguments, ...files], { env: cleanEnvironment() });
+  const report = (reporter, destination) =>
+    options.push(`--test-reporter=${reporter}`, `--test-reporter-destination=${destination}`);
+  report(join(root, 'scripts/util/failed-files.mjs'), list);
+  const given = (option) => runnerArguments.some((argument) => argument.startsWith(option));
+  if (!given('--test-reporter=')) report('spec', 'stdout');
+  else if (!given('--test-reporter-destination')) options.push('--test-reporter-destination=stdout');
+  const attempt = (some) => {
+    if (run(node, [...options, ...runnerArguments, ...some], { env: cleanEnvironment() }) === 0) return [];
+    const failed = readFileSync(list, 'utf8').split('\n');
+    const known = some.filter((file) => failed.includes(file));
+    // the runner itself has failed
+    return known.length > 0 ? known : some;
+  };
+  return passesInTheEnd(files, attempt) ? 0 : 1;
 }
