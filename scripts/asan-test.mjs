@@ -82,8 +82,11 @@ if (ofTheAddon.length === 0) fail('no addon tests in build/test: run the build f
 const tests = sanitizedTree();
 const patterns = SEAM_TESTS.map((name) => `--test-name-pattern=${name}`);
 const passes = (file) => {
+  const inTree = file.startsWith(tests);
+  // in the tree the addon's place is where the hook looks for it
+  const more = inTree ? {} : { FASTSOCKET_TEST_ADDON: addon };
   const some = file === join(tests, 'seam.test.js') ? patterns : [];
-  return run(process.execPath, [...some, file], { env: { ...env, FASTSOCKET_TEST_ADDON: addon } }) === 0;
+  return run(process.execPath, [...some, file], { env: { ...env, ...more } }) === 0;
 };
 const files = [
   ...ofTheAddon.map((name) => join(own, name)),
