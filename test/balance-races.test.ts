@@ -89,7 +89,10 @@ async function storm(t: TestContext, troubles: readonly Trouble[], everyMs: numb
   // a respawned worker begins at 0
   for (let last = 0; Date.now() < end && kept + stolen(now) < STEALS; last = stolen(now)) {
     for (let i = 0; i < 10; i++) {
-      await Promise.resolve(any(troubles)(tree)).catch(() => {});
+      // on a slow machine there may be no worker at the moment
+      await Promise.resolve(tree)
+        .then(any(troubles))
+        .catch(() => {});
       await sleep(Math.random() * everyMs);
     }
     now = await figures(tree);
@@ -133,8 +136,8 @@ test('workers that are killed: what they had accepted is lost, and nothing else'
   let kills = 0;
   const kill: Trouble = (tree) => {
     if (Math.random() > 0.15) return blockSome(tree);
+    killOne(tree);
     kills++;
-    return killOne(tree);
   };
   const { count } = await storm(t, [blockSome, stopOne, kill], 60);
   assert.deepEqual({ wrong: count.wrong, hung: count.hung }, { wrong: 0, hung: 0 });
