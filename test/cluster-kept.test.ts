@@ -67,3 +67,16 @@ test('the port is taken again while a worker is blocked that has helped another 
   blocking.end();
   await cluster.seen('exit', 2);
 });
+
+test('workers that the app has replaced do not count: each of the others has a CPU', {
+  skip,
+  timeout: 20_000,
+}, async (t) => {
+  const blocking = await begin(t);
+  const { cluster } = blocking;
+  cluster.command('fork 1');
+  await cluster.served(3);
+  cluster.command('disconnect 1');
+  await cluster.seen('exit');
+  await helped(blocking);
+});
