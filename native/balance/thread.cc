@@ -156,6 +156,7 @@ bool Balancer::wait(int ms, bool* came) {
     const size_t index = of & 0xffff;
     if (group.generation == of >> 32 && index < group.armed.size()) group.armed[index] = false;
   }
+  if (*came) judge_.came();
   if (count > 0) notify();
   pthread_mutex_unlock(&lock_);
   return true;
