@@ -233,7 +233,7 @@ void Balancer::see(uint64_t now, uint64_t real, Sight* sights) {
     moved[i] = accepted != sights[i].accepted;
     sights[i] = {};
     sights[i].accepted = accepted;
-    sights[i].turns = balance::get(told.turns);
+    sights[i].turns = balance::getTurn(told);
     const uint64_t wokeNs = balance::get(told.wokeNs);
     sights[i].turnNs = real > wokeNs ? real - wokeNs : 0;
     sights[i].open = balance::get(told.open);
