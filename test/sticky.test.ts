@@ -8,10 +8,12 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type App, type AppOptions, fixture, freePort, startApp, until } from './support/app';
 import { link, whyNoNamespaces } from './support/netns';
 import { refusing } from './support/refuse';
+import { standStill } from './support/tcp-table';
 
 const WORKERS = 4;
 const PORT = 8080;
@@ -114,6 +116,35 @@ test('addresses of loopback: always the same worker, and only clients of a dead 
   process.kill(started.app.pid, 'SIGUSR2');
   await allLive(started.app, times);
   assert.deepEqual(await ask(), after, 'close() and listen() in one tick moves nobody');
+});
+
+test("a stopped worker's clients wait for it; when it is dead, others serve them", async (t) => {
+  const port = await freePort();
+  const { app, hold } = start(t, '0.0.0.0', { port });
+  await allLive(app);
+  const [from, to] = ['127.0.1.1', '127.0.0.1'];
+  const victim = (await meet(port, [[from, to]])).get(from) as number;
+  const survivors = app.workers().filter((pid) => pid !== victim);
+  await standStill(victim);
+  const answers: number[] = [];
+  const clients = Array.from({ length: 20 }, () => connect({ port, host: to, localAddress: from }));
+  for (const client of clients) {
+    t.after(() => client.destroy());
+    client.setEncoding('utf8').on('data', (text: string) => answers.push(Number(text)));
+  }
+  await Promise.all(clients.map((client) => once(client, 'connect')));
+  // by chance siblings would have them after 10 ms
+  await sleep(500);
+  assert.deepEqual(answers, []);
+  writeFileSync(hold, '');
+  process.kill(victim, 'SIGKILL');
+  await until(() => answers.length === clients.length, 'all answers');
+  // what no sibling has within 200 ms the origin has
+  const by = [...new Set(answers)];
+  assert.ok(
+    by.some((pid) => survivors.includes(pid)) && by.every((pid) => [...survivors, app.pid].includes(pid)),
+    `${by}`,
+  );
 });
 
 test('IPv4 and IPv6 on one socket: an address of the one, a /64 of the other, is one client', {

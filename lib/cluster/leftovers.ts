@@ -25,7 +25,7 @@ export class Leftovers {
     const siblings = group.sockets.splice(1);
     siblings.forEach((fd, i) => {
       if (holders.has(i + 1)) sockets.set(i + 1, fd);
-      else this.addon.close(fd);
+      else this.shut(fd);
     });
     if (sockets.size === 0) return;
     this.byGeneration.set(generation, { port, sockets });
@@ -37,7 +37,7 @@ export class Leftovers {
     for (const [generation, { sockets }] of this.byGeneration) {
       if (of !== undefined && of !== generation) continue;
       const fd = sockets.get(index);
-      if (fd !== undefined) this.addon.close(fd);
+      if (fd !== undefined) this.shut(fd);
       sockets.delete(index);
       if (sockets.size === 0) this.byGeneration.delete(generation);
     }
@@ -53,12 +53,17 @@ export class Leftovers {
     }
   }
 
-  /** They take no connection any more, whoever has a duplicate. */
   private end(generation: number): void {
-    for (const fd of this.byGeneration.get(generation)?.sockets.values() ?? []) {
-      this.addon.shutdownRead(fd);
-      this.addon.close(fd);
-    }
+    for (const fd of this.byGeneration.get(generation)?.sockets.values() ?? []) this.shut(fd);
     this.byGeneration.delete(generation);
+  }
+
+  /**
+   * It takes no connection any more, whoever has a duplicate: its worker, or another one that has helped it and keeps the
+   * queue until its own server closes (native/seam/kept.cc).
+   */
+  private shut(fd: number): void {
+    this.addon.shutdownRead(fd);
+    this.addon.close(fd);
   }
 }

@@ -85,7 +85,10 @@ int Balancer::sendTo(int seat, Offer offered, int fd) {
 
 bool Balancer::offer(const Group& group, int victim, int helper, bool insists) {
   // where several share a CPU a long turn may have waited for it
-  const bool own = static_cast<uint64_t>(seats_ - 1) <= options_.cpus && !options_.deadOnly;
+  uint64_t workers = 0;
+  for (int i = 1; i < seats_; i++)
+    if (channels_[i] >= 0) workers++;
+  const bool own = workers <= options_.cpus && !options_.deadOnly;
   const Offer offered = {group.generation, kMostOffered, static_cast<uint32_t>(victim), insists ? 1U : 0U,
                          own ? options_.rules.blockedNs : 0};
   const bool sent = sendTo(helper, offered, group.sockets[victim]) == 0;

@@ -104,6 +104,7 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
   helpers_ = 0;
   bool lives = false;
   bool blocked = false;
+  bool claimed = false;
   quiet_ = true;
   spare_ += static_cast<int64_t>(now - lookedAt_);
   if (spare_ > kMostSpare) spare_ = kMostSpare;
@@ -115,6 +116,7 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
     spare_ -= static_cast<int64_t>(came < kMostCounted ? came : kMostCounted) * kEachArrival;
     const bool wasQueued = minds_[i].queued;
     const bool wasBlocked = minds_[i].blocked;
+    claimed = claimed || moved;
     if (moved || sight.queued) quiet_ = false;
     judge(minds_[i], sight, now);
     minds_[i].queued = sight.queued;
@@ -135,6 +137,9 @@ void Judge::look(uint64_t now, const Sight* sights, int seats) {
              ((helpers_ > 0 && isLate(mind, now, rules_.excludedNs)) || (lives && isLate(mind, now, rules_.goneNs))))
       mind.excluded = true;
   }
+  if (came_ && unclaimed_ && !claimed) spare_ -= kEachArrival;
+  unclaimed_ = !claimed && (came_ || unclaimed_);
+  came_ = false;
   if (spare_ < -kMostSpare) spare_ = -kMostSpare;
   lookedAt_ = now;
 }

@@ -54,6 +54,8 @@ class Judge {
   // A new process has this seat.
   void begin(int seat) { minds_[seat] = {}; }
 
+  // Something has come to a queue: the next look is for that.
+  void came() { came_ = true; }
   // `sights` has one for each seat up to `seats`; 0 is nobody's.
   void look(uint64_t now, const Sight* sights, int seats);
   [[nodiscard]] bool isBlocked(int seat) const { return minds_[seat].blocked; }
@@ -115,6 +117,10 @@ class Judge {
   bool quiet_ = false;
   // Time in ns since the last arrivals, less kEachArrival for each of them.
   int64_t spare_ = 0;
+  // This look is for something that has come; and nobody has said since the last such look that it has accepted: it
+  // tells nothing of itself.
+  bool came_ = false;
+  bool unclaimed_ = false;
   // How many are not blocked and have an empty queue.
   int helpers_ = 0;
   uint64_t lookedAt_ = 0;

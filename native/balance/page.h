@@ -93,6 +93,10 @@ T get(const T& counter) {
   return __atomic_load_n(&counter, __ATOMIC_RELAXED);
 }
 
+// Told::turns: who sees a turn's number, and looks after that, sees when it began, and not when the one before did.
+inline void putTurn(Told& told, uint64_t turns) { __atomic_store_n(&told.turns, turns, __ATOMIC_RELEASE); }
+inline uint64_t getTurn(const Told& told) { return __atomic_load_n(&told.turns, __ATOMIC_ACQUIRE); }
+
 // One more, whoever else adds.
 inline void addOne(uint64_t& counter) { __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED); }
 

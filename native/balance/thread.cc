@@ -156,6 +156,7 @@ bool Balancer::wait(int ms, bool* came) {
     const size_t index = of & 0xffff;
     if (group.generation == of >> 32 && index < group.armed.size()) group.armed[index] = false;
   }
+  if (*came) judge_.came();
   if (count > 0) notify();
   pthread_mutex_unlock(&lock_);
   return true;
@@ -232,7 +233,7 @@ void Balancer::see(uint64_t now, uint64_t real, Sight* sights) {
     moved[i] = accepted != sights[i].accepted;
     sights[i] = {};
     sights[i].accepted = accepted;
-    sights[i].turns = balance::get(told.turns);
+    sights[i].turns = balance::getTurn(told);
     const uint64_t wokeNs = balance::get(told.wokeNs);
     sights[i].turnNs = real > wokeNs ? real - wokeNs : 0;
     sights[i].open = balance::get(told.open);

@@ -23,8 +23,9 @@ void drop(Loop& loop, int index) {
 
 // It runs the app's code: a time that cannot be is no time.
 bool isInLongTurn(const balance::Told& told, uint64_t now, uint64_t ns) {
+  // in this order: where it has just woken up it would seem to have been awake since before it slept
+  const bool sleeps = (balance::getTurn(told) & 1) != 0;
   const uint64_t woke = balance::get(told.wokeNs);
-  const bool sleeps = (balance::get(told.turns) & 1) != 0;
   return !sleeps && balance::get(told.joined) != 0 && now >= woke && now - woke >= ns;
 }
 

@@ -73,7 +73,7 @@ void tell(Loop& loop) {
   put(told.remote, loop.remote);
   put(told.offers, loop.offered);
   put(told.declined, loop.declined);
-  put(told.turns, loop.turns);
+  balance::putTurn(told, loop.turns);
   put(told.joined, uint32_t{1});
   const uint32_t excluded = balance::get(loop.seat->asked.excluded);
   if (excluded == loop.answered) return;
@@ -101,7 +101,7 @@ void tellAfter(Loop& loop, int timeout) {
   loop.turns++;
   if (loop.seat == nullptr) return;
   put(loop.seat->told.wokeNs, nowNs());
-  put(loop.seat->told.turns, loop.turns);
+  balance::putTurn(loop.seat->told, loop.turns);
 }
 
 void flushOffers(Loop& loop, uint32_t group) {

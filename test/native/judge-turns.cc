@@ -64,6 +64,31 @@ void littleComes() {
   CHECK(world.judge->isSparse());
 }
 
+// Whoever accepts says nothing of it, being without the seam: looks for what comes have no end then.
+void whatNobodyTells() {
+  World world(2);
+  for (int i = 0; i < 20; i++) world.after(2 * kMs);
+  const auto comes = [&] {
+    world.judge->came();
+    world.look();
+    return world.judge->isSparse();
+  };
+  // it is accepted after the look that it has brought about, or before it
+  for (int i = 0; i < 100; i++) {
+    CHECK(comes());
+    world.sights[1].accepted++;
+    if (i % 2 == 0) world.after(kMs);
+    world.now += 3 * kMs;
+  }
+  for (int i = 0; i < 10; i++) comes();
+  CHECK(!world.judge->isSparse());
+  // what the thread sleeps for in between is no more than it was: there are no more looks than every 2 ms
+  for (int i = 0; i < 100; i++) {
+    world.now += 2 * kMs;
+    CHECK(!comes());
+  }
+}
+
 // What it had computed before is not known: it is to be seen in its turn for T / 2.
 void turnsOfWhoWasNotLookedAt() {
   World world(2);
@@ -217,6 +242,7 @@ int main() {
   model::turnsSayWhenTheyBegan();
   model::turnsAmongFarLooks();
   model::littleComes();
+  model::whatNobodyTells();
   model::turnsOfWhoWasNotLookedAt();
   model::turnsOfWhoHasNoCpu();
   model::turnsAfterAPause();

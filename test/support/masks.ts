@@ -9,6 +9,9 @@ const maskIn = (file: string): string =>
 /** CPUs that this process may use. */
 export const ownCpus = parseCpuList(maskIn('/proc/self/status')) ?? [];
 
+/** Words before a command that is to have no more than so many CPUs. */
+export const onCpus = (count: number): string[] => ['taskset', '-c', ownCpus.slice(0, count).join(',')];
+
 /** Of a process's first thread, where Node's event loop runs. */
 export const loopMask = (pid: number): string => maskIn(`/proc/${pid}/status`);
 

@@ -65,6 +65,12 @@ export async function queueOf(pid: number, port: number, prefix: readonly string
     .reduce((sum, { queued }) => sum + queued, 0);
 }
 
+/** How many listening sockets of `port` a process has open, each once, however many descriptors lead to it. */
+export async function listenersOf(pid: number, port: number): Promise<number> {
+  const own = socketsOf(pid);
+  return (await socketsAt(port, [])).filter(({ listens, inode }) => listens && own.has(inode)).length;
+}
+
 /** Client ports of the connections that a process has accepted on `port` and has not closed. Exact if it stands still. */
 export async function acceptedBy(pid: number, port: number): Promise<Set<number>> {
   const own = socketsOf(pid);
