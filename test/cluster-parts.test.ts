@@ -2,6 +2,7 @@
 // The parts of lib/cluster that need no process: numbers, sockets that are left over, who is served by the primary.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Cpus } from '../lib/cluster/cpus';
 import { Giving, SERVES_WITHIN_MS } from '../lib/cluster/giving';
 import { Leftovers } from '../lib/cluster/leftovers';
 import type { Member } from '../lib/cluster/members';
@@ -56,6 +57,26 @@ test('the lowest free number is given', () => {
   assert.deepEqual([seats.take(), seats.take(), seats.take()], [1, 2, 3]);
   seats.free(2);
   assert.deepEqual([seats.take(), seats.take()], [2, 4]);
+  const after = new Seats(3);
+  assert.deepEqual([after.take(), after.take()], [3, 4], 'the first two are those of copies');
+});
+
+test('a CPU is one worker’s, and the next one’s when that has ended', () => {
+  const cpus = new Cpus(
+    [
+      { cpu: 4, node: 0 },
+      { cpu: 6, node: 1 },
+    ],
+    8,
+  );
+  assert.deepEqual([cpus.take(1), cpus.take(2), cpus.take(3)], [4, 6, undefined]);
+  assert.equal(cpus.take(2), 6, 'it has one');
+  assert.deepEqual(cpus.nodes.slice(0, 4), [undefined, 0, 1, undefined]);
+  cpus.free(1);
+  assert.equal(cpus.take(3), 4);
+  assert.deepEqual(cpus.cores.slice(0, 4), [undefined, undefined, 6, 4]);
+  assert.deepEqual(cpus.nodes.slice(0, 4), [undefined, undefined, 1, 0]);
+  assert.equal(new Cpus([], 8).take(1), undefined, 'nobody is pinned');
 });
 
 test('there are sockets for twice the workers and twice the CPUs, eight at least', () => {
@@ -147,7 +168,11 @@ describe('workers are given sockets', () => {
   const giver = (its: Fake & ListenerGroup) => {
     const seats = new Seats();
     const said: string[] = [];
+    const live: Member[] = [];
     const members = {
+      live,
+      tell: (member: Member, { kind, cpu }: { kind: string; cpu?: number }) =>
+        said.push(`worker ${member.id}: ${kind} ${cpu}`),
       seat: (member: Member) => {
         member.index ||= seats.take();
         return member.index;
@@ -157,6 +182,8 @@ describe('workers are given sockets', () => {
         member.index = 0;
       },
       hand: (member: Member, body: { index: number; cpu?: number }, fds: number[]) => {
+        member.handed = true;
+        live.push(member);
         said.push(
           `worker ${member.id}: ${fds} as ${body.index}${body.cpu === undefined ? '' : `, CPU ${body.cpu}`}`,
         );
@@ -170,8 +197,13 @@ describe('workers are given sockets', () => {
       },
       [Symbol.iterator]: () => [its][Symbol.iterator](),
     };
+    const places = [
+      { cpu: 4, node: 0 },
+      { cpu: 6, node: 0 },
+    ];
+    const cpus = new Cpus(places, 8);
     const giving = new Giving({
-      plan: { addon: noting().addon, cores: [undefined, 4, 6] } as never,
+      plan: { addon: noting().addon, first: 1, cpus, cores: cpus.cores } as never,
       groups: groups as never,
       members: members as never,
       balancer: { seat: () => [] } as never,
@@ -180,14 +212,15 @@ describe('workers are given sockets', () => {
     const ended = (member: Member) => {
       its.holders.delete(member.index);
       seats.free(member.index);
+      live.splice(live.indexOf(member), 1);
       giving.ended(member);
     };
     return { giving, said, ended };
   };
   const member = (id: number): Member =>
-    ({ id, index: 0, seated: false, asked: new Set() }) as unknown as Member;
+    ({ id, index: 0, seated: false, asked: new Set(), process: { connected: true } }) as unknown as Member;
 
-  test('each its own, with the CPU of its number', () => {
+  test('each its own, with a CPU while there are any', () => {
     const its = group(3);
     const { giving, said } = giver(its);
     for (const id of [11, 12, 13]) giving.give(member(id), its);
@@ -196,6 +229,23 @@ describe('workers are given sockets', () => {
       'worker 12: 102 as 2, CPU 6',
       'worker 13: 103 as 3',
     ]);
+  });
+
+  test('and a CPU later, when whoever has had it has ended: the first first', () => {
+    const its = group(6);
+    const { giving, said, ended } = giver(its);
+    const all = [11, 12, 13, 14, 15].map(member) as [Member, Member, Member, Member, Member];
+    for (const each of all) giving.give(each, its);
+    said.splice(0);
+    // it is on its way out itself
+    Object.assign(all[2].process, { connected: false });
+    ended(all[1]);
+    ended(all[0]);
+    assert.deepEqual(said, ['worker 14: pin 6', 'worker 15: pin 4']);
+    giving.give(member(16), its);
+    assert.equal(said.pop(), 'worker 16: 101 as 1', 'both are taken');
+    ended(all[3]);
+    assert.equal(said.pop(), 'worker 16: pin 6');
   });
 
   test('as long as there are any, and later when one is free', () => {

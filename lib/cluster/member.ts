@@ -60,6 +60,7 @@ export class ClusterMember {
       if (!isClusterMessage<ToMember>(message)) return;
       const { body } = message;
       if (body.kind === 'socket') this.given(body, handle as PipeHandle | undefined);
+      else if (body.kind === 'pin') this.pin(body.cpu);
       else this.leave(body.name, body.generation);
     });
     // without the primary there is nothing to serve for: cluster ends the process, or it drains
@@ -168,12 +169,17 @@ export class ClusterMember {
 
   /** Once: the seam, the seat, the CPU. */
   private prepare({ index, cpu, seat: hasSeat }: GivenSocket, seat: number[]): void {
-    const { addon, settings, state } = this;
+    const { addon, settings } = this;
     if (!this.prepared) attachSeam(addon, settings);
     this.prepared = true;
     if (hasSeat && seat.length === 3) takeSeat(addon, index, seat as [number, number, number]);
     else for (const fd of seat) addon.close(fd);
-    if (cpu === undefined || this.core !== undefined || !pinEventLoop(addon, cpu)) return;
+    if (cpu !== undefined) this.pin(cpu);
+  }
+
+  private pin(cpu: number): void {
+    const { addon, state } = this;
+    if (this.core !== undefined || !pinEventLoop(addon, cpu)) return;
     this.core = state.core = cpu;
     // threads and programs that it starts are not to inherit the pin, nor to multiply
     setMarker(String(cpu));

@@ -34,6 +34,8 @@ export type ToMember =
       backlog: number;
       seat: boolean;
     }
+  /** There is a CPU for it now, which there was not when it got its socket. */
+  | { kind: 'pin'; cpu: number }
   /** Serve what is queued, close the socket, and go on by way of the primary. */
   | { kind: 'leave'; name: string; generation: number };
 

@@ -5,7 +5,8 @@ import { readText } from '../cpu/read';
 import { originOnlyProgram } from '../group/steering';
 import { type Addon, loadAddon } from '../native/addon';
 import { layOut, type Multiplied, type Single } from '../origin/plan';
-import { seatCount } from './seats';
+import { Cpus } from './cpus';
+import { MOST_SEATS, seatCount } from './seats';
 
 /** Why the app's own workers are served by the primary's round robin, as ever; undefined where nothing speaks for it. */
 export function roundRobinReason({ workers }: Pick<Settings, 'workers'>): string | undefined {
@@ -13,35 +14,59 @@ export function roundRobinReason({ workers }: Pick<Settings, 'workers'>): string
   return undefined;
 }
 
+/** Copies that the process has had, and which may live on for a while. */
+export interface CopiesBefore {
+  /** The highest number of one. */
+  workers: number;
+}
+
+export interface ClusterPlan extends Multiplied {
+  cpus: Cpus;
+  /** CPUs that workers may run on. */
+  usable: number;
+  /** The first number of a worker: those below are, or have been, copies' in the balancing. */
+  first: number;
+}
+
 /**
- * How the app's own workers are served: how many sockets a group has, and the CPU of each worker by its number.
+ * How the app's own workers are served: how many sockets a group has, and which CPUs there are for them.
  * @param live workers of the app now
- * @param multiplied the process has had copies of ours: the balancing thread is theirs
  */
-export function planCluster(settings: Settings, live: number, multiplied: boolean): Multiplied | Single {
+export function planCluster(
+  settings: Settings,
+  live: number,
+  before: CopiesBefore | undefined,
+): ClusterPlan | Single {
   const reason = roundRobinReason(settings);
   if (reason !== undefined) return { reason, quiet: true };
   const { addon, reason: missing } = loadAddon();
   if (!addon) return { reason: missing ?? 'the addon could not be loaded', quiet: true };
   if (insideTree(process.pid, readText))
     return { reason: 'started by a program that fastsocket has multiplied already', quiet: true };
-  return planWith(addon, settings, live, multiplied);
+  return planWith(addon, settings, live, before?.workers ?? 0);
 }
 
-function planWith(addon: Addon, settings: Settings, live: number, multiplied: boolean): Multiplied {
+function planWith(addon: Addon, settings: Settings, live: number, copies: number): ClusterPlan {
   const affinity = addon.getAffinity(0);
   const mask = typeof affinity === 'number' ? [] : affinity;
   const usual = layOut(settings, mask);
   const layout =
     live <= usual.workers ? usual : layOut({ ...settings, workers: { kind: 'count', n: live } }, mask);
-  const { cores, places } = layout;
+  const workers = Math.min(MOST_SEATS, copies + seatCount(live, mask.length));
+  const places = layout.cores.flatMap((cpu, i) =>
+    cpu === undefined ? [] : { cpu, node: layout.places.nodes[i] },
+  );
+  const cpus = new Cpus(places, workers);
   return {
     addon,
-    workers: seatCount(live, mask.length),
-    cores,
-    places,
+    workers,
+    cpus,
+    usable: layout.usable,
+    first: copies + 1,
+    cores: cpus.cores,
+    places: { ...layout.places, nodes: cpus.nodes },
     steer: settings.steer,
-    balance: multiplied ? [] : settings.balance,
+    balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,
     originOnly: originOnlyProgram(),
     originStartMs: 0,

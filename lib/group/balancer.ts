@@ -46,10 +46,14 @@ const ACTIVE = 'active';
 /** balanceProgram: the lean program is attached, and the kernel has no room for the guarded one. */
 const TOO_LARGE = 1;
 
+/** The thread is one for the process, and so are its notices: of two balancers the later one hears them. */
+let listening: { addon: Addon; id: number; pulse: Pulse | undefined } | undefined;
+
 /** The origin's side of the balancing thread (native/balance): which sockets it looks after, and what a worker needs. */
 export class Balancer {
   private readonly watched = new Set<number>();
   private started: boolean | undefined;
+  private perCpu: number;
 
   constructor(
     private readonly addon: Addon,
@@ -58,7 +62,9 @@ export class Balancer {
     private readonly places: Places,
     /** The workers' figures, from time to time while connections come. */
     private readonly beat: (figures: WorkerFigures[], elapsedMs: number) => void,
-  ) {}
+  ) {
+    this.perCpu = places.perCpu;
+  }
 
   private start(): boolean {
     this.started ??= this.tryStart();
@@ -66,31 +72,63 @@ export class Balancer {
   }
 
   private tryStart(): boolean {
-    const bits =
-      (this.pieces.includes('steal') ? STEALS : 0) |
-      (this.pieces.includes('swap') && this.mode !== 'ip' ? EXCLUDES : 0) |
-      (this.mode === 'ip' ? FROM_THE_DEAD : 0) |
-      (debugging() ? TELLS : 0);
-    if (this.pieces.length === 0) {
-      debug('balancing is off: FASTSOCKET_BALANCE=off');
+    const why = this.idleReason();
+    if (why !== undefined) {
+      debug('balancing is off: %s', why);
       return false;
     }
-    const { cpus, perCpu } = this.places;
-    const starvedUs = STARVED_US * perCpu;
-    const notices = this.addon.balanceStart(BLOCKED_US, starvedUs, LOOK_US, EXCLUDED_US, cpus, bits);
+    const notices = this.tellRules();
     if (typeof notices === 'string') debug('balancing is off: %s', notices);
     else this.listen(notices);
     return typeof notices === 'number';
   }
 
+  private get excludes(): boolean {
+    return this.pieces.includes('swap') && this.mode !== 'ip';
+  }
+
+  private get shares(): boolean {
+    return this.pieces.includes('shares') && this.mode === 'auto';
+  }
+
+  /** Why there is nothing that the thread could do. */
+  private idleReason(): string | undefined {
+    const { pieces, mode } = this;
+    if (pieces.length === 0) return 'FASTSOCKET_BALANCE=off';
+    if (pieces.includes('steal') || this.excludes || this.shares) return undefined;
+    return `FASTSOCKET_BALANCE=${pieces} has no meaning with FASTSOCKET_STEER=${mode}`;
+  }
+
+  private tellRules(): number | string {
+    const { addon, pieces, mode, places, perCpu } = this;
+    const bits =
+      (pieces.includes('steal') ? STEALS : 0) |
+      (this.excludes ? EXCLUDES : 0) |
+      (mode === 'ip' ? FROM_THE_DEAD : 0) |
+      (debugging() ? TELLS : 0);
+    return addon.balanceStart(BLOCKED_US, STARVED_US * perCpu, LOOK_US, EXCLUDED_US, places.cpus, bits);
+  }
+
+  /** There are other workers than were expected: so many of them share a CPU, 1 at least. */
+  crowded(perCpu: number): void {
+    if (perCpu === this.perCpu) return;
+    this.perCpu = perCpu;
+    if (this.started) this.tellRules();
+  }
+
   private listen(notices: number): void {
-    const shares = this.pieces.includes('shares') && this.mode === 'auto';
-    const pulse = shares ? new Pulse(this.addon, this.beat) : undefined;
+    if (listening) {
+      listening.addon.unwatch(listening.id);
+      listening.pulse?.stop();
+      listening = undefined;
+    }
+    const pulse = this.shares ? new Pulse(this.addon, this.beat) : undefined;
     if (!pulse && !debugging()) return;
-    this.addon.watch(notices, (text) => {
+    const id = this.addon.watch(notices, (text) => {
       if (text === ACTIVE) pulse?.start();
       else if (text !== null) debug('balancing: %s', text);
     });
+    listening = { addon: this.addon, id, pulse };
   }
 
   /** Idle workers take what waits for one that has ended. */

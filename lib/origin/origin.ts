@@ -120,13 +120,14 @@ export class Origin {
 
   /** The app forks cluster workers of its own, and Node's round robin listens for them. */
   private listenForWorkers(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
-    const { settings, tree } = this;
+    const { settings, tree, plan } = this;
     const { state } = this.preload;
     return listenForWorkers(handle, backlog, native, {
       settings,
       state,
       live: ownWorkers(),
-      multiplied: tree !== undefined,
+      before: tree && plan?.reason === undefined ? plan : undefined,
+      nextGeneration: () => ++this.generation,
     });
   }
 

@@ -74,6 +74,8 @@ export interface Layout {
   /** By index from 1; undefined where a worker is not pinned. */
   cores: (number | undefined)[];
   places: Places;
+  /** CPUs that workers may run on. */
+  usable: number;
   /** Why none of them is pinned. */
   unpinned: string | undefined;
   /** The arithmetic, one line. */
@@ -110,6 +112,7 @@ export function layOut(settings: Settings, mask: readonly number[]): Layout {
     workers: counted.count,
     cores,
     places: { nodes, cpus, perCpu: counted.perCpu },
+    usable: counted.cpus.length,
     unpinned: counted.unpinned,
     why: counted.why,
   };
