@@ -14,6 +14,7 @@ import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
+import { Alone } from './alone';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
 import { judgeCanary } from './canary-end';
@@ -49,6 +50,7 @@ export class Tree {
   private readonly retreat: Retreat;
   private readonly counts = new ConnectionCount();
   private readonly asks: Asks;
+  private readonly alone: Alone<Worker>;
   private readonly renewal: Renewal<Worker>;
   private readonly shared: SharedSockets<Worker>;
 
@@ -98,6 +100,7 @@ export class Tree {
       hand: (worker, handover) => this.hand(worker, handover, []),
       release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
     });
+    this.alone = new Alone(attempts, this.asks.late, (worker, handover) => this.hand(worker, handover, []));
     this.shared = new SharedSockets({
       addon: plan.addon,
       sharables: options.sharables,
@@ -152,7 +155,7 @@ export class Tree {
 
   /** A group could not be made: the app stays one process, or this address is the origin's alone. */
   groupFailed(key: string, reason: string): void {
-    if (!this.lifecycle.groupFailed(reason)) debug('%s is served by one process: %s', key, reason);
+    if (!this.lifecycle.groupFailed(reason)) this.alone.add(key, reason);
   }
 
   holdsPort(port: number): boolean {
