@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // cluster.workers in the origin, where the app listens for messages: what it does to all of them, and to one.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { after, describe, type TestContext, test } from 'node:test';
 import { type App, census, fixture, freePort, hook, lives, startApp, until } from './support/app';
 import { PackageWithoutAddon } from './support/without-addon';
@@ -102,9 +104,17 @@ for (const [way, flags] of Object.entries(ways))
     });
 
     test('cluster.disconnect() after a fork of the app has its workers to wait for, and no other', async (t) => {
-      const { watched } = await start(t, flags);
+      const { watched, app } = await start(t, flags);
+      // copies that have requests to finish stay a while
+      const requests = Array.from({ length: 16 }, () => connect(app.port, HOST));
+      t.after(() => requests.forEach((socket) => socket.destroy()));
+      for (const socket of requests) {
+        await once(socket, 'connect');
+        socket.write('GET / HTTP/1.1\r\n');
+      }
       watched.command('fork');
       await watched.seen('cluster listening');
+      assert.equal(app.workers().length, 3);
       assert.deepEqual((await watched.list()).ids, ['1'], 'the app’s own');
       watched.command('all');
       await watched.seen('all disconnected');
