@@ -179,6 +179,9 @@ export function startSeam(
   return backlogFor(backlog.asked, backlog.named, settings);
 }
 
+/** Of listener groups, where the process makes none but for the app's own workers. */
+let generation = 0;
+
 /** The round robin of the app's own cluster workers listens, in a process whose app has not listened on a fixed port. */
 export function listenForCluster(
   { birth, state, tcp }: Preload,
@@ -193,7 +196,8 @@ export function listenForCluster(
     settings,
     state,
     live: ownWorkers(),
-    multiplied: false,
+    before: undefined,
+    nextGeneration: () => ++generation,
   });
 }
 

@@ -146,6 +146,7 @@ export class ListenerGroup {
       if (copy < 0) {
         this.closeSiblings();
         if (predecessor.hasProgram) this.steer(options.originOnly);
+        addon.keepSyn(this.handle.fd);
         return { error: listen(options.backlog), failed: `no duplicate of its sockets (errno ${-copy})` };
       }
       this.sockets.push(copy);

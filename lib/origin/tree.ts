@@ -14,6 +14,7 @@ import type { Handover, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
 import { Succession } from '../workers/succession';
+import { Alone } from './alone';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
 import { judgeCanary } from './canary-end';
@@ -52,6 +53,7 @@ export class Tree {
   private readonly retreat: Retreat;
   private readonly counts = new ConnectionCount();
   private readonly asks: Asks;
+  private readonly alone: Alone<Worker>;
   private readonly renewal: Renewal<Worker>;
   private readonly succession: Succession<Worker>;
   private readonly shared: SharedSockets<Worker>;
@@ -61,17 +63,15 @@ export class Tree {
     const { plan, birth, clusterLoaded, signals, attempts, user } = options;
     const { groups } = this;
     const changed = () => signals.refreshGuard();
-    this.served = new Served(
-      plan,
-      this.groups,
-      () => this.lifecycle.state === 'full',
-      (index, core, free) => this.tell(index, { kind: 'place', core: core ?? null, free }),
-    );
+    this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full', {
+      workers: () => Array.from({ length: plan.workers }, (_, i) => i + 1),
+      tell: (index, core, free) => this.tell(index, { kind: 'place', core: core ?? null, free }),
+    });
     this.pool = new WorkerPool({
       addon: plan.addon,
       birth,
       markName: markerName,
-      mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}`,
+      mark: (index) => `${plan.cpus.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}`,
       events: {
         message: (worker, message) => hear(this.hearers, worker, message),
         signal: (_worker, signal) => signals.reported(signal),
@@ -110,6 +110,7 @@ export class Tree {
       hand: (worker, handover) => this.hand(worker, handover, []),
       release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
     });
+    this.alone = new Alone(attempts, this.asks.late, (worker, handover) => this.hand(worker, handover, []));
     this.shared = new SharedSockets({
       addon: plan.addon,
       sharables: options.sharables,
@@ -176,7 +177,7 @@ export class Tree {
 
   /** A group could not be made: the app stays one process, or this address is the origin's alone. */
   groupFailed(key: string, reason: string): void {
-    if (!this.lifecycle.groupFailed(reason)) debug('%s is served by one process: %s', key, reason);
+    if (!this.lifecycle.groupFailed(reason)) this.alone.add(key, reason);
   }
 
   holdsPort(port: number): boolean {
