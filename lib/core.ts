@@ -55,6 +55,7 @@ export function startOrigin(preload: Preload): void {
       signals: relayedSignals(preload),
       attempts,
       sharables: preload.sharables,
+      earlyConnects: preload.earlyConnects,
     });
     state.workers = () => tree.liveWorkers();
     return tree;

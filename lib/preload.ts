@@ -13,6 +13,7 @@ import {
 } from './config/environment';
 import type { BindArguments } from './group/key';
 import { type FauxHandle, isClusterWorker, isRoundRobin, onFauxListen } from './hook/cluster';
+import { onRefusedConnect } from './hook/connects';
 import { Sharables } from './hook/sharables';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
 import {
@@ -30,6 +31,7 @@ import {
 } from './hook/tcp';
 import { onUdpBind } from './hook/udp';
 import { debug, say } from './log';
+import { EarlyConnects } from './origin/early-connects';
 import { programReason } from './origin/program-reason';
 import { RELAYED, RELAYED_NAMES } from './signals/relayed';
 import { claimState, type State } from './state';
@@ -48,6 +50,7 @@ export interface Preload {
   readonly asked: Map<number, ListenCall['options']>;
   /** Servers on paths and UDP sockets, in case there will be copies. */
   readonly sharables: Sharables;
+  readonly earlyConnects: EarlyConnects;
   /** This process has bound the handle by bind(), to whatever port. */
   isBoundHere(handle: TcpHandle): boolean;
   /** The app had loaded node:cluster before its first listen(); net loads it in that call, for everybody. */
@@ -213,6 +216,7 @@ function startOrigin(state: State): string | undefined {
     calls,
     asked: new Map(),
     sharables: new Sharables(),
+    earlyConnects: new EarlyConnects(),
     isBoundHere,
     clusterLoaded: undefined,
     signalled: () => {},
@@ -227,6 +231,7 @@ function startOrigin(state: State): string | undefined {
   });
   hookTcp(tcp, preload.hooks);
   onUdpBind((handle, bind, native) => preload.sharables.bindUdp(handle, bind, native));
+  onRefusedConnect(tcp, (address, port) => preload.earlyConnects.add(address, port));
   connectOverSeam(state, tcp, preload.hooks);
   relaySignals(preload);
   joinCluster(state);

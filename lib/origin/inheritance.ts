@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import type { Handover } from '../workers/messages';
 import { MOST_FDS, type PoolEvents, type Worker } from '../workers/pool';
 import type { Attempts } from './attempts';
+import type { EarlyConnects } from './early-connects';
 import type { Groups } from './groups';
 import type { Served } from './served';
 import type { SharedSockets } from './shared-sockets';
@@ -10,12 +13,13 @@ interface Estate {
   served: Served;
   shared: SharedSockets<Worker>;
   attempts: Attempts;
+  earlyConnects: EarlyConnects;
 }
 
 /** What worker `index` has before its first line runs: its listeners, the servers on paths, its seat in the balancing. */
 export function inheritance(
   index: number,
-  { groups, served, shared, attempts }: Estate,
+  { groups, served, shared, attempts, earlyConnects }: Estate,
 ): ReturnType<PoolEvents['sockets']> {
   const listeners = groups.handover(index);
   const own = served.balancer.seat(index);
@@ -27,6 +31,23 @@ export function inheritance(
       sockets: [...listeners.handover.sockets, ...paths.sockets],
       seat: own.length > 0,
       refused: attempts.history,
+      ...early(earlyConnects),
     },
   };
+}
+
+function ownAddresses(): Set<string> {
+  const { networkInterfaces } = require('node:os') as typeof import('node:os');
+  try {
+    const lists = Object.values(networkInterfaces());
+    return new Set(lists.flatMap((list) => list?.map(({ address }) => address) ?? []));
+  } catch {
+    return new Set(); // netlink sockets are refused
+  }
+}
+
+/** What the app has asked about its own ports; most apps do not. */
+export function early(connects: EarlyConnects): Pick<Handover, 'early'> {
+  const list = connects.toItself(ownAddresses);
+  return list.length > 0 ? { early: list } : {};
 }

@@ -19,9 +19,10 @@ import type { Attempts } from './attempts';
 import { judgeCanary } from './canary-end';
 import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
+import type { EarlyConnects } from './early-connects';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
-import { inheritance } from './inheritance';
+import { early, inheritance } from './inheritance';
 import { judged } from './judged';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
@@ -38,6 +39,7 @@ export interface TreeOptions {
   signals: OriginSignals;
   attempts: Attempts;
   sharables: Sharables;
+  earlyConnects: EarlyConnects;
 }
 
 /** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
@@ -53,7 +55,7 @@ export class Tree {
   private readonly shared: SharedSockets<Worker>;
 
   constructor(private readonly options: TreeOptions) {
-    const { plan, birth, clusterLoaded, signals, attempts } = options;
+    const { plan, birth, clusterLoaded, signals, attempts, earlyConnects } = options;
     const { groups } = this;
     const changed = () => signals.refreshGuard();
     this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full');
@@ -69,7 +71,7 @@ export class Tree {
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
         sockets: (index) =>
-          inheritance(index, { groups, served: this.served, shared: this.shared, attempts }),
+          inheritance(index, { groups, served: this.served, shared: this.shared, attempts, earlyConnects }),
         changed,
       },
     });
@@ -219,8 +221,9 @@ export class Tree {
   }
 
   private give(worker: Worker, group: ListenerGroup): void {
+    if (worker.killed) return;
     const { fds, handover } = this.groups.handover(worker.index, [group]);
-    this.hand(worker, handover, fds);
+    this.hand(worker, { ...handover, ...early(this.options.earlyConnects) }, fds);
   }
 
   private hand(worker: Worker, handover: Handover, fds: number[]): void {
@@ -282,9 +285,10 @@ export class Tree {
     this.counts.workerLeft(index);
     this.asks.late.workerLeft(worker);
     // a canary that was ended may have a successor under its index already
-    const replaced = this.pool.get(index) !== undefined;
+    const successor = this.pool.get(index);
+    const replaced = successor !== undefined;
     if (!replaced) this.served.balancer.vacate(index);
-    this.groups.ended(index, replaced);
+    this.groups.ended(index, successor?.startedAt);
     this.shared.workerLeft(worker, replaced);
     const { toldAt } = worker;
     if (this.lifecycle.state === 'canary') {

@@ -2,6 +2,7 @@
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
+import type { EarlyConnect } from '../origin/early-connects';
 import type { Handover } from '../workers/messages';
 
 export interface InheritedSocket {
@@ -28,6 +29,9 @@ export class InheritedSockets {
 
   /** Addresses that the origin has failed to get before this copy was started. */
   private readonly refused = new Map<string, number>();
+
+  /** What the app had asked about its own ports in the origin. */
+  early: readonly EarlyConnect[] = [];
 
   /** This worker's place in the balancing; see Addon.balanceSeat. */
   private seat: number[] = [];
@@ -64,6 +68,7 @@ export class InheritedSockets {
     }
     if (handover.seat) this.seat = fds.splice(handover.sockets.length);
     this.opened = handover.opened ?? this.opened;
+    this.early = handover.early ?? this.early;
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
     for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);
     handover.sockets.forEach(({ key, generation, once = false }, i) => {

@@ -15,6 +15,7 @@ import { backlogFor } from '../seam/backlog';
 import { attachSeam } from '../seam/seam';
 import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
+import { refuseEarlyConnects } from './early-connects';
 import { InheritedSockets } from './inherited';
 import { openAnyPort } from './judged';
 import { LateListens } from './late-listens';
@@ -102,6 +103,7 @@ export class Worker {
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
     shareConnects(addon, ports);
+    refuseEarlyConnects(tcp, this.inherited, this.listeners);
     this.shared.install();
     hookGetServer(
       (server, query, callback, alone) =>

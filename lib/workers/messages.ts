@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SharedAddress } from '../group/shared-address';
+import type { EarlyConnect } from '../origin/early-connects';
 import type { Arrivals } from '../steering/arrivals';
 
 /** Messages whose cmd begins with NODE_ become 'internalMessage' events (lib/internal/child_process.js): the app never sees them. */
@@ -62,6 +63,8 @@ export interface Handover {
   seat?: boolean;
   /** Addresses that the origin could not have, and why (negative errno): the copy fares the same. */
   refused?: [key: string, error: number][];
+  /** Connections to this machine that were refused in the origin while it started. */
+  early?: EarlyConnect[];
   /** An answer to 'ask': this address is the worker's own affair. */
   own?: string;
   /** With `own`: how the origin's own attempt at this address ended, a negative errno; the copy's ends the same way. */
