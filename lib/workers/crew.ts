@@ -20,6 +20,8 @@ export interface Member {
   servedAt?: number;
   /** When it was last told of a signal that usually ends a server. */
   toldAt?: number;
+  /** It is ending: what it is given now it may have until then, and nobody waits for that. */
+  killed?: boolean;
   ended?: boolean;
 }
 
@@ -160,6 +162,7 @@ export abstract class Crew<M extends Member, Message> {
   }
 
   kill(member: M): void {
+    member.killed = true;
     member.process.kill('SIGKILL');
   }
 }
