@@ -56,6 +56,7 @@ export function startOrigin(preload: Preload): void {
       attempts,
       user: preload.user,
       sharables: preload.sharables,
+      earlyConnects: preload.earlyConnects,
     });
     state.workers = () => tree.liveWorkers();
     return tree;

@@ -237,7 +237,7 @@ export class ClusterPrimary {
   private vacate({ index, seated }: Member): void {
     if (seated) this.served.balancer.vacate(index);
     this.leftovers.dropped(index);
-    this.groups.ended(index, false);
+    this.groups.ended(index);
   }
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
-import { becameTestRunner } from '../config/environment';
 import type { Settings } from '../config/settings';
 import { readLimits } from '../cpu/cgroup';
 import { assign, type WorkerCount, workerCount } from '../cpu/count';
@@ -14,6 +13,7 @@ import { originOnlyProgram } from '../group/steering';
 import { debug } from '../log';
 import { type Addon, loadAddon } from '../native/addon';
 import { singleProcessFlag } from '../workers/inspect';
+import { testFacts, testSign } from './test-run';
 
 /** How the app is to be multiplied. */
 export interface Multiplied {
@@ -69,7 +69,9 @@ export function singleReason(settings: Settings, birth: Birth): string | undefin
   const flag = singleProcessFlag(birth.execArgv, birth.env['NODE_OPTIONS']);
   if (flag !== undefined && !settings.workersSet)
     return `${flag} means one process unless FASTSOCKET_WORKERS is set`;
-  if (becameTestRunner(birth.env)) return 'a test run';
+  // Node's own tests are judged all the same
+  const sign = settings.testGroups ? undefined : testSign(testFacts(birth.env, readText));
+  if (sign !== undefined) return `a test run: ${sign}`;
   if (insideTree(process.pid, readText)) return 'started by a program that fastsocket has multiplied already';
   return undefined;
 }

@@ -17,18 +17,19 @@ import { Succession } from '../workers/succession';
 import { Alone } from './alone';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
-import { judgeCanary } from './canary-end';
 import type { ChangedUser } from './changed-user';
 import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
+import type { EarlyConnects } from './early-connects';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
-import { inheritance } from './inheritance';
+import { early, inheritance } from './inheritance';
 import { judged } from './judged';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
 import { SharedSockets } from './shared-sockets';
+import { type Bereaved, workerEnded, workerNotStarted } from './worker-ends';
 import { type Hearers, hear } from './worker-words';
 
 export interface TreeOptions {
@@ -42,6 +43,7 @@ export interface TreeOptions {
   attempts: Attempts;
   user: ChangedUser;
   sharables: Sharables;
+  earlyConnects: EarlyConnects;
 }
 
 /** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
@@ -58,9 +60,10 @@ export class Tree {
   private readonly succession: Succession<Worker>;
   private readonly shared: SharedSockets<Worker>;
   private readonly hearers: Hearers;
+  private readonly bereaved: Bereaved;
 
   constructor(private readonly options: TreeOptions) {
-    const { plan, birth, clusterLoaded, signals, attempts, user } = options;
+    const { plan, birth, clusterLoaded, signals, attempts, user, earlyConnects } = options;
     const { groups } = this;
     const changed = () => signals.refreshGuard();
     this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full', {
@@ -77,10 +80,17 @@ export class Tree {
         signal: (_worker, signal) => signals.reported(signal),
         clusterRequest: (act) => this.lifecycle.clusterRequest(act),
         disconnected: (worker) => this.shared.channelLost(worker),
-        exit: (worker, code, signal) => this.workerExited(worker, code, signal),
-        failed: (index, error) => this.startFailed(index, error),
+        exit: (worker, code, signal) => workerEnded(this.bereaved, worker, code, signal),
+        failed: (index, error) => workerNotStarted(this.bereaved, index, error),
         sockets: (index) =>
-          inheritance(index, { groups, served: this.served, shared: this.shared, attempts, user }),
+          inheritance(index, {
+            groups,
+            served: this.served,
+            shared: this.shared,
+            attempts,
+            user,
+            earlyConnects,
+          }),
         changed,
       },
     });
@@ -135,6 +145,7 @@ export class Tree {
       attempts,
       ready: (worker, key, generation) => this.workerReady(worker, key, generation),
     };
+    this.bereaved = { ...this.hearers, pool, succession: this.succession, signals };
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
@@ -246,8 +257,9 @@ export class Tree {
   }
 
   private give(worker: Worker, group: ListenerGroup): void {
+    if (worker.killed) return;
     const { fds, handover } = this.groups.handover(worker.index, [group]);
-    this.hand(worker, handover, fds);
+    this.hand(worker, { ...handover, ...early(this.options.earlyConnects) }, fds);
   }
 
   private hand(worker: Worker, handover: Handover, fds: number[]): void {
@@ -265,37 +277,6 @@ export class Tree {
     debug('worker %d is ready on %s', worker.index, key);
     if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();
-  }
-
-  private workerExited(worker: Worker, code: number | null, signal: string | null): void {
-    const { index } = worker;
-    this.succession.ended(worker, code, signal);
-    this.renewal.exited(worker);
-    this.counts.workerLeft(index);
-    this.asks.late.workerLeft(worker);
-    // a canary that was ended may have a successor under its index already
-    const replaced = this.pool.get(index) !== undefined;
-    if (!replaced) this.served.balancer.vacate(index);
-    this.groups.ended(index, replaced);
-    this.shared.workerLeft(worker, replaced);
-    const { toldAt } = worker;
-    if (this.lifecycle.state === 'canary') {
-      if (replaced) return;
-      return judgeCanary(this.lifecycle, this.options.signals, { code, signal, told: toldAt !== undefined });
-    }
-    this.served.resteerAll();
-    if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    this.succession.follow(worker, code, signal);
-    this.served.lookAfterQueues();
-  }
-
-  private startFailed(index: number, error: Error): void {
-    this.served.balancer.vacate(index);
-    for (const group of this.groups) group.holders.delete(index); // it has held nothing: what has left stays away
-    this.shared.notStarted(index);
-    if (this.lifecycle.copyFailed(error.message)) return;
-    if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    this.succession.notStarted(index, error);
   }
 
   private multiply(): void {

@@ -30,6 +30,8 @@ export interface Member {
   toldAt?: number;
   /** The app has sent a signal to this one alone (worker.kill()). */
   singled?: boolean;
+  /** It is ending: what it is given now it may have until then, and nobody waits for that. */
+  killed?: boolean;
   ended?: boolean;
 }
 
@@ -201,6 +203,7 @@ export abstract class Crew<M extends Member, Message> {
 
   /** One that is another user's by now, since this process has changed its own, can only be asked to end (kill(2): EPERM). */
   kill(member: M): void {
+    member.killed = true;
     if (!member.process.kill('SIGKILL')) this.askToExit(member);
   }
 
