@@ -29,7 +29,7 @@ import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
 import { SharedSockets } from './shared-sockets';
-import { type Bereaved, workerEnded, workerNotStarted } from './worker-ends';
+import { type EndHearers, workerEnded, workerNotStarted } from './worker-ends';
 import { type Hearers, hear } from './worker-words';
 
 export interface TreeOptions {
@@ -60,7 +60,7 @@ export class Tree {
   private readonly succession: Succession<Worker>;
   private readonly shared: SharedSockets<Worker>;
   private readonly hearers: Hearers;
-  private readonly bereaved: Bereaved;
+  private readonly ends: EndHearers;
 
   constructor(private readonly options: TreeOptions) {
     const { plan, birth, clusterLoaded, signals, attempts, user, earlyConnects } = options;
@@ -80,8 +80,8 @@ export class Tree {
         signal: (_worker, signal) => signals.reported(signal),
         clusterRequest: (act) => this.lifecycle.clusterRequest(act),
         disconnected: (worker) => this.shared.channelLost(worker),
-        exit: (worker, code, signal) => workerEnded(this.bereaved, worker, code, signal),
-        failed: (index, error) => workerNotStarted(this.bereaved, index, error),
+        exit: (worker, code, signal) => workerEnded(this.ends, worker, code, signal),
+        failed: (index, error) => workerNotStarted(this.ends, index, error),
         sockets: (index) =>
           inheritance(index, {
             groups,
@@ -145,7 +145,7 @@ export class Tree {
       attempts,
       ready: (worker, key, generation) => this.workerReady(worker, key, generation),
     };
-    this.bereaved = { ...this.hearers, pool, succession: this.succession, signals };
+    this.ends = { ...this.hearers, pool, succession: this.succession, signals };
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,

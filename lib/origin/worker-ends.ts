@@ -6,7 +6,7 @@ import { judgeCanary } from './canary-end';
 import type { Hearers } from './worker-words';
 
 /** Whom the end of a worker concerns. */
-export interface Bereaved
+export interface EndHearers
   extends Pick<Hearers, 'groups' | 'served' | 'renewal' | 'asks' | 'lifecycle' | 'counts' | 'shared'> {
   pool: Pick<WorkerPool, 'get'>;
   succession: Succession<Worker>;
@@ -15,12 +15,12 @@ export interface Bereaved
 
 /** A worker has ended: nobody counts on it any more, and another one follows where one is wanted. */
 export function workerEnded(
-  bereaved: Bereaved,
+  hearers: EndHearers,
   worker: Worker,
   code: number | null,
   signal: string | null,
 ): void {
-  const { groups, served, renewal, asks, lifecycle, counts, shared, pool, succession, signals } = bereaved;
+  const { groups, served, renewal, asks, lifecycle, counts, shared, pool, succession, signals } = hearers;
   const { index } = worker;
   succession.ended(worker, code, signal);
   renewal.exited(worker);
@@ -43,8 +43,8 @@ export function workerEnded(
 }
 
 /** No process came to be. */
-export function workerNotStarted(bereaved: Bereaved, index: number, error: Error): void {
-  const { groups, served, lifecycle, shared, succession } = bereaved;
+export function workerNotStarted(hearers: EndHearers, index: number, error: Error): void {
+  const { groups, served, lifecycle, shared, succession } = hearers;
   served.balancer.vacate(index);
   for (const group of groups) group.holders.delete(index); // it has held nothing: what has left stays away
   shared.notStarted(index);
