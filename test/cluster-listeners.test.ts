@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fixture, freePort, hookModule, until } from './support/app';
 import { whoAnswers } from './support/clients';
-import { type ClusterOptions, numbers, ownCluster, whileBlocked } from './support/own-cluster';
+import { type ClusterOptions, numbers, ownCluster, type Reply, whileBlocked } from './support/own-cluster';
 import { refusing } from './support/refuse';
 
 const HOST = '127.0.0.1';
@@ -85,6 +85,34 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
     );
     assert.deepEqual(taken.toSorted((a, b) => a - b).filter((n) => n < 3).length, 3);
     assert.equal(Math.max(...taken), 4);
+  });
+
+  test('those that come while others have the CPUs are pinned when these have ended', async (t) => {
+    const cluster = await ownCluster(t);
+    const cores = (replies: Reply[], ids: number[]) =>
+      ids.map((id) => replies.findLast((reply) => reply.id === id)?.told?.core);
+    const pinned = async (ids: number[]) =>
+      until(
+        async () => {
+          const found = cores(await cluster.answers(48), ids);
+          return new Set(found).size === ids.length && !found.includes(undefined) && found;
+        },
+        () => `CPUs of ${ids}:\n${cluster.app.stderr}`,
+      );
+    if (!/; pinned/.test(cluster.app.stderr)) return t.skip('workers are not pinned here');
+    const before = await pinned([1, 2]);
+    cluster.command('fork 2');
+    await cluster.served(4);
+    const all = await until(async () => {
+      const replies = await cluster.answers(64);
+      return numbers(replies).length === 4 && replies;
+    }, 'answers of all four');
+    assert.deepEqual(cores(all, [3, 4]), [undefined, undefined]);
+    cluster.command('disconnect 1');
+    cluster.command('disconnect 2');
+    await cluster.seen('exit', 2);
+    const after = await pinned([3, 4]);
+    assert.deepEqual(after.toSorted(), before.toSorted());
   });
 
   test('a worker that closes and listens again', async (t) => {

@@ -2,6 +2,7 @@
 // Who is told what when the CPUs that may be used change, without a kernel.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
+import { Cpus } from '../lib/cpu/cpus';
 import { CpuSet, EVERY_MS } from '../lib/origin/cpu-set';
 import type { Multiplied } from '../lib/origin/plan';
 
@@ -16,11 +17,14 @@ interface Scene {
 function scene(): Scene {
   const world: Scene['world'] = { mask: [0, 1], whole: [0, 1] };
   const told: string[] = [];
+  const places = [0, 1].map((cpu) => ({ cpu, node: 0 }));
+  const cpus = new Cpus(places, 2);
+  for (const index of [1, 2]) cpus.take(index);
   const plan = {
     addon: { getAffinity: () => world.mask, groupCpus: () => world.whole },
     workers: 2,
     mask: [0, 1],
-    cores: [undefined, 0, 1],
+    cpus,
     layOutAgain(mask: number[], before: (number | undefined)[]) {
       told.push(`laid out for ${mask}, before ${before.slice(1)}`);
       const pinned = mask.length > 1;
@@ -32,6 +36,7 @@ function scene(): Scene {
     },
   } as unknown as Multiplied;
   const set = new CpuSet(plan, {
+    workers: () => [1, 2],
     tell: (index, core, free) => told.push(`${index} on ${core}, else ${free.length > 0 ? free : 'any'}`),
     moved: ({ perCpu }) => told.push(`${perCpu} a CPU`),
   });
@@ -67,12 +72,12 @@ test('fewer, then more: every worker is told, and the plan is what new ones star
     '2 on undefined, else any',
     '2 a CPU',
   ]);
-  assert.deepEqual(plan.cores, [undefined, undefined, undefined]);
+  assert.deepEqual(plan.cpus.cores, [undefined, undefined, undefined]);
   world.mask = world.whole = [0, 1];
   set.lookAtOnce();
   mock.timers.tick(10_000);
   assert.deepEqual(told, ['laid out for 0,1, before ,', '1 on 0, else any', '2 on 1, else any', '1 a CPU']);
-  assert.deepEqual(plan.cores, [undefined, 0, 1]);
+  assert.deepEqual(plan.cpus.cores, [undefined, 0, 1]);
 });
 
 test('a mask that somebody has given the process binds everything in it', () => {

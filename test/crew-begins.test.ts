@@ -30,6 +30,7 @@ class TestCrew extends Crew<Member, never> {
   }
 
   start(): void {}
+  send(): void {}
   protected left(): void {}
 
   protected askToExit({ index }: Member): void {

@@ -184,7 +184,7 @@ export class FallbackTree {
     this.questions.workerLeft(worker);
     // without a handler, a signal that reaches a worker directly ends it before it can report it
     const grace = graceMs(worker, this.options.plan.exitWaitMs);
-    const direct = grace === 0 ? RELAYED.get(signal ?? '') : undefined;
+    const direct = grace === 0 && !worker.singled ? RELAYED.get(signal ?? '') : undefined;
     if (direct !== undefined) this.options.signals.reported(direct);
     if (this.lifecycle.state === 'canary') {
       if (replaced) return;

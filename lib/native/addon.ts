@@ -109,10 +109,11 @@ export interface Addon {
   xdpAttached(interfaceName: string): number;
 
   /**
-   * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; `cpus`: the workers' together; bits: 1: idle
-   * workers are offered blocked ones' queues, 2: blocked workers are steered around, 4: only queues without a worker are
-   * offered, 8: notices tell who is excluded and back. Returns a socket whose messages are
-   * notices (balanceNotify), or in words why there is none.
+   * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; `cpus`: the
+   * workers' together; bits: 1: idle workers are offered blocked ones' queues, 2: blocked workers are steered around, 4: only
+   * queues without a worker are offered, 8: notices tell who is excluded and back. Where the thread runs already the times,
+   * `cpus` and bit 2 hold from now on, and the other bits stay. Returns a socket whose messages are notices (balanceNotify),
+   * or in words why there is none.
    */
   balanceStart(
     blockedUs: number,
@@ -243,7 +244,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 10;
+const VERSION = 11;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -2,7 +2,7 @@
 import { formatCpuList } from '../config/cpulist';
 import type { Places } from '../group/balancer';
 import { debug, debugOnce } from '../log';
-import type { Multiplied } from './plan';
+import { type Multiplied, pinPlaces } from './plan';
 
 /** Looks come with what ticks while there is traffic; they need not come more often than this. */
 export const EVERY_MS = 400;
@@ -10,6 +10,8 @@ export const EVERY_MS = 400;
 const AGAIN_MS = 200;
 
 export interface CpuSetHooks {
+  /** Indexes of those that are to have a CPU, in the order in which they get one. */
+  workers(): number[];
   /**
    * Worker `index` has this CPU from now on, undefined: none of its own. `free`: where all but its event loop may run;
    * empty: wherever the process's cpuset lets it.
@@ -21,7 +23,7 @@ export interface CpuSetHooks {
 
 /**
  * The CPUs that the process may use, which a container's runtime changes while it runs (docker update --cpuset-cpus), and
- * so does taskset. What counts is the origin's own mask: nobody pins it. There are as many workers as ever; who has which
+ * so does taskset. What counts is the origin's own mask: nobody pins it. The workers are those that there are; who has which
  * CPU is decided anew, as at the start. Nothing here wakes up by itself.
  */
 export class CpuSet {
@@ -72,12 +74,14 @@ export class CpuSet {
   private follow(mask: readonly number[]): void {
     const { plan, hooks } = this;
     this.bounded = this.isBounded(mask);
-    const { cores, places, unpinned } = plan.layOutAgain(mask, plan.cores);
+    const { cpus } = plan;
+    const workers = hooks.workers();
+    const layout = plan.layOutAgain(mask, [undefined, ...workers.map((index) => cpus.cores[index])]);
+    const { places, unpinned } = layout;
     const how = unpinned === undefined ? '' : `, not pinned: ${unpinned}`;
     debug('the CPUs that may be used are %s now%s', formatCpuList(mask), how);
-    plan.cores.splice(1, plan.cores.length, ...cores.slice(1));
-    for (let index = 1; index <= plan.workers; index++)
-      hooks.tell(index, plan.cores[index], this.bounded ? mask : []);
-    hooks.moved(places);
+    cpus.become(pinPlaces(layout), workers);
+    for (const index of workers) hooks.tell(index, cpus.cores[index], this.bounded ? mask : []);
+    hooks.moved({ ...places, nodes: cpus.nodes });
   }
 }

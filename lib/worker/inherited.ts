@@ -3,6 +3,7 @@ import { isThere } from '../group/shared-address';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
+import type { EarlyConnect } from '../origin/early-connects';
 import type { Handover } from '../workers/messages';
 
 export interface InheritedSocket {
@@ -33,6 +34,9 @@ export class InheritedSockets {
 
   /** Changes of user and groups that the origin has been through before this copy was started. */
   readonly credentials = new Set<string>();
+
+  /** What the app had asked about its own ports in the origin. */
+  early: readonly EarlyConnect[] = [];
 
   /** This worker's place in the balancing; see Addon.balanceSeat. */
   private seat: number[] = [];
@@ -69,6 +73,7 @@ export class InheritedSockets {
     }
     if (handover.seat) this.seat = fds.splice(handover.sockets.length);
     this.opened = handover.opened ?? this.opened;
+    this.early = handover.early ?? this.early;
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
     for (const call of handover.credentials ?? []) this.credentials.add(call);
     for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);

@@ -77,7 +77,8 @@ export class Listeners {
     const accepted = drain(addon, handle, handle.fd, inContext);
     debug('%s closes here, %d connections were still queued', key, accepted);
     this.ending.set(generation, handle.owner);
-    this.closedOnce.add(generation);
+    // what the origin has closed comes back under another number
+    if (!this.leaving.has(generation)) this.closedOnce.add(generation);
     handle.owner?.once('close', () => {
       this.ending.delete(generation);
       this.goIfDone();
@@ -95,8 +96,10 @@ export class Listeners {
     inherited.drop(key, generation);
     const listening = this.open.get(key);
     const open = listening?.generation === generation;
+    const reopened = this.reopened.delete(generation);
+    this.closedOnce.delete(generation);
     if (!open && !this.ending.has(generation)) return tell({ kind: 'closed', key, generation });
-    if (open && this.reopened.has(generation)) return this.park(listening);
+    if (open && reopened) return this.park(listening);
     this.leaving.add(generation);
     if (open) closeUnnoticed(listening.handle.owner);
     else tell({ kind: 'dropped', key, generation });

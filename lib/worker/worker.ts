@@ -13,6 +13,7 @@ import { backlogFor } from '../seam/backlog';
 import { attachSeam } from '../seam/seam';
 import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
+import { refuseEarlyConnects } from './early-connects';
 import { InheritedSockets } from './inherited';
 import { openAnyPort } from './judged';
 import { LateListens } from './late-listens';
@@ -93,6 +94,7 @@ export class Worker {
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
     this.place.install();
+    refuseEarlyConnects(tcp, this.inherited, this.listeners);
     this.shared.install();
     hookGetServer(
       (server, query, callback, alone) =>

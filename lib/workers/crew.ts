@@ -4,7 +4,7 @@ import { onClusterListener } from '../hook/cluster-workers';
 import { debug } from '../log';
 import { countDeath, respawnDelay } from './backoff';
 import { isOurs } from './messages';
-import { Speaker } from './speaker';
+import { Speaker, type SpeakerOrders } from './speaker';
 import { Unheard } from './unheard';
 import { isReport, passOnReports } from './watch-messages';
 
@@ -28,6 +28,10 @@ export interface Member {
   servedAt?: number;
   /** When it was last told of a signal that usually ends a server. */
   toldAt?: number;
+  /** The app has sent a signal to this one alone (worker.kill()). */
+  singled?: boolean;
+  /** It is ending: what it is given now it may have until then, and nobody waits for that. */
+  killed?: boolean;
   ended?: boolean;
 }
 
@@ -55,6 +59,8 @@ export abstract class Crew<M extends Member, Message> {
 
   /** Starts worker `index` now. */
   abstract start(index: number): void;
+
+  abstract send(member: M, order: { kind: 'leave' } | { kind: 'signal'; signal: number }): void;
 
   /** This one has ended: what belonged to it goes. */
   protected abstract left(member: M): void;
@@ -106,7 +112,14 @@ export abstract class Crew<M extends Member, Message> {
       } else if (message.cmd === 'NODE_CLUSTER') this.answerCluster(member, message.act, message.seq);
     });
     passOnReports(child);
-    const heard = new Speaker(index, child, (message, handle) => {
+    const orders: SpeakerOrders = {
+      leave: () => this.send(member, { kind: 'leave' }),
+      signal: (signal) => {
+        member.singled = true;
+        this.send(member, { kind: 'signal', signal });
+      },
+    };
+    const heard = new Speaker(index, child, orders, (message, handle) => {
       if (!isReport(message)) this.words.hear(message, handle, member.servedAt !== undefined);
     });
     this.speakers.set(member, heard);
@@ -190,6 +203,7 @@ export abstract class Crew<M extends Member, Message> {
 
   /** One that is another user's by now, since this process has changed its own, can only be asked to end (kill(2): EPERM). */
   kill(member: M): void {
+    member.killed = true;
     if (!member.process.kill('SIGKILL')) this.askToExit(member);
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SharedAddress } from '../group/shared-address';
 import type { First } from '../hook/first-datagram';
+import type { EarlyConnect } from '../origin/early-connects';
 import type { Arrivals } from '../steering/arrivals';
 
 /** Messages whose cmd begins with NODE_ become 'internalMessage' events (lib/internal/child_process.js): the app never sees them. */
@@ -73,6 +74,8 @@ export interface Handover {
   refused?: [key: string, error: number][];
   /** Changes of user and groups that the app has made in the origin; see CredentialHooks in lib/hook/credentials.ts. */
   credentials?: string[];
+  /** Connections to this machine that were refused in the origin while it started. */
+  early?: EarlyConnect[];
   /** An answer to 'ask': this address is the worker's own affair. */
   own?: string;
   /** With `own`: how the origin's own attempt at this address ended, a negative errno; the copy's ends the same way. */

@@ -13,6 +13,8 @@ const EPIPE = 32;
 export const MOST_FDS = 250;
 
 export interface Worker extends Member {
+  /** Before it was given anything, by performance.now(). */
+  readonly startedAt: number;
   /** Our end of the control socket. */
   readonly control: number;
   watch: number;
@@ -44,6 +46,7 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
   /** Forks worker `index`; its sockets are in its control socket before the process exists. */
   start(index: number): void {
     const { addon, birth, markName, mark, events } = this.options;
+    const startedAt = performance.now();
     this.cancel(index);
     const pair = addon.pair();
     if (typeof pair === 'number')
@@ -70,7 +73,7 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
       addon.setChildDeathSignal(0);
       addon.close(theirs);
     }
-    const worker = { index, process: child, control, watch: -1 };
+    const worker = { index, process: child, startedAt, control, watch: -1 };
     this.supervise(worker);
     worker.watch = addon.watch(control, (text) => {
       const match = /^signal (\d+)$/.exec(text ?? '');

@@ -68,7 +68,13 @@ int startThread(pthread_t* thread, void* (*run)(void*), void* data) {
 Balancer* Balancer::get() { return g_balancer; }
 
 Balancer* Balancer::start(const Options& options, int* error, const char** what) {
-  if (g_balancer != nullptr) return g_balancer;
+  if (g_balancer != nullptr) {
+    const Locked locked(&g_balancer->lock_);
+    g_balancer->options_.rules = options.rules;
+    g_balancer->options_.cpus = options.cpus;
+    g_balancer->judge_.setRules(options.rules);
+    return g_balancer;
+  }
   void* memory = calloc(1, sizeof(Balancer));
   *error = -ENOMEM;
   *what = "calloc";

@@ -37,7 +37,8 @@ struct Options {
 
 class Balancer {
  public:
-  // One for the process. nullptr where it cannot be: *error is a negative errno, *what the call.
+  // One for the process; where it runs the judge goes by these rules, and for so many CPUs, from now on. nullptr where
+  // it cannot be: *error is a negative errno, *what the call.
   static Balancer* start(const Options& options, int* error, const char** what);
   static Balancer* get();
 

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+import { debug, say } from '../log';
+import { describeKey } from '../workers/lifecycle';
+import type { Handover } from '../workers/messages';
+import type { Attempts } from './attempts';
+import type { LatePorts } from './late-ports';
+
+/**
+ * Addresses that the origin serves while workers serve the others: there are no sockets for them (no descriptors are left,
+ * for one). In the workers a listen() there succeeds, and nothing comes: by themselves they would find the address taken,
+ * and an app that does not expect that ends, each worker and each successor.
+ */
+export class Alone<W> {
+  private said = false;
+
+  constructor(
+    private readonly attempts: Attempts,
+    private readonly late: LatePorts<W>,
+    private readonly hand: (worker: W, handover: Handover) => void,
+  ) {}
+
+  /** @param reason why there are no sockets */
+  add(key: string, reason: string): void {
+    this.attempts.servedAlone(key);
+    for (const worker of this.late.opened(key)) this.hand(worker, { sockets: [], own: key, past: true });
+    const line = `${describeKey(key)} is served by one process: ${reason}`;
+    if (this.said) return debug('%s', line);
+    this.said = true;
+    say(line);
+  }
+}
