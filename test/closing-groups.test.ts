@@ -6,7 +6,7 @@ import type { ClosingGroup } from '../lib/group/closing';
 import { ListenerGroup } from '../lib/group/listener-group';
 import type { TcpHandle } from '../lib/hook/tcp';
 import type { Addon } from '../lib/native/addon';
-import { closeGroup } from '../lib/origin/close-group';
+import { closeGroup, KILLED_MS } from '../lib/origin/close-group';
 import { Groups } from '../lib/origin/groups';
 import type { WorkerPool } from '../lib/workers/pool';
 
@@ -54,6 +54,25 @@ test('a copy that is being ended holds its socket until it has ended', async () 
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(isClosed, false, 'it has not ended');
   groups.ended(1);
+  assert.equal(isClosed, true);
+});
+
+test('one that may not be killed and does not end is not waited for longer than that', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const groups = new Groups();
+  const group = open(groups);
+  groups.handover(1);
+  groups.handover(2);
+  const pool = { get: (index: number) => ({ index, killed: index === 1, servedAt: 1 }), send: () => {} };
+  let isClosed = false;
+  const closeHandle = () => {
+    isClosed = true;
+  };
+  closeGroup(group, { groups, pool: pool as unknown as WorkerPool, closeHandle, changed: () => {} });
+  groups.left(2, group.key, group.generation);
+  t.mock.timers.tick(KILLED_MS - 1);
+  assert.equal(isClosed, false);
+  t.mock.timers.tick(1);
   assert.equal(isClosed, true);
 });
 

@@ -222,7 +222,7 @@ describe('workers are given sockets', () => {
       plan: { addon: noting().addon, first: 1, cpus } as never,
       groups: groups as never,
       members: members as never,
-      balancer: { seat: () => [] } as never,
+      balancer: { seat: () => [], placed: () => {} } as never,
       failed: (member, _group, why) => said.push(`worker ${member.id}: ${why}`),
     });
     const ended = (member: Member) => {

@@ -59,7 +59,8 @@ class Watched {
     const { ids, pids } = await this.list();
     assert.deepEqual(ids, ['1', '2']);
     assert.ok(!(pids as number[]).includes(victim));
-    assert.equal(this.app.child.exitCode, null, 'the app lives on');
+    const { exitCode, signalCode } = this.app.child;
+    assert.deepEqual([exitCode, signalCode], [null, null], 'the app lives on');
     assert.deepEqual(this.events, [], 'the app has forked nobody');
   }
 }
@@ -122,7 +123,7 @@ for (const [way, flags] of Object.entries(ways))
       assert.deepEqual((await watched.list()).ids, []);
     });
 
-    test('worker.disconnect(): that one leaves, and another one takes its place', async (t) => {
+    test('worker.disconnect(): that one leaves when it is through, and another one takes its place', async (t) => {
       const { watched, pids } = await start(t, flags);
       watched.command('disconnect 1');
       assert.deepEqual((await watched.seen('told')).ids, ['2']);
@@ -130,6 +131,9 @@ for (const [way, flags] of Object.entries(ways))
       const orderly = { code: 0, signal: null, exitedAfterDisconnect: true, dead: true };
       assert.deepEqual(exit, { event: 'worker exit', id: 1, ...orderly });
       assert.equal(watched.notes('worker disconnect').length, 1);
+      assert.deepEqual(watched.notes('flushed'), [
+        { event: 'flushed', pid: pids[0], exitedAfterDisconnect: true },
+      ]);
       await watched.replaced(1, pids[0] as number);
     });
 
@@ -137,6 +141,7 @@ for (const [way, flags] of Object.entries(ways))
       ['kill 1', null, 'SIGTERM'],
       ['kill 1 SIGINT', null, 'SIGINT'],
       ['kill 1 SIGKILL', null, 'SIGKILL'],
+      ['kill 1 sigterm', null, 'SIGTERM'],
       ['kill-process 1 SIGTERM', null, 'SIGTERM'],
       ['kill 1 SIGTERM', 7, null, '1'],
     ];
@@ -155,4 +160,31 @@ for (const [way, flags] of Object.entries(ways))
         assert.ok((await census(app.port, 24, HOST)).size > 0);
         assert.ok(lives(other));
       });
+
+    test('kill() of one whose loop is blocked ends it, too', async (t) => {
+      const { watched, pids } = await start(t, flags);
+      watched.command('order 1 block');
+      await watched.seen('blocks');
+      watched.command('kill 1');
+      assert.equal((await watched.seen('worker exit')).signal, 'SIGTERM');
+      await watched.replaced(1, pids[0] as number);
+    });
+
+    test('kill() of one that has disconnected, and lives on, ends it and not the app', async (t) => {
+      const { watched, pids } = await start(t, flags);
+      watched.command('order 1 leave');
+      await watched.seen('worker disconnect');
+      watched.command('kill 1');
+      const { signal, exitedAfterDisconnect } = await watched.seen('worker exit');
+      assert.deepEqual([signal, exitedAfterDisconnect], ['SIGTERM', true]);
+      await watched.replaced(1, pids[0] as number);
+    });
+
+    test('a signal to the app that its primary passes on comes to each worker once', async (t) => {
+      const { watched, app, pids } = await start(t, flags, { FORWARDS: '1' });
+      app.child.kill('SIGTERM');
+      await watched.seen('drained', pids.length);
+      const handled = watched.notes('handler').map(({ pid }) => pid);
+      assert.deepEqual(handled.sort(), [...pids].sort());
+    });
   });

@@ -31,6 +31,7 @@ class TestCrew extends Crew<Member, never> {
 
   start(): void {}
   send(): void {}
+  protected strike(): void {}
   protected left(): void {}
 
   protected askToExit({ index }: Member): void {

@@ -22,6 +22,7 @@ describe('which listener a connection comes to', () => {
     ['4|127.0.0.1|80', '127.0.0.2'],
     ['4|127.0.0.1|81', '127.0.0.1'],
     ['4|127.0.0.2|80', '0.0.0.0'],
+    ['udp4|127.0.0.1|80', '127.0.0.1'],
     ['4|0.0.0.0|80', '::1'],
     ['6!|::|80', '127.0.0.1'],
     ['6!|::|80', '::ffff:127.0.0.1'],
@@ -63,11 +64,11 @@ describe('connections that were refused in the origin', () => {
 });
 
 describe('a copy is refused', () => {
-  function copy(times: number, inherited = ['4|127.0.0.1|80']) {
+  function copy(times: number, listenedOn = ['4|127.0.0.1|80']) {
     const open = new Set<string>();
     const answered = new Answered({
       early: () => [['127.0.0.1', 80, times]],
-      inherited: () => inherited,
+      listenedOn: () => listenedOn,
       isOpen: (key) => open.has(key),
     });
     return { open, asks: (address = '127.0.0.1', port = 80) => answered.refuses(address, port) };

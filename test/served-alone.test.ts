@@ -10,13 +10,19 @@ const HOST = '127.0.0.1';
 /** Descriptors that a process of the app may have. */
 const LIMITED = ['sh', '-c', 'ulimit -n 100; exec "$0" "$@"'];
 
-async function start(t: TestContext, first: 'origin' | 'copies') {
+async function start(t: TestContext, first: 'origin' | 'copies', asks = false) {
   const ledger = new Ledger(t);
   const second = await freePort(HOST);
   const app = startApp(fixture('second-listen.js'), {
     port: await freePort(HOST),
     // for the app's own socket, and that of the first worker
-    env: { FIRST: first, LEAVE: '2', LEDGER: ledger.path, SECOND: `${second}` },
+    env: {
+      FIRST: first,
+      LEAVE: '2',
+      LEDGER: ledger.path,
+      SECOND: `${second}`,
+      ...(asks && { ASKS: '1' }),
+    },
     prefix: LIMITED,
   });
   t.after(() => app.stop());
@@ -60,4 +66,25 @@ describe('a second listener that is the origin’s alone', { concurrency: 2 }, (
       assert.match(await request(second, '/', HOST), /hello/);
       assert.doesNotMatch(app.stderr, /EADDRINUSE/);
     });
+
+  test('of a program that asks whether it is taken: its copies and their successors are told that it is not', async (t) => {
+    const { app, workers, listens } = await start(t, 'origin', true);
+    await listens(workers);
+    const [victim, other] = workers as [number, number];
+    process.kill(victim, 'SIGKILL');
+    await app.said(/worker 1 is ready[\s\S]*worker 1 is ready/);
+    const [successor = 0] = app.workers().filter((pid) => pid !== other);
+    await listens([successor, other]);
+  });
+
+  test('is theirs, too, when the origin has closed it and can make sockets the next time', async (t) => {
+    const { app, second, workers, listens } = await start(t, 'origin');
+    await listens(workers);
+    process.kill(app.pid, 'SIGWINCH');
+    await until(
+      async () => [...(await census(second, 32, HOST)).keys()].every((pid) => workers.includes(pid)),
+      () => `answers of the workers:\n${app.stderr}`,
+    );
+    assert.doesNotMatch(app.stderr, /EADDRINUSE/);
+  });
 });

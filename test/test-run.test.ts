@@ -14,6 +14,7 @@ const APP: TestFacts = {
     '/home/me/mocha/server.js',
     '/home/me/node_modules/playwright/index.js',
     '/node_modules/tapable/a.js',
+    '/node_modules/uvu/assert/index.js',
   ],
 };
 

@@ -81,7 +81,7 @@ export class Giving {
 
   /** Who has been given a socket without a CPU gets one that is free now, the first first. */
   private pinRest(): void {
-    const { members, plan } = this.options;
+    const { members, plan, balancer } = this.options;
     for (const member of members.given) {
       if (plan.cpus.cores[member.index] !== undefined) continue;
       const core = plan.cpus.take(member.index);
@@ -89,6 +89,7 @@ export class Giving {
       debug('worker %d gets CPU %d, which is free now', member.id, core);
       // it is not pinned, so that nothing has to be let run elsewhere
       members.tell(member, { kind: 'place', core, free: [] });
+      balancer.placed(member.index);
     }
   }
 

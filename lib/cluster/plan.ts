@@ -72,20 +72,30 @@ function layOutFor(
   live: number,
   mask: readonly number[],
   before?: readonly (number | undefined)[],
+  layOutNow = layOut,
 ): Layout {
-  const usual = layOut(settings, mask, before);
+  const usual = layOutNow(settings, mask, before);
   if (live <= usual.workers) return usual;
-  return layOut({ ...settings, workers: { kind: 'count', n: live } }, mask, before);
+  return layOutNow({ ...settings, workers: { kind: 'count', n: live } }, mask, before);
 }
 
-/** For the workers that there are now, other than where an app is multiplied: it may have forked, and they may have ended. */
-function layOutAgain(
+/**
+ * For the workers that there are now, other than where an app is multiplied: it may have forked, and they may have ended.
+ * While it replaces them there are more than CPUs: as many as have had one have one again, if they can, and the others
+ * wait until these end, as they would have done without the change.
+ */
+export function layOutAgain(
   settings: Settings,
   mask: readonly number[],
   before: readonly (number | undefined)[],
+  layOutNow = layOut,
 ): Layout {
   const live = before.length - 1;
-  const layout = layOutFor(settings, live, mask, before);
+  const had = before.filter((cpu) => cpu !== undefined);
+  const layOutSome = (workers: number) => layOutFor(settings, workers, mask, [undefined, ...had], layOutNow);
+  const all = layOutSome(live);
+  const waiting = had.length > 0 && had.length < live;
+  const layout = all.unpinned !== undefined && waiting ? layOutSome(had.length) : all;
   const { places } = layout;
   return { ...layout, places: { ...places, perCpu: perCpu(live, places.usable) } };
 }

@@ -230,6 +230,7 @@ export class ClusterPrimary {
     for (const group of this.groups) this.plain.left(member.id, group);
     if (member.index > 0) this.vacate(member);
     this.giving.ended(member);
+    this.served.fewer();
     this.count();
     for (const group of this.groups) this.resteer(group);
   }

@@ -28,6 +28,11 @@ export class Cpus {
     this.nodes = new Array(seats + 1).fill(undefined);
   }
 
+  /** Nobody is pinned. */
+  get none(): boolean {
+    return this.places.length === 0;
+  }
+
   /** The CPU of this worker, its own from now on; undefined where none is free. */
   take(index: number): number | undefined {
     if (this.cores[index] !== undefined) return this.cores[index];

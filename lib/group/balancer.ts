@@ -151,11 +151,20 @@ export class Balancer {
   /** What worker `index` is given; the caller closes it. */
   seat(index: number): number[] {
     if (!this.start()) return [];
-    const fds = this.addon.balanceSeat(index, this.places.nodes[index] ?? 0);
+    const fds = this.addon.balanceSeat(index, this.nodeOf(index));
     if (typeof fds !== 'number') return fds;
     // once: what one of them lacks the others do
     debugOnce('worker %d has no part in the balancing (errno %d)', index, -fds);
     return [];
+  }
+
+  /** Worker `index` has another CPU, as `places.nodes` says. */
+  placed(index: number): void {
+    if (this.started) this.addon.balancePlace(index, this.nodeOf(index));
+  }
+
+  private nodeOf(index: number): number {
+    return this.places.nodes[index] ?? 0;
   }
 
   vacate(index: number): void {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 const MAPPED = '::ffff:';
+/** In groupKey(). */
+const FAMILIES = ['4', '6', '6!'];
 
 /** To connect() these are the loopback addresses (net/ipv4/route.c, ip_route_output_key_hash_rcu; net/ipv6/tcp_ipv6.c). */
 export function isAnyAddress(address: string): boolean {
@@ -13,11 +15,11 @@ const unmapped = (address: string): string =>
 
 /**
  * Whether what connects to this address of this machine comes to the listener of that name.
- * @param key see groupKey()
+ * @param key see groupKey(); those of sockets that are shared (datagramKey(), pathKey()) are none of a listener
  */
 export function reaches(key: string, address: string, port: number): boolean {
-  const [family, bound = '', number] = key.split('|');
-  if (Number(number) !== port) return false;
+  const [family = '', bound = '', number] = key.split('|');
+  if (!FAMILIES.includes(family) || Number(number) !== port) return false;
   const listener = unmapped(bound);
   const to = unmapped(address);
   if (to === listener) return true;

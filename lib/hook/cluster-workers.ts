@@ -51,7 +51,7 @@ export function makeCopy(
   const worker = new Worker({ id: index, state: 'online', process: child });
   // it passes on those of its process, which we send signals and messages of our own: they must not end the app
   worker.on('error', () => {});
-  // Node's own would leave a process that serves nothing and may live on
+  // Node's own knows nothing of its servers
   replace(
     worker,
     'disconnect',
@@ -68,7 +68,11 @@ export function makeCopy(
     (original) =>
       function (this: unknown, signal) {
         const number = signalNumber(signal ?? 'SIGTERM');
-        if (number !== undefined && child.connected && orders.signal(number)) return true;
+        const lives = child.exitCode === null && child.signalCode === null;
+        if (number !== undefined && lives && orders.signal(number)) {
+          Object.assign(child, { killed: true });
+          return true;
+        }
         return Reflect.apply(original, child, [signal]) as boolean;
       },
   );

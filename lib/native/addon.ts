@@ -129,6 +129,8 @@ export interface Addon {
    */
   balanceSeat(index: number, node: number): [page: number, offers: number, wake: number] | number;
   balanceVacate(index: number): number;
+  /** It has a CPU of this NUMA node from now on. */
+  balancePlace(index: number, node: number): number;
   /** The thread looks after these sockets, by index, until balanceForget; nobody closes them before. */
   balanceWatch(generation: number, sockets: number[]): number;
   /** Workers that serve the group now. */
@@ -221,6 +223,10 @@ export interface Addon {
 
   /** From now on these signals do nothing here but send `signal <n>` on the control socket. */
   reportSignals(control: number, signals: number[]): number;
+  /** The app has a handler of this signal here, 1, or none, 0: then signalAlone ends this process at once. */
+  handlesSignal(signal: number, handled: 0 | 1): number;
+  /** For that worker alone: it reports nothing. Where the app has a handler the worker is to be told to run it, too. */
+  signalAlone(pid: number, signal: number): number;
   /** Ends this process by the signal's default. */
   die(signal: number): number;
   setParentDeathSignal(signal: number): number;

@@ -27,6 +27,11 @@ export class Attempts {
     this.alone.add(key);
   }
 
+  /** Addresses that the origin serves alone. */
+  get aloneNow(): string[] {
+    return [...this.alone];
+  }
+
   /** Listened on and closed again: to see whether the port is free, for one. */
   closed(key: string): void {
     this.past.add(key);

@@ -2,12 +2,14 @@
 import { formatCpuList } from '../config/cpulist';
 import type { Places } from '../group/balancer';
 import { debug, debugOnce } from '../log';
-import { type Multiplied, pinPlaces } from './plan';
+import { type Layout, type Multiplied, pinPlaces } from './plan';
 
 /** Looks come with what ticks while there is traffic; they need not come more often than this. */
 export const EVERY_MS = 400;
 /** The kernel changes the threads of a control group one after the other (kernel/cgroup/cpuset.c, cpuset_update_tasks_cpumask). */
 const AGAIN_MS = 200;
+/** An app that replaces a worker that has ended does so at once; the new one counts when it has been given a socket. */
+export const REPLACED_MS = 2_000;
 
 export interface CpuSetHooks {
   /** Indexes of those that are to have a CPU, in the order in which they get one. */
@@ -30,6 +32,7 @@ export class CpuSet {
   private mask: string;
   private bounded: boolean | undefined;
   private lookedAt = Number.NEGATIVE_INFINITY;
+  private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly plan: Multiplied,
@@ -54,6 +57,24 @@ export class CpuSet {
     setTimeout(() => this.again(), AGAIN_MS).unref();
   }
 
+  /** A worker has ended. Where there were too many for anybody to have a CPU, there may be one for each now. */
+  fewer(): void {
+    if (!this.plan.cpus.none) return;
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      const mask = this.plan.addon.getAffinity(0);
+      if (typeof mask === 'number' || !this.plan.cpus.none || pinPlaces(this.layOut(mask)).length === 0)
+        return;
+      this.mask = String(mask);
+      this.follow(mask);
+    }, REPLACED_MS).unref();
+  }
+
+  private layOut(mask: readonly number[]): Layout {
+    const { plan, hooks } = this;
+    return plan.layOutAgain(mask, [undefined, ...hooks.workers().map((index) => plan.cpus.cores[index])]);
+  }
+
   /** What was seen may have been half of it. */
   private again(): void {
     const mask = this.plan.addon.getAffinity(0);
@@ -76,7 +97,7 @@ export class CpuSet {
     this.bounded = this.isBounded(mask);
     const { cpus } = plan;
     const workers = hooks.workers();
-    const layout = plan.layOutAgain(mask, [undefined, ...workers.map((index) => cpus.cores[index])]);
+    const layout = this.layOut(mask);
     const { places, unpinned } = layout;
     const how = unpinned === undefined ? '' : `, not pinned: ${unpinned}`;
     debug('the CPUs that may be used are %s now%s', formatCpuList(mask), how);

@@ -37,7 +37,7 @@ export function inheritance(
       seat: own.length > 0,
       refused: attempts.history,
       credentials: user.inherited,
-      ...early(earlyConnects),
+      ...early(earlyConnects, attempts),
     },
   };
 }
@@ -53,7 +53,7 @@ function ownAddresses(): Set<string> {
 }
 
 /** What the app has asked about its own ports; most apps do not. */
-export function early(connects: EarlyConnects): Pick<Handover, 'early'> {
+export function early(connects: EarlyConnects, attempts: Attempts): Pick<Handover, 'early' | 'alone'> {
   const list = connects.toItself(ownAddresses);
-  return list.length > 0 ? { early: list } : {};
+  return list.length > 0 ? { early: list, alone: attempts.aloneNow } : {};
 }

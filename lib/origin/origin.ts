@@ -112,10 +112,16 @@ export class Origin {
     if (why !== undefined) {
       debug('listen on %s left to Node: %s', bound.key, why);
       if (!this.tree) this.preload.state.reason = why;
-      if (bound.revives) this.plan?.addon?.keepSyn(handle.fd);
+      if (bound.revives) this.takeOver(handle, bound.revives);
       return native(backlog);
     }
     return this.openGroup(handle, bound, backlog, native);
+  }
+
+  /** By plain Node: what waits on the socket, and what comes, is not for the server that closes any more. */
+  private takeOver(handle: TcpHandle, closing: ClosingGroup): void {
+    closing.inherited = true;
+    this.plan?.addon?.keepSyn(handle.fd);
   }
 
   /** The app forks cluster workers of its own, and Node's round robin listens for them. */

@@ -35,7 +35,8 @@ const FRAMEWORKS = [
   'qunit',
   'tap',
   'tape',
-  'uvu',
+  // not its uvu/assert, which micromark's development builds use
+  'uvu/dist',
   'zora',
   '@cucumber/cucumber',
   '@hapi/lab',

@@ -120,7 +120,12 @@ export class Tree {
       hand: (worker, handover) => this.hand(worker, handover, []),
       release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
     });
-    this.alone = new Alone(attempts, this.asks.late, (worker, handover) => this.hand(worker, handover, []));
+    this.alone = new Alone({
+      attempts,
+      late: this.asks.late,
+      workers: () => this.pool.live,
+      hand: (worker, handover) => this.hand(worker, { ...handover, ...early(earlyConnects, attempts) }, []),
+    });
     this.shared = new SharedSockets({
       addon: plan.addon,
       sharables: options.sharables,
@@ -149,7 +154,7 @@ export class Tree {
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
-      relay: (signal) => this.relay(signal),
+      relay: (signal) => this.pool.relay(signal),
       tellExit: (code) => this.tellAll({ kind: 'exit', code }),
       sockets: () => this.groups.sockets(),
       pids: () => this.pool.pids(),
@@ -245,11 +250,6 @@ export class Tree {
     for (const worker of this.pool.live) this.pool.send(worker, message);
   }
 
-  private relay(signal: number): void {
-    for (const worker of this.pool.live) worker.toldAt = performance.now();
-    this.tellAll({ kind: 'signal', signal });
-  }
-
   private startWorker(index: number): void {
     this.options.markOrigin();
     this.options.signals.watch();
@@ -258,8 +258,9 @@ export class Tree {
 
   private give(worker: Worker, group: ListenerGroup): void {
     if (worker.killed) return;
+    const { earlyConnects, attempts } = this.options;
     const { fds, handover } = this.groups.handover(worker.index, [group]);
-    this.hand(worker, { ...handover, ...early(this.options.earlyConnects) }, fds);
+    this.hand(worker, { ...handover, ...early(earlyConnects, attempts) }, fds);
   }
 
   private hand(worker: Worker, handover: Handover, fds: number[]): void {

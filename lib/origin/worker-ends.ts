@@ -27,14 +27,15 @@ export function workerEnded(
   counts.workerLeft(index);
   asks.late.workerLeft(worker);
   // a canary that was ended may have a successor under its index already
-  const successor = pool.get(index);
-  const replaced = successor !== undefined;
+  const successorSince = pool.get(index)?.startedAt;
+  const replaced = successorSince !== undefined;
   if (!replaced) served.balancer.vacate(index);
-  groups.ended(index, successor?.startedAt);
-  shared.workerLeft(worker, replaced);
+  groups.ended(index, successorSince);
+  shared.workerLeft(worker, successorSince);
   if (lifecycle.state === 'canary') {
     if (replaced) return;
-    return judgeCanary(lifecycle, signals, { code, signal, told: worker.toldAt !== undefined });
+    const told = worker.toldAt !== undefined || worker.ordered === true;
+    return judgeCanary(lifecycle, signals, { code, signal, told });
   }
   served.resteerAll();
   if (lifecycle.state !== 'full' || groups.size === 0) return;

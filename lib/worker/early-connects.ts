@@ -12,7 +12,7 @@ export interface Addresses {
   /** What was refused in the origin. */
   early(): readonly EarlyConnect[];
   /** Names of the addresses that the origin listens on. */
-  inherited(): readonly string[];
+  listenedOn(): readonly string[];
   /** This process listens there, too. */
   isOpen(key: string): boolean;
 }
@@ -29,12 +29,12 @@ export class EarlyConnects {
 
   /** Whether this connection is to be refused; each such answer counts. */
   refuses(address: string, port: number): boolean {
-    const { early, inherited, isOpen } = this.addresses;
+    const { early, listenedOn, isOpen } = this.addresses;
     const [, , times = 0] = early().find((to) => to[0] === address && to[1] === port) ?? [];
     const name = `${address}|${port}`;
     const answered = this.answered.get(name) ?? 0;
     if (answered >= times) return false;
-    const reached = inherited().filter((key) => reaches(key, address, port));
+    const reached = listenedOn().filter((key) => reaches(key, address, port));
     if (reached.length === 0 || reached.some(isOpen)) return false;
     this.answered.set(name, answered + 1);
     debug('a connection to %s port %d is refused, as it was in the origin', address, port);
@@ -53,7 +53,7 @@ export function refuseEarlyConnects(
       inherited.read();
       return inherited.early;
     },
-    inherited: () => inherited.keys,
+    listenedOn: () => inherited.listenedOn,
     isOpen: (key) => listeners.has(key),
   });
   refuseConnects(tcp, (address, port) => early.refuses(address, port));

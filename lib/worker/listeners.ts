@@ -36,8 +36,8 @@ export class Listeners {
   private readonly ending = new Map<number, ServerInside | undefined>();
   /** Of these, the ones that the origin waits for. */
   private readonly leaving = new Set<number>();
-  /** The process ends when its servers have closed. */
-  private going = false;
+  /** What is done when its servers have closed. */
+  private end: (() => void) | undefined;
 
   constructor(private readonly options: ListenersOptions) {}
 
@@ -121,14 +121,14 @@ export class Listeners {
     for (const { handle } of [...this.open.values()]) closeUnnoticed(handle.owner);
   }
 
-  /** Closes all, and ends the process when the last connection has ended. */
-  leave(): void {
+  /** Closes all; `end` ends the process when the last connection has ended. */
+  leave(end: () => void): void {
     this.closeAll();
-    this.going = true;
+    this.end = end;
     this.goIfDone();
   }
 
   goIfDone(): void {
-    if (this.going && this.ending.size === 0 && this.options.others() === 0) process.exit(0);
+    if (this.end && this.ending.size === 0 && this.options.others() === 0) this.end();
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ChildProcess } from 'node:child_process';
 import type { Birth } from '../birth';
+import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
 import { Crew, type CrewEvents, type Member } from './crew';
@@ -87,6 +88,11 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
     if (watch >= 0) addon.unwatch(watch);
     addon.close(control);
     events.changed();
+  }
+
+  protected strike({ process: { pid } }: Worker, signal: number): void {
+    const error = pid === undefined ? 0 : this.options.addon.signalAlone(pid, signal);
+    if (error < 0) debug('a worker is told of a signal only: sigqueue fails (errno %d)', -error);
   }
 
   protected askToExit(worker: Worker): void {

@@ -14,7 +14,7 @@ import { RELAYED_NUMBERS } from '../signals/relayed';
 
 /** What the app tells one worker by way of cluster.workers. */
 export interface SpeakerOrders {
-  /** It closes its servers, and ends; another one follows. */
+  /** It closes its servers and its channel, and ends when it has nothing more to do; another one follows. */
   leave(): void;
   /** As if this signal had come to it, and to it alone. */
   signal(signal: number): void;
@@ -31,6 +31,8 @@ export interface SpeakerOrders {
 export class Speaker {
   private copy: Copy | undefined;
   private serving = false;
+  /** It has disconnected by itself. */
+  private isOrderly = false;
 
   /** @param unheard is told what nobody listens for */
   constructor(
@@ -43,7 +45,8 @@ export class Speaker {
     child.on('message', (message, handle) => {
       const cluster = listeningCluster();
       if (cluster) cluster.emit('message', this.inCluster(cluster), message, handle);
-      else unheard(message, handle);
+      // what the app listens for on one of cluster.workers comes next (lib/internal/cluster/worker.js)
+      else if (!this.copy?.listenerCount('message')) unheard(message, handle);
     });
     child.once('disconnect', () => this.disconnected());
     child.once('exit', (code, signal) => this.ended(code, signal));
@@ -77,6 +80,12 @@ export class Speaker {
     return this.copy;
   }
 
+  /** It has said that it disconnects because the app there wants it (cluster.worker.disconnect()). */
+  orderly(): void {
+    this.isOrderly = true;
+    if (this.copy) this.copy.exitedAfterDisconnect = true;
+  }
+
   private leave(): void {
     this.serving = false;
     if (this.copy) removeCopy(this.copy);
@@ -86,7 +95,7 @@ export class Speaker {
   private disconnected(): void {
     const { copy } = this;
     if (!copy) return;
-    copy.exitedAfterDisconnect = !!copy.exitedAfterDisconnect;
+    copy.exitedAfterDisconnect = this.isOrderly || !!copy.exitedAfterDisconnect;
     copy.state = 'disconnected';
     copy.emit('disconnect');
   }
@@ -96,7 +105,7 @@ export class Speaker {
     const { copy } = this;
     if (!copy) return;
     removeCopy(copy);
-    copy.exitedAfterDisconnect = !!copy.exitedAfterDisconnect;
+    copy.exitedAfterDisconnect = this.isOrderly || !!copy.exitedAfterDisconnect;
     copy.state = 'dead';
     copy.emit('exit', code, signal);
   }

@@ -169,6 +169,12 @@ void Balancer::vacate(int index) {
   put(page_->seats[index].told.joined, uint32_t{0});
 }
 
+void Balancer::place(int index, int node) {
+  if (index < 1 || index >= kMostSeats) return;
+  const Locked locked(&lock_);
+  nodes_[index] = node;
+}
+
 Group* Balancer::find(uint32_t generation) {
   for (Group& group : groups_)
     if (group.generation == generation) return &group;

@@ -47,6 +47,8 @@ class Balancer {
   // The descriptors that worker `index` is to get; the caller closes them. 0 or a negative errno.
   int seat(int index, int node, int fds[3]);
   void vacate(int index);
+  // It is pinned to a CPU of this NUMA node from now on.
+  void place(int index, int node);
   // The thread watches the queues of these sockets from now on. 0 or a negative errno.
   int watch(uint32_t generation, const Buffer<int>& sockets);
   int serve(uint32_t generation, const Buffer<int>& indexes);
