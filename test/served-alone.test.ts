@@ -38,7 +38,7 @@ async function start(t: TestContext, first: 'origin' | 'copies', asks = false) {
       },
       () => `a second server in each:\n${app.stderr}`,
     );
-  return { app, second, workers, listens };
+  return { app, ledger, second, workers, listens };
 }
 
 describe('a second listener that is the origin’s alone', { concurrency: 2 }, () => {
@@ -78,9 +78,10 @@ describe('a second listener that is the origin’s alone', { concurrency: 2 }, (
   });
 
   test('is theirs, too, when the origin has closed it and can make sockets the next time', async (t) => {
-    const { app, second, workers, listens } = await start(t, 'origin');
+    const { app, ledger, second, workers, listens } = await start(t, 'origin');
     await listens(workers);
     process.kill(app.pid, 'SIGWINCH');
+    await until(() => ledger.count('again') === 1, 'a server that listens again');
     await until(
       async () => [...(await census(second, 32, HOST)).keys()].every((pid) => workers.includes(pid)),
       () => `answers of the workers:\n${app.stderr}`,

@@ -81,7 +81,7 @@ test('the origin closes a group whose server the app had closed and opened again
 test('groups of the origin that have closed are forgotten, whoever has closed first', () => {
   const remembered = () =>
     Object.entries(listeners)
-      .filter(([, value]) => (value as { size?: number }).size)
+      .filter(([, value]) => (value as { size?: number } | undefined)?.size)
       .map(([name]) => name);
   // the app, and it has opened it again
   listeners.add(listening);
