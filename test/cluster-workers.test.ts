@@ -161,6 +161,13 @@ for (const [way, flags] of Object.entries(ways))
         assert.ok(lives(other));
       });
 
+    test('what the app listens for on one of them alone comes to it whole', async (t) => {
+      const { watched } = await start(t, flags);
+      watched.command('hear 1');
+      watched.command('order 1 hand');
+      assert.equal((await watched.seen('handed')).destroyed, false);
+    });
+
     test('kill() of one whose loop is blocked ends it, too', async (t) => {
       const { watched, pids } = await start(t, flags);
       watched.command('order 1 block');
