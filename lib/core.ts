@@ -56,6 +56,7 @@ export function startOrigin(preload: Preload): void {
       attempts,
       user: preload.user,
       sharables: preload.sharables,
+      earlyConnects: preload.earlyConnects,
     });
     state.workers = () => tree.liveWorkers();
     return tree;
@@ -179,6 +180,9 @@ export function startSeam(
   return backlogFor(backlog.asked, backlog.named, settings);
 }
 
+/** Of listener groups, where the process makes none but for the app's own workers. */
+let generation = 0;
+
 /** The round robin of the app's own cluster workers listens, in a process whose app has not listened on a fixed port. */
 export function listenForCluster(
   { birth, state, tcp }: Preload,
@@ -193,7 +197,8 @@ export function listenForCluster(
     settings,
     state,
     live: ownWorkers(),
-    multiplied: false,
+    before: undefined,
+    nextGeneration: () => ++generation,
   });
 }
 

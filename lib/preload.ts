@@ -13,6 +13,7 @@ import {
 } from './config/environment';
 import type { BindArguments } from './group/key';
 import { type FauxHandle, isClusterWorker, isRoundRobin, onFauxListen } from './hook/cluster';
+import { onRefusedConnect } from './hook/connects';
 import { hookCredentials } from './hook/credentials';
 import { Sharables } from './hook/sharables';
 import { hookSignalStart, withProcessEmit } from './hook/signal-start';
@@ -32,6 +33,7 @@ import {
 import { onUdpBind } from './hook/udp';
 import { debug, say } from './log';
 import { ChangedUser } from './origin/changed-user';
+import { EarlyConnects } from './origin/early-connects';
 import { programReason } from './origin/program-reason';
 import { RELAYED, RELAYED_NAMES } from './signals/relayed';
 import { claimState, type State } from './state';
@@ -50,6 +52,7 @@ export interface Preload {
   readonly asked: Map<number, ListenCall['options']>;
   /** Servers on paths and UDP sockets, in case there will be copies. */
   readonly sharables: Sharables;
+  readonly earlyConnects: EarlyConnects;
   /** This process has bound the handle by bind(), to whatever port. */
   isBoundHere(handle: TcpHandle): boolean;
   /** The app had loaded node:cluster before its first listen(); net loads it in that call, for everybody. */
@@ -216,6 +219,7 @@ function startOrigin(state: State): string | undefined {
     calls,
     asked: new Map(),
     sharables: new Sharables(),
+    earlyConnects: new EarlyConnects(),
     isBoundHere,
     clusterLoaded: undefined,
     user: new ChangedUser(),
@@ -231,6 +235,7 @@ function startOrigin(state: State): string | undefined {
   });
   hookTcp(tcp, preload.hooks);
   onUdpBind((handle, bind, native) => preload.sharables.bindUdp(handle, bind, native));
+  onRefusedConnect(tcp, (address, port) => preload.earlyConnects.add(address, port));
   connectOverSeam(state, tcp, preload.hooks);
   relaySignals(preload);
   hookCredentials({ changed: (call) => preload.user.changed(call) });

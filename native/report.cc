@@ -18,6 +18,16 @@ struct Report {
 };
 Report g_report = {-1, 0};
 
+// Signals of which the app has a handler, one bit each.
+uint64_t g_handled = 0;
+
+// The value of a signal that the origin sends for this process alone, see jsSignalAlone.
+constexpr int kAlone = 0x466173;
+
+bool isForThisOne(const siginfo_t& info) { return info.si_code == SI_QUEUE && info.si_value.sival_int == kAlone; }
+
+bool isHandled(int signal) { return ((__atomic_load_n(&g_handled, __ATOMIC_ACQUIRE) >> (signal - 1)) & 1U) != 0; }
+
 // "signal <n>", without snprintf, which is not async-signal-safe.
 size_t writeReport(char* text, int signal) {
   static const char kPrefix[] = "signal ";
@@ -34,6 +44,13 @@ void report(int signal, siginfo_t* info, void* /*context*/) {
     // a child forked without exec has inherited this handler, but it is no worker: the signal means what it always did
     setDefault(signal);
     raise(signal);
+  } else if (isForThisOne(*info)) {
+    // a handler runs when the loop has the origin's word for it; without one the end does not wait for a loop that
+    // blocks
+    if (!isHandled(signal)) {
+      setDefault(signal);
+      raise(signal);
+    }
   } else if (info->si_code != SI_KERNEL) {
     // SI_KERNEL: from the terminal, whose foreground process group the origin is in too. A full channel loses the
     // report, as a second pending signal of the same number would be lost.
@@ -59,6 +76,33 @@ napi_value jsReportSignals(napi_env env, napi_callback_info info) {
     if (error < 0) return number(env, error);
   }
   return number(env, 0);
+}
+
+// handlesSignal(signal, 0 or 1): whether the app has a handler of it.
+napi_value jsHandlesSignal(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int signal = args.integer(0);
+  const int handled = args.integer(1);
+  if (!args.ok()) return nullptr;
+  if (!validSignal(signal)) return number(env, -EINVAL);
+  const uint64_t bit = uint64_t{1} << (signal - 1);
+  if (handled != 0)
+    __atomic_or_fetch(&g_handled, bit, __ATOMIC_RELEASE);
+  else
+    __atomic_and_fetch(&g_handled, ~bit, __ATOMIC_RELEASE);
+  return number(env, 0);
+}
+
+// signalAlone(pid, signal): in the origin, for a worker whose report() knows it by its value.
+napi_value jsSignalAlone(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int process = args.integer(0);
+  const int signal = args.integer(1);
+  if (!args.ok()) return nullptr;
+  if (process <= 0 || !validSignal(signal)) return number(env, -EINVAL);
+  sigval value = {};
+  value.sival_int = kAlone;
+  return number(env, orErrno(sigqueue(process, signal, value)));
 }
 
 int die(int signal) {
@@ -115,6 +159,8 @@ napi_value jsDisposition(napi_env env, napi_callback_info info) {
 bool exportReport(napi_env env, napi_value exports) {
   static const Export kTable[] = {
       {"reportSignals", jsReportSignals},
+      {"handlesSignal", jsHandlesSignal},
+      {"signalAlone", jsSignalAlone},
       {"die", jsDie},
       {"setParentDeathSignal", jsSetParentDeathSignal},
       {"blockedSignals", jsBlockedSignals},

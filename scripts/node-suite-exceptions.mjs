@@ -3,7 +3,7 @@
 // from here: node-suite.mjs fails then.
 
 const QUEUED_AT_CLOSE =
-  'close() accepts what waits in the queue, where plain Node resets it. The test has destroyed all connections that it knows of before, and reads none: the last one, whose client has gone, is left';
+  'close() accepts what waits in the queue, where plain Node resets it. The test has destroyed all connections that it knows of before: the last one is left, whose client has not gone and is ended by that reset alone';
 const OWN_CLUSTER = 'it forks cluster workers, which it does not as one';
 const CLOSED_LATER =
   'the port is free when the origin has closed its sockets, too, which it does here when it hears of the close() in the worker';

@@ -4,10 +4,31 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fixture, freePort, hookModule, until } from './support/app';
 import { whoAnswers } from './support/clients';
-import { type ClusterOptions, numbers, ownCluster, whileBlocked } from './support/own-cluster';
+import {
+  type ClusterOptions,
+  numbers,
+  type OwnCluster,
+  ownCluster,
+  type Reply,
+  whileBlocked,
+} from './support/own-cluster';
 import { refusing } from './support/refuse';
 
 const HOST = '127.0.0.1';
+
+/** The CPU that each of these workers says it is pinned to. */
+const cores = (replies: Reply[], ids: number[]) =>
+  ids.map((id) => replies.findLast((reply) => reply.id === id)?.told?.core);
+
+/** The same, when each has one to itself. */
+const pinned = (cluster: OwnCluster, ids: number[]) =>
+  until(
+    async () => {
+      const found = cores(await cluster.answers(48), ids);
+      return new Set(found).size === ids.length && !found.includes(undefined) && found;
+    },
+    () => `CPUs of ${ids}:\n${cluster.app.stderr}`,
+  );
 
 describe("each of the app's own workers accepts by itself", { concurrency: 2 }, () => {
   const ways: Record<string, ClusterOptions & { port?: number }> = {
@@ -85,6 +106,34 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
     );
     assert.deepEqual(taken.toSorted((a, b) => a - b).filter((n) => n < 3).length, 3);
     assert.equal(Math.max(...taken), 4);
+  });
+
+  test('those that come while others have the CPUs are pinned when these have ended', async (t) => {
+    const cluster = await ownCluster(t);
+    if (!/; pinned/.test(cluster.app.stderr)) return t.skip('workers are not pinned here');
+    const before = await pinned(cluster, [1, 2]);
+    cluster.command('fork 2');
+    await cluster.served(4);
+    const all = await until(async () => {
+      const replies = await cluster.answers(64);
+      return numbers(replies).length === 4 && replies;
+    }, 'answers of all four');
+    assert.deepEqual(cores(all, [3, 4]), [undefined, undefined]);
+    cluster.command('disconnect 1');
+    cluster.command('disconnect 2');
+    await cluster.seen('exit', 2);
+    const after = await pinned(cluster, [3, 4]);
+    assert.deepEqual(after.toSorted(), before.toSorted());
+  });
+
+  test('where there are too many for that, those that are left are pinned when the others have ended', async (t) => {
+    const cluster = await ownCluster(t, { workers: 4, env: { FASTSOCKET_PIN: '0,1' } });
+    if (!/; not pinned: 4 workers on 2 CPUs/.test(cluster.app.stderr))
+      return t.skip('other CPUs, or no pinning');
+    cluster.command('disconnect 1');
+    cluster.command('disconnect 2');
+    await cluster.seen('exit', 2);
+    assert.deepEqual((await pinned(cluster, [3, 4])).toSorted(), [0, 1]);
   });
 
   test('a worker that closes and listens again', async (t) => {

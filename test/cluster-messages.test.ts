@@ -185,6 +185,12 @@ for (const [way, flags] of Object.entries(ways)) {
       assert.deepEqual(heard(app)[0]?.workers, ['1', '2']);
     });
 
+    test('a connection that nobody listens for is closed', async (t) => {
+      const { app } = await start(t, 'messages-app.js', flags, { LATER: '1' });
+      // it would hang
+      await until(async () => (await tell(app, 'hand')) === '', 'a connection that a worker hands over');
+    });
+
     test('who has died stands in cluster.workers no longer, and its successor does', async (t) => {
       const { app, workers } = await start(t, 'messages-app.js', flags);
       const [first, second] = workers as [number, number];

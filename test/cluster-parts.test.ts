@@ -8,6 +8,7 @@ import type { Member } from '../lib/cluster/members';
 import { PlainUsers } from '../lib/cluster/plain-users';
 import { roundRobinReason } from '../lib/cluster/plan';
 import { Seats, seatCount } from '../lib/cluster/seats';
+import { Cpus } from '../lib/cpu/cpus';
 import type { ListenerGroup } from '../lib/group/listener-group';
 import { nameOf } from '../lib/group/name';
 import type { Addon } from '../lib/native/addon';
@@ -56,6 +57,40 @@ test('the lowest free number is given', () => {
   assert.deepEqual([seats.take(), seats.take(), seats.take()], [1, 2, 3]);
   seats.free(2);
   assert.deepEqual([seats.take(), seats.take()], [2, 4]);
+  const after = new Seats(3);
+  assert.deepEqual([after.take(), after.take()], [3, 4], 'the first two are those of copies');
+});
+
+test('a CPU is one worker’s, and the next one’s when that has ended', () => {
+  const cpus = new Cpus(
+    [
+      { cpu: 4, node: 0 },
+      { cpu: 6, node: 1 },
+    ],
+    8,
+  );
+  assert.deepEqual([cpus.take(1), cpus.take(2), cpus.take(3)], [4, 6, undefined]);
+  assert.equal(cpus.take(2), 6, 'it has one');
+  assert.deepEqual(cpus.nodes.slice(0, 4), [undefined, 0, 1, undefined]);
+  cpus.free(1);
+  assert.equal(cpus.take(3), 4);
+  assert.deepEqual(cpus.cores.slice(0, 4), [undefined, undefined, 6, 4]);
+  assert.deepEqual(cpus.nodes.slice(0, 4), [undefined, undefined, 1, 0]);
+  assert.equal(new Cpus([], 8).take(1), undefined, 'nobody is pinned');
+});
+
+test('other CPUs: whoever can keep its own does, and of those that there are the first get the rest', () => {
+  const places = (...list: number[]) => list.map((cpu) => ({ cpu, node: cpu % 2 }));
+  const cpus = new Cpus(places(4, 5, 6), 4);
+  assert.deepEqual([cpus.take(1), cpus.take(2), cpus.take(3), cpus.take(4)], [4, 5, 6, undefined]);
+  cpus.become(places(8, 6, 9), [2, 3, 4]);
+  assert.deepEqual(cpus.cores, [undefined, undefined, 8, 6, 9], 'the first is not asked for any more');
+  assert.deepEqual(cpus.nodes, [undefined, undefined, 0, 0, 1]);
+  cpus.become(places(), [2, 3, 4]);
+  assert.deepEqual(cpus.cores, new Array(5).fill(undefined), 'nobody is pinned');
+  cpus.become(places(4, 5), [2, 3, 4]);
+  assert.deepEqual(cpus.cores, [undefined, undefined, 4, 5, undefined]);
+  assert.equal(cpus.take(1), undefined, 'and of the old ones there are none');
 });
 
 test('there are sockets for twice the workers and twice the CPUs, eight at least', () => {
@@ -148,7 +183,13 @@ describe('workers are given sockets', () => {
   const giver = (its: Fake & ListenerGroup) => {
     const seats = new Seats();
     const said: string[] = [];
+    const live: Member[] = [];
     const members = {
+      get given() {
+        return live.filter(({ process: child }) => child.connected);
+      },
+      tell: (member: Member, { kind, core }: { kind: string; core?: number }) =>
+        said.push(`worker ${member.id}: ${kind} ${core}`),
       seat: (member: Member) => {
         member.index ||= seats.take();
         return member.index;
@@ -158,6 +199,8 @@ describe('workers are given sockets', () => {
         member.index = 0;
       },
       hand: (member: Member, body: { index: number; cpu?: number }, fds: number[]) => {
+        member.handed = true;
+        live.push(member);
         said.push(
           `worker ${member.id}: ${fds} as ${body.index}${body.cpu === undefined ? '' : `, CPU ${body.cpu}`}`,
         );
@@ -171,24 +214,30 @@ describe('workers are given sockets', () => {
       },
       [Symbol.iterator]: () => [its][Symbol.iterator](),
     };
+    const places = [
+      { cpu: 4, node: 0 },
+      { cpu: 6, node: 0 },
+    ];
+    const cpus = new Cpus(places, 8);
     const giving = new Giving({
-      plan: { addon: noting().addon, cores: [undefined, 4, 6] } as never,
+      plan: { addon: noting().addon, first: 1, cpus } as never,
       groups: groups as never,
       members: members as never,
-      balancer: { seat: () => [] } as never,
+      balancer: { seat: () => [], placed: () => {} } as never,
       failed: (member, _group, why) => said.push(`worker ${member.id}: ${why}`),
     });
     const ended = (member: Member) => {
       its.holders.delete(member.index);
       seats.free(member.index);
+      live.splice(live.indexOf(member), 1);
       giving.ended(member);
     };
     return { giving, said, ended };
   };
   const member = (id: number): Member =>
-    ({ id, index: 0, seated: false, asked: new Set() }) as unknown as Member;
+    ({ id, index: 0, seated: false, asked: new Set(), process: { connected: true } }) as unknown as Member;
 
-  test('each its own, with the CPU of its number', () => {
+  test('each its own, with a CPU while there are any', () => {
     const its = group(3);
     const { giving, said } = giver(its);
     for (const id of [11, 12, 13]) giving.give(member(id), its);
@@ -197,6 +246,23 @@ describe('workers are given sockets', () => {
       'worker 12: 102 as 2, CPU 6',
       'worker 13: 103 as 3',
     ]);
+  });
+
+  test('and a CPU later, when whoever has had it has ended: the first first', () => {
+    const its = group(6);
+    const { giving, said, ended } = giver(its);
+    const all = [11, 12, 13, 14, 15].map(member) as [Member, Member, Member, Member, Member];
+    for (const each of all) giving.give(each, its);
+    said.splice(0);
+    // it is on its way out itself
+    Object.assign(all[2].process, { connected: false });
+    ended(all[1]);
+    ended(all[0]);
+    assert.deepEqual(said, ['worker 14: place 6', 'worker 15: place 4']);
+    giving.give(member(16), its);
+    assert.equal(said.pop(), 'worker 16: 101 as 1', 'both are taken');
+    ended(all[3]);
+    assert.equal(said.pop(), 'worker 16: place 6');
   });
 
   test('as long as there are any, and later when one is free', () => {

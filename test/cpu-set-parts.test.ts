@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who is told what when the CPUs that may be used change, without a kernel.
 import assert from 'node:assert/strict';
-import { mock, test } from 'node:test';
-import { CpuSet, EVERY_MS } from '../lib/origin/cpu-set';
-import type { Multiplied } from '../lib/origin/plan';
+import { describe, mock, test } from 'node:test';
+import { layOutAgain } from '../lib/cluster/plan';
+import type { Settings } from '../lib/config/settings';
+import { assign } from '../lib/cpu/count';
+import { Cpus } from '../lib/cpu/cpus';
+import { CpuSet, EVERY_MS, REPLACED_MS } from '../lib/origin/cpu-set';
+import { type Layout, type layOut, type Multiplied, pinPlaces } from '../lib/origin/plan';
 
 interface Scene {
   set: CpuSet;
@@ -16,11 +20,14 @@ interface Scene {
 function scene(): Scene {
   const world: Scene['world'] = { mask: [0, 1], whole: [0, 1] };
   const told: string[] = [];
+  const places = [0, 1].map((cpu) => ({ cpu, node: 0 }));
+  const cpus = new Cpus(places, 2);
+  for (const index of [1, 2]) cpus.take(index);
   const plan = {
     addon: { getAffinity: () => world.mask, groupCpus: () => world.whole },
     workers: 2,
     mask: [0, 1],
-    cores: [undefined, 0, 1],
+    cpus,
     layOutAgain(mask: number[], before: (number | undefined)[]) {
       told.push(`laid out for ${mask}, before ${before.slice(1)}`);
       const pinned = mask.length > 1;
@@ -32,6 +39,7 @@ function scene(): Scene {
     },
   } as unknown as Multiplied;
   const set = new CpuSet(plan, {
+    workers: () => [1, 2],
     tell: (index, core, free) => told.push(`${index} on ${core}, else ${free.length > 0 ? free : 'any'}`),
     moved: ({ perCpu }) => told.push(`${perCpu} a CPU`),
   });
@@ -67,12 +75,12 @@ test('fewer, then more: every worker is told, and the plan is what new ones star
     '2 on undefined, else any',
     '2 a CPU',
   ]);
-  assert.deepEqual(plan.cores, [undefined, undefined, undefined]);
+  assert.deepEqual(plan.cpus.cores, [undefined, undefined, undefined]);
   world.mask = world.whole = [0, 1];
   set.lookAtOnce();
   mock.timers.tick(10_000);
   assert.deepEqual(told, ['laid out for 0,1, before ,', '1 on 0, else any', '2 on 1, else any', '1 a CPU']);
-  assert.deepEqual(plan.cores, [undefined, 0, 1]);
+  assert.deepEqual(plan.cpus.cores, [undefined, 0, 1]);
 });
 
 test('a mask that somebody has given the process binds everything in it', () => {
@@ -103,6 +111,74 @@ test('what was seen in the middle of a change is looked at again', (t) => {
   world.mask = [0, 2, 3];
   mock.timers.tick(10_000);
   assert.deepEqual(told.slice(0, 2), ['laid out for 0,2,3, before 0,2', '1 on 0, else any']);
+});
+
+test('where nobody had a CPU, for there were too many, the rest may have one each when some have ended', (t) => {
+  t.after(() => mock.timers.reset());
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { set, told, world } = scene();
+  set.fewer();
+  mock.timers.tick(10 * REPLACED_MS);
+  assert.deepEqual(told, [], 'each has one');
+  world.mask = world.whole = [0];
+  set.lookAtOnce();
+  mock.timers.tick(10_000);
+  told.length = 0;
+  set.fewer();
+  mock.timers.tick(REPLACED_MS);
+  assert.deepEqual(told.splice(0), ['laid out for 0, before ,'], 'they are too many still');
+  world.mask = world.whole = [0, 1];
+  set.fewer();
+  set.fewer();
+  mock.timers.tick(REPLACED_MS - 1);
+  assert.deepEqual(told, []);
+  mock.timers.tick(1);
+  assert.deepEqual(told.slice(-3), ['1 on 0, else any', '2 on 1, else any', '1 a CPU']);
+  told.length = 0;
+  mock.timers.tick(10 * REPLACED_MS);
+  assert.deepEqual(told, []);
+});
+
+/** As the real one, without the machine's topology and limits. */
+const layOutHere: typeof layOut = ({ workers }, mask, before): Layout => {
+  const count = workers.kind === 'count' ? workers.n : mask.length;
+  const unpinned = count > mask.length ? 'too few' : undefined;
+  const seats = assign({ count, ...(unpinned && { unpinned }) }, mask, new Set(), before);
+  const places = { nodes: [], cpus: mask.length, usable: mask.length, perCpu: 1 };
+  return { workers: count, cores: [undefined, ...seats.map(({ cpu }) => cpu)], places, unpinned, why: '' };
+};
+
+describe("CPUs for an app's own workers that are others", () => {
+  const auto = { workers: { kind: 'auto' } } as Settings;
+  const cases: [string, { mask: number[]; before: (number | undefined)[]; cores: (number | undefined)[] }][] =
+    [
+      ['as many as there are workers', { mask: [2, 3], before: [0, 1], cores: [2, 3] }],
+      ['fewer: nobody is pinned', { mask: [0], before: [0, 1], cores: [undefined, undefined] }],
+      ['more, and one for each again', { mask: [0, 1], before: [undefined, undefined], cores: [0, 1] }],
+      ['the same, of which one has gone', { mask: [1, 2], before: [0, 1], cores: [2, 1] }],
+      [
+        'while workers are being replaced: those that wait go on waiting',
+        { mask: [2, 3], before: [0, 1, undefined, undefined], cores: [2, 3, undefined, undefined] },
+      ],
+      [
+        'while workers are being replaced: who can keep its own does',
+        { mask: [1, 2], before: [undefined, undefined, 0, 1], cores: [2, undefined, undefined, 1] },
+      ],
+      [
+        'while workers are being replaced: enough for all',
+        { mask: [0, 1, 2], before: [0, 1, undefined], cores: [0, 1, 2] },
+      ],
+    ];
+  for (const [name, { mask, before, cores }] of cases)
+    test(name, () => {
+      const workers = before.map((_, i) => i + 1);
+      const cpus = new Cpus([], before.length);
+      before.forEach((cpu, i) => {
+        cpus.cores[i + 1] = cpu;
+      });
+      cpus.become(pinPlaces(layOutAgain(auto, mask, [undefined, ...before], layOutHere)), workers);
+      assert.deepEqual(cpus.cores.slice(1), cores);
+    });
 });
 
 test('where the CPUs cannot be seen nothing happens', () => {

@@ -30,6 +30,8 @@ class TestCrew extends Crew<Member, never> {
   }
 
   start(): void {}
+  send(): void {}
+  protected strike(): void {}
   protected left(): void {}
 
   protected askToExit({ index }: Member): void {

@@ -34,6 +34,16 @@ async function own(port: number, others: number[] = []): Promise<number[]> {
   return workers.map(({ pid }) => pid);
 }
 
+/** The CPUs of the two workers, none of which is among `others`, when there are so many as `count`. */
+async function cores(port: number, count: number, others: number[] = []): Promise<(number | undefined)[]> {
+  return until(async () => {
+    const workers = await answerers(port, 2, ({ pid }) => !others.includes(pid));
+    const found = new Set(workers.map(({ core }) => core));
+    found.delete(undefined);
+    return found.size === count && [...found].sort();
+  }, `${count} CPUs`);
+}
+
 async function answeredWithoutDaemon(port: number): Promise<number[]> {
   const said = await withoutDaemon(() => Promise.all(Array.from({ length: QUESTIONS }, () => facts(port))));
   for (const { accepted } of said) assert.ok(accepted > 0);
@@ -62,6 +72,8 @@ for (const wait of [false, true]) {
       env: { LEAVES: 'signal' },
     });
     const before = await own(port);
+    const pins = /; pinned/.test(pm2.log);
+    const placed = await cores(port, pins ? 2 : 0);
     const customers = new Customers(port, 8);
     await until(() => customers.outcomes.length > 100, 'answers');
     await pm2.run(['reload', name]);
@@ -72,6 +84,8 @@ for (const wait of [false, true]) {
     assert.deepEqual([...new Set(ends)], ['answered']);
     await noneLeft(before);
     assert.deepEqual(await answeredWithoutDaemon(port), next);
+    assert.deepEqual(await cores(port, pins ? 2 : 0, before), placed);
+    await pm2.run(['delete', name]);
   });
 }
 

@@ -110,7 +110,7 @@ describe('a UDP port of the tree', () => {
     shared.message(one, { kind: 'unshared', key, generation: 1 });
     shared.message(two, { kind: 'unshared', key, generation: 7 });
     assert.deepEqual(seen(), []);
-    shared.workerLeft(two, false);
+    shared.workerLeft(two);
     assert.deepEqual(seen(), [`close ${FD + 1}`]);
   });
 
@@ -118,7 +118,7 @@ describe('a UDP port of the tree', () => {
     const { shared, handle, one, open, seen } = scene(t);
     open();
     shared.message(one, { kind: 'share', address });
-    shared.workerLeft(one, false);
+    shared.workerLeft(one);
     seen();
     handle.close();
     assert.equal(handle.fd, -1);
@@ -186,7 +186,7 @@ describe('a UDP socket that sends before anything has come', () => {
     assert.match(seen().join(), /^hand 1 1 \d+$/);
     shared.message(two, { kind: 'share', address: own });
     assert.match(seen().join(), /^it sends from UDP port .*hand 2/);
-    for (const worker of [one, two]) shared.workerLeft(worker, false);
+    for (const worker of [one, two]) shared.workerLeft(worker);
     t.mock.timers.tick(OWN_MS);
   });
 
@@ -221,6 +221,16 @@ describe('a server on a path that has closed', () => {
     return { closings, shared, isClosed: () => closed };
   };
 
+  test('waits for the successor of a worker that has ended where that one may have it, too', (t) => {
+    const { closings, shared, isClosed } = scenes(t);
+    const before = performance.now();
+    closings.begin(shared);
+    closings.workerLeft(1, before);
+    assert.equal(isClosed(), false);
+    closings.workerLeft(1, performance.now() + 1);
+    assert.equal(isClosed(), true);
+  });
+
   for (const [when, lose] of [
     ['before', ({ shared }) => shared.mute.add(1)],
     ['after', ({ closings }) => closings.channelLost(1)],
@@ -242,11 +252,11 @@ describe('what is made for copies', () => {
     const { shared, one, two, seen } = scene(t);
     const path: SharedAddress = { kind: 'path', path: `\0fastsocket-${process.pid}-none`, mode: 0 };
     for (const worker of [one, two]) shared.message(worker, { kind: 'share', address: path });
-    for (const worker of [one, two]) shared.workerLeft(worker, false);
+    for (const worker of [one, two]) shared.workerLeft(worker);
     t.mock.timers.tick(2 * OWN_MS);
     shared.message(two, { kind: 'share', address: path });
     assert.deepEqual(seen(), [], 'it waits for the origin: there is nothing yet');
-    shared.workerLeft(two, false);
+    shared.workerLeft(two);
   });
 
   test('is not waited for: a UDP port the first time, a path the second', async (t) => {
@@ -284,14 +294,14 @@ describe('what is made for copies', () => {
     shared.message(one, { kind: 'share', address: own });
     assert.match(seen().join(), /^hand 1 1 \d+$/);
     shared.message(one, { kind: 'used', ...name });
-    shared.workerLeft(one, false);
+    shared.workerLeft(one);
     t.mock.timers.tick(OWN_MS - 1);
     shared.message(two, { kind: 'share', address: own });
     assert.match(seen().join(), /^hand 2 1 \d+$/, 'what has queued up is its');
     shared.message(two, { kind: 'used', ...name });
     t.mock.timers.tick(2 * OWN_MS);
     assert.equal(await canBind(port), false);
-    shared.workerLeft(two, false);
+    shared.workerLeft(two);
     t.mock.timers.tick(OWN_MS);
     assert.equal(await canBind(port), true);
   });

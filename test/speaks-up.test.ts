@@ -104,6 +104,26 @@ describe('what nobody listens for', () => {
     assert.match(lines.join(), /\(lock\) is lost/);
   });
 
+  test('loses what comes with it, so that whoever is at the other end knows', () => {
+    const ended: string[] = [];
+    const connection = (name: string) => ({ destroy: () => ended.push(name), close: () => ended.push('no') });
+    const server = (name: string) => ({ close: () => ended.push(name) });
+    const none = parent(false).words;
+    none.hear({ type: 'lock' }, connection('connection') as never, true);
+    none.hear({ type: 'lock' }, server('server') as never, false);
+    none.hear('ready', server('with ready') as never, true);
+    const { sent, words } = parent(true);
+    words.hear({ type: 'early' }, connection('too early') as never, false);
+    assert.deepEqual(ended, ['connection', 'server', 'with ready', 'too early']);
+    words.hear({ type: 'asked' }, connection('passed on') as never, true);
+    assert.deepEqual(sent, [{ type: 'asked' }]);
+    assert.equal(ended.length, 4, 'that one is the parent’s');
+    const closed = () => {
+      throw new Error('not running');
+    };
+    none.hear({ type: 'lock' }, { close: closed } as never, true);
+  });
+
   test('is named by what it is about, never by what it says', () => {
     assert.equal(nameOfMessage({ topic: 'log4js:message', data: 'secret' }), 'log4js:message');
     assert.equal(nameOfMessage({ password: 'secret' }), 'an object');

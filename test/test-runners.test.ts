@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
 import { freePort, hook, root, startApp } from './support/app';
 
@@ -85,6 +85,39 @@ function makeProject(): void {
 }
 makeProject();
 
+/** A fixed port, and a line for each time that it is run. */
+const FILE = `
+const http = require('node:http');
+console.log('ok - it is run');
+const server = http.createServer().listen(Number(process.env.PORT), '127.0.0.1');
+setTimeout(() => server.close(), ${OPEN_MS});
+`;
+write('plain.js', FILE);
+write(
+  'node-test.mjs',
+  `import { createRequire } from 'node:module';
+import test from 'node:test';
+const require = createRequire(import.meta.url);
+test('a fixed port', (t, done) => {
+  ${FILE}
+  server.on('close', done);
+});
+`,
+);
+write(
+  'globals.js',
+  `globalThis.describe = globalThis.it = (name, f) => f();\ndescribe('', () => {${FILE}});\n`,
+);
+mkdirSync(join(folder, 'node_modules/tape'));
+write('node_modules/tape/index.js', '');
+write('tape.js', `require('tape');\n${FILE}`);
+// as tap does
+write(
+  'runner.js',
+  `require('node:child_process').spawnSync(process.execPath, ['plain.js'],
+  { stdio: 'inherit', env: { ...process.env, TAP: '1' } });\n`,
+);
+
 /** What is said, each line once: times and the order of files differ from run to run. */
 const lines = (text: string): string[] => [
   ...new Set(
@@ -92,6 +125,7 @@ const lines = (text: string): string[] => [
       .replace(/^.*FASTSOCKET .*\n/gm, '')
       .replaceAll(/ *\(?\d+(\.\d+)? ?m?s\b\)?(, estimated.*)?/g, '')
       .replaceAll(/\d+:\d+:\d+/g, 'TIME')
+      .replaceAll(/duration_ms:? [\d.]+/g, 'duration_ms')
       .replaceAll(/\(node:\d+\)/g, '(node)')
       .split('\n')
       .map((line) => line.trimEnd())
@@ -101,7 +135,7 @@ const lines = (text: string): string[] => [
 ];
 
 async function run(t: TestContext, script: string, args: string[], hooked: boolean) {
-  const app = startApp(join(root, 'node_modules', script), {
+  const app = startApp(resolve(root, 'node_modules', script), {
     port: await freePort(),
     hook: false,
     args,
@@ -132,6 +166,21 @@ describe('a test run is what it is without the hook', () => {
       const plain = await run(t, script, args, false);
       assert.deepEqual(plain.ended, { code: 1, signal: null });
       assert.deepEqual(await run(t, script, args, true), plain);
+    });
+  }
+});
+
+describe('a test file that is run by itself', () => {
+  for (const [name, file] of [
+    ['by node:test', 'node-test.mjs'],
+    ['under describe() and it()', 'globals.js'],
+    ['by a framework that it requires', 'tape.js'],
+    ['by a runner that says so in its environment', 'runner.js'],
+  ] as const) {
+    test(name, async (t) => {
+      const plain = await run(t, join(folder, file), [], false);
+      assert.deepEqual(plain.ended, { code: 0, signal: null });
+      assert.deepEqual(await run(t, join(folder, file), [], true), plain);
     });
   }
 });

@@ -17,18 +17,23 @@ let listening: Listening;
 /** The origin has handed down another socket for the address. */
 let replaced: boolean;
 
-beforeEach(() => {
-  done.length = 0;
-  replaced = true;
-  const owner = Object.assign(new EventEmitter(), { _connections: 0, close: () => listening.handle.close() });
-  listening = {
+function server(generation: number): Listening {
+  const owner = Object.assign(new EventEmitter(), { _connections: 0, close: () => made.handle.close() });
+  const made = {
     key: KEY,
-    generation: GENERATION,
+    generation,
     // interceptClose uncovers the prototype's
     handle: Object.assign(Object.create({ close: () => done.push('closed here') }), { fd: 20, owner }),
     backlog: 511,
     inContext: (f: () => unknown) => f(),
   } as unknown as Listening;
+  return made;
+}
+
+beforeEach(() => {
+  done.length = 0;
+  replaced = true;
+  listening = server(GENERATION);
   listeners = new Listeners({
     addon: { balanceFlush: (of: number) => done.push(`flushed ${of}`), accept: () => EAGAIN },
     inherited: { read: () => true, drop: () => done.push('dropped here'), serverClosed: () => replaced },
@@ -71,4 +76,32 @@ test('the origin closes a group whose server the app had closed and opened again
   done.length = 0;
   listeners.closeGroup(KEY, GENERATION);
   assert.deepEqual(before('closed'), [`flushed ${GENERATION}`, 'dropped here', 'parked', 'gone']);
+});
+
+test('groups of the origin that have closed are forgotten, whoever has closed first', () => {
+  const remembered = () =>
+    Object.entries(listeners)
+      .filter(([, value]) => (value as { size?: number } | undefined)?.size)
+      .map(([name]) => name);
+  // the app, and it has opened it again
+  listeners.add(listening);
+  listening.handle.close();
+  listeners.add(listening);
+  listeners.closeGroup(KEY, GENERATION);
+  listening.handle.owner?.emit('close');
+  assert.deepEqual(remembered(), []);
+  // the app
+  const second = server(GENERATION + 1);
+  listeners.add(second);
+  second.handle.close();
+  assert.notDeepEqual(remembered(), []);
+  listeners.closeGroup(KEY, GENERATION + 1);
+  second.handle.owner?.emit('close');
+  assert.deepEqual(remembered(), []);
+  // the origin
+  const third = server(GENERATION + 2);
+  listeners.add(third);
+  listeners.closeGroup(KEY, GENERATION + 2);
+  third.handle.owner?.emit('close');
+  assert.deepEqual(remembered(), []);
 });

@@ -79,6 +79,12 @@ describe('what is never multiplied', () => {
       `${modules}/.pnpm/vitest@4.1.12/node_modules/vitest/dist/workers/forks.js`,
       `${modules}/mocha/bin/_mocha`,
       `${modules}/.bin/playwright`,
+      `${modules}/@playwright/test/cli.js`,
+      `${modules}/@tapjs/run/dist/esm/index.js`,
+      `${modules}/@wdio/local-runner/build/run.js`,
+      `${modules}/karma/bin/karma`,
+      `${modules}/.bin/cucumber-js`,
+      '/home/me/.cache/Cypress/14.0.0/Cypress/resources/app/packages/server/lib/plugins/child/require_async_child.js',
       '/usr/local/bin/vitest',
     ])
       assert.equal(programReason({ ...program, argv: ['node', script] }), 'a test run', script);
@@ -87,6 +93,9 @@ describe('what is never multiplied', () => {
       '/home/me/bin/tape.js',
       `${modules}/.bin/fastify`,
       `${modules}/jest-server/index.js`,
+      `${modules}/@playwright/experimental/server.js`,
+      '/home/me/bin/lab',
+      '/home/me/cypress/app/server.js',
       '/home/me/vitest',
     ])
       assert.equal(programReason({ ...program, argv: ['node', script] }), undefined, script);

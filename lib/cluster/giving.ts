@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Balancer } from '../group/balancer';
 import type { ListenerGroup } from '../group/listener-group';
+import { debug } from '../log';
 import type { Groups } from '../origin/groups';
-import type { Multiplied } from '../origin/plan';
 import type { Member, Members } from './members';
+import type { ClusterPlan } from './plan';
 
 /**
  * How long a worker has to serve from a socket that it was sent. It may be blocked; or the socket has not reached it
@@ -12,7 +13,7 @@ import type { Member, Members } from './members';
 export const SERVES_WITHIN_MS = 5_000;
 
 export interface GivingOptions {
-  plan: Multiplied;
+  plan: ClusterPlan;
   groups: Groups;
   members: Members;
   balancer: Balancer;
@@ -28,7 +29,7 @@ export class Giving {
   constructor(private readonly options: GivingOptions) {}
 
   give(member: Member, group: ListenerGroup): void {
-    const { members, failed } = this.options;
+    const { members, failed, plan } = this.options;
     const index = members.seat(member);
     if (index < group.sockets.length) {
       const why = this.send(member, group);
@@ -37,7 +38,7 @@ export class Giving {
       return failed(member, group, why);
     }
     this.crowd.set(member, (this.crowd.get(member) ?? new Set()).add(group));
-    failed(member, group, `there are ${group.sockets.length - 1} sockets for workers`);
+    failed(member, group, `there are ${group.sockets.length - plan.first} sockets for workers`);
   }
 
   /** @returns why the socket could not be sent */
@@ -45,7 +46,7 @@ export class Giving {
     const { plan, groups, members, balancer } = this.options;
     const { index } = member;
     const { key: name, generation, backlog } = group;
-    const cpu = plan.cores[index];
+    const cpu = plan.cpus.take(index);
     const seat = member.seated ? [] : balancer.seat(index);
     const { fds } = groups.handover(index, [group]);
     group.lastGiven = Math.max(group.lastGiven, index);
@@ -65,13 +66,30 @@ export class Giving {
     }, SERVES_WITHIN_MS).unref();
   }
 
-  /** A worker has ended: its number is free. */
+  /** A worker has ended: its number is free, and its CPU. */
   ended(member: Member): void {
+    const { cpus } = this.options.plan;
+    cpus.free(member.index);
+    this.pinRest();
     this.crowd.delete(member);
     for (const [waiting, groups] of [...this.crowd]) {
       this.crowd.delete(waiting);
       if (!this.holds(waiting)) this.options.members.leaveSeat(waiting);
       for (const group of groups) if (!group.closing) this.give(waiting, group);
+    }
+  }
+
+  /** Who has been given a socket without a CPU gets one that is free now, the first first. */
+  private pinRest(): void {
+    const { members, plan, balancer } = this.options;
+    for (const member of members.given) {
+      if (plan.cpus.cores[member.index] !== undefined) continue;
+      const core = plan.cpus.take(member.index);
+      if (core === undefined) return;
+      debug('worker %d gets CPU %d, which is free now', member.id, core);
+      // it is not pinned, so that nothing has to be let run elsewhere
+      members.tell(member, { kind: 'place', core, free: [] });
+      balancer.placed(member.index);
     }
   }
 

@@ -43,12 +43,15 @@ interface NodeMessage {
 /** The app's own workers: who asks, who has which number, and how they are spoken to. Knows nothing of groups. */
 export class Members {
   private readonly byId = new Map<number, Member>();
-  private readonly seats = new Seats();
+  private readonly seats: Seats;
 
+  /** @param first the first number of a worker */
   constructor(
     private readonly addon: Addon,
+    first: number,
     private readonly events: MemberEvents,
   ) {
+    this.seats = new Seats(first);
     const cluster = require('node:cluster') as Cluster;
     for (const worker of Object.values(cluster.workers ?? {}))
       if (worker && !isCopy(worker)) this.watch(worker);
@@ -57,6 +60,11 @@ export class Members {
 
   get live(): Member[] {
     return [...this.byId.values()];
+  }
+
+  /** Those that have been given a socket and can be told of a CPU. */
+  get given(): Member[] {
+    return this.live.filter(({ index, handed, process: child }) => index > 0 && handed && child.connected);
   }
 
   private watch({ id, process: child }: ClusterWorker): void {

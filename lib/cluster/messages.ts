@@ -36,7 +36,7 @@ export type ToMember =
       backlog: number;
       seat: boolean;
     }
-  /** See ToWorker in lib/workers/messages.ts. */
+  /** See ToWorker in lib/workers/messages.ts. It has been given a socket; those without a CPU may get one later. */
   | { kind: 'place'; core: number | null; free: readonly number[] }
   /** Serve what is queued, close the socket, and go on by way of the primary. */
   | { kind: 'leave'; name: string; generation: number };

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Settings } from '../config/settings';
+import { perCpu } from '../cpu/count';
+import { Cpus } from '../cpu/cpus';
 import { insideTree } from '../cpu/neighbours';
 import { readText } from '../cpu/read';
 import { originOnlyProgram } from '../group/steering';
 import { type Addon, loadAddon } from '../native/addon';
-import { layOut, layoutAgain, type Multiplied, type Single } from '../origin/plan';
-import { seatCount } from './seats';
+import { type Layout, layOut, type Multiplied, pinPlaces, type Single } from '../origin/plan';
+import { MOST_SEATS, seatCount } from './seats';
 
 /** Why the app's own workers are served by the primary's round robin, as ever; undefined where nothing speaks for it. */
 export function roundRobinReason({ workers }: Pick<Settings, 'workers'>): string | undefined {
@@ -13,39 +15,87 @@ export function roundRobinReason({ workers }: Pick<Settings, 'workers'>): string
   return undefined;
 }
 
+/** Copies that the process has had, and which may live on for a while. */
+export interface CopiesBefore {
+  /** The highest number of one. */
+  workers: number;
+}
+
+export interface ClusterPlan extends Multiplied {
+  /** The first number of a worker: those below are, or have been, copies' in the balancing. */
+  first: number;
+}
+
 /**
- * How the app's own workers are served: how many sockets a group has, and the CPU of each worker by its number.
+ * How the app's own workers are served: how many sockets a group has, and which CPUs there are for them.
  * @param live workers of the app now
- * @param multiplied the process has had copies of ours: the balancing thread is theirs
  */
-export function planCluster(settings: Settings, live: number, multiplied: boolean): Multiplied | Single {
+export function planCluster(
+  settings: Settings,
+  live: number,
+  before: CopiesBefore | undefined,
+): ClusterPlan | Single {
   const reason = roundRobinReason(settings);
   if (reason !== undefined) return { reason, quiet: true };
   const { addon, reason: missing } = loadAddon();
   if (!addon) return { reason: missing ?? 'the addon could not be loaded', quiet: true };
   if (insideTree(process.pid, readText))
     return { reason: 'started by a program that fastsocket has multiplied already', quiet: true };
-  return planWith(addon, settings, live, multiplied);
+  return planWith(addon, settings, live, before?.workers ?? 0);
 }
 
-function planWith(addon: Addon, settings: Settings, live: number, multiplied: boolean): Multiplied {
+function planWith(addon: Addon, settings: Settings, live: number, copies: number): ClusterPlan {
   const affinity = addon.getAffinity(0);
   const mask = typeof affinity === 'number' ? [] : affinity;
-  const usual = layOut(settings, mask);
-  const layout =
-    live <= usual.workers ? usual : layOut({ ...settings, workers: { kind: 'count', n: live } }, mask);
-  const { cores, places } = layout;
+  const layout = layOutFor(settings, live, mask);
+  const workers = Math.min(MOST_SEATS, copies + seatCount(live, mask.length));
+  const cpus = new Cpus(pinPlaces(layout), workers);
   return {
     addon,
-    workers: seatCount(live, mask.length),
-    cores,
-    places,
+    workers,
+    cpus,
+    first: copies + 1,
+    places: { ...layout.places, nodes: cpus.nodes },
     mask,
-    layOutAgain: layoutAgain(settings, layout.workers),
+    layOutAgain: (now, before) => layOutAgain(settings, now, before),
     steer: settings.steer,
-    balance: multiplied ? [] : settings.balance,
+    balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,
     originOnly: originOnlyProgram(),
     originStartMs: 0,
   };
+}
+
+/** As many workers as there would be copies have CPUs, and more where there are more: the app forks as it likes. */
+function layOutFor(
+  settings: Settings,
+  live: number,
+  mask: readonly number[],
+  before?: readonly (number | undefined)[],
+  layOutNow = layOut,
+): Layout {
+  const usual = layOutNow(settings, mask, before);
+  if (live <= usual.workers) return usual;
+  return layOutNow({ ...settings, workers: { kind: 'count', n: live } }, mask, before);
+}
+
+/**
+ * For the workers that there are now, other than where an app is multiplied: it may have forked, and they may have ended.
+ * While it replaces them there are more than CPUs: as many as have had one have one again, if they can, and the others
+ * wait until these end, as they would have done without the change.
+ */
+export function layOutAgain(
+  settings: Settings,
+  mask: readonly number[],
+  before: readonly (number | undefined)[],
+  layOutNow = layOut,
+): Layout {
+  const live = before.length - 1;
+  const had = before.filter((cpu) => cpu !== undefined);
+  const layOutSome = (workers: number) => layOutFor(settings, workers, mask, [undefined, ...had], layOutNow);
+  const all = layOutSome(live);
+  const waiting = had.length > 0 && had.length < live;
+  const layout = all.unpinned !== undefined && waiting ? layOutSome(had.length) : all;
+  const { places } = layout;
+  return { ...layout, places: { ...places, perCpu: perCpu(live, places.usable) } };
 }

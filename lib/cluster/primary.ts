@@ -7,7 +7,6 @@ import { interceptClose } from '../hook/node';
 import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import { Groups } from '../origin/groups';
-import type { Multiplied } from '../origin/plan';
 import { Served } from '../origin/served';
 import type { State } from '../state';
 import { Giving } from './giving';
@@ -15,7 +14,7 @@ import { Leftovers } from './leftovers';
 import { type Member, Members } from './members';
 import type { ToMember, ToPrimary } from './messages';
 import { PlainUsers } from './plain-users';
-import { planCluster } from './plan';
+import { type ClusterPlan, type CopiesBefore, planCluster } from './plan';
 
 type Join = Extract<ToPrimary, { kind: 'join' }>;
 type Failed = Extract<ToPrimary, { kind: 'failed' }>;
@@ -32,18 +31,19 @@ export class ClusterPrimary {
   private readonly served: Served;
   private readonly leftovers: Leftovers;
   private readonly giving: Giving;
-  private generation = 0;
 
-  constructor(private readonly plan: Multiplied) {
+  /** @param nextGeneration a number that no group of the process has had */
+  constructor(
+    private readonly plan: ClusterPlan,
+    private readonly nextGeneration: () => number,
+  ) {
     const { addon } = plan;
     this.leftovers = new Leftovers(addon);
-    this.served = new Served(
-      plan,
-      this.groups,
-      (group) => this.serves(group),
-      (index, core, free) => this.place(index, { kind: 'place', core: core ?? null, free }),
-    );
-    this.members = new Members(addon, {
+    this.served = new Served(plan, this.groups, (group) => this.serves(group), {
+      workers: () => this.members.given.map(({ index }) => index),
+      tell: (index, core, free) => this.place(index, { kind: 'place', core: core ?? null, free }),
+    });
+    this.members = new Members(addon, plan.first, {
       message: (member, body, handle) => this.message(member, body, handle),
       listens: (member, port) => this.listens(member, port),
       disconnected: (member) => this.disconnected(member),
@@ -73,7 +73,7 @@ export class ClusterPrimary {
     if (bind === undefined) return native(backlog);
     const options = {
       key: groupKey(bind),
-      generation: ++this.generation,
+      generation: this.nextGeneration(),
       bind,
       handle,
       backlog,
@@ -137,7 +137,7 @@ export class ClusterPrimary {
   }
 
   private place(index: number, body: ToMember): void {
-    const member = this.members.live.find((one) => one.index === index);
+    const member = this.members.given.find((one) => one.index === index);
     if (member) this.members.tell(member, body);
   }
 
@@ -149,6 +149,12 @@ export class ClusterPrimary {
     if (version !== addon.version)
       return this.leaveToPrimary(member, group, `its addon has version ${version}, not ${addon.version}`);
     if (group.hasProgram) this.giving.give(member, group);
+    this.count();
+  }
+
+  /** The app forks as many as it likes, whenever it likes. */
+  private count(): void {
+    this.served.balancer.crowded(this.members.live.filter(({ handed }) => handed).length);
   }
 
   private failed(member: Member, { name, generation, why }: Failed): void {
@@ -224,13 +230,15 @@ export class ClusterPrimary {
     for (const group of this.groups) this.plain.left(member.id, group);
     if (member.index > 0) this.vacate(member);
     this.giving.ended(member);
+    this.served.fewer();
+    this.count();
     for (const group of this.groups) this.resteer(group);
   }
 
   private vacate({ index, seated }: Member): void {
     if (seated) this.served.balancer.vacate(index);
     this.leftovers.dropped(index);
-    this.groups.ended(index, false);
+    this.groups.ended(index);
   }
 }
 
@@ -250,7 +258,8 @@ export function freeClusterPort(port: number): void {
 /**
  * The round robin of the app's primary listens, on a handle that this process has bound.
  * @param live workers of the app
- * @param multiplied the process has had copies of ours
+ * @param before copies of ours that the process has had
+ * @param nextGeneration a number for a group that none of the process has had
  */
 export function listenForWorkers(
   handle: TcpHandle,
@@ -260,8 +269,15 @@ export function listenForWorkers(
     settings,
     state,
     live,
-    multiplied,
-  }: { settings: Settings; state: State; live: number; multiplied: boolean },
+    before,
+    nextGeneration,
+  }: {
+    settings: Settings;
+    state: State;
+    live: number;
+    before: CopiesBefore | undefined;
+    nextGeneration: () => number;
+  },
 ): number {
   state.reason ??= 'the app forks cluster workers of its own';
   let result: number | undefined;
@@ -271,9 +287,9 @@ export function listenForWorkers(
   };
   try {
     if (!primary && refused === undefined) {
-      const plan = planCluster(settings, live, multiplied);
+      const plan = planCluster(settings, live, before);
       if (plan.reason !== undefined) refused = plan.reason;
-      else primary = new ClusterPrimary(plan);
+      else primary = new ClusterPrimary(plan, nextGeneration);
     }
     if (primary) return primary.open(handle, backlog, once);
   } catch (error) {

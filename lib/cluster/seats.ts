@@ -2,7 +2,8 @@
 
 /** Sockets that a group of the app's own workers has at least, beside the primary's. */
 const LEAST_SEATS = 8;
-const MOST_SEATS = 1_024;
+/** native/balance/page.h, kMostSeats. */
+export const MOST_SEATS = 1_024;
 
 /**
  * How many sockets a group has for the app's own workers: twice what there may be, for an app that replaces its workers
@@ -13,12 +14,15 @@ export function seatCount(workers: number, cpus: number): number {
   return Math.min(MOST_SEATS, Math.max(LEAST_SEATS, 2 * workers, 2 * cpus));
 }
 
-/** Numbers for worker processes, from 1, the same in all groups; the lowest that is free. */
+/** Numbers for worker processes, the same in all groups; the lowest that is free. */
 export class Seats {
   private readonly taken = new Set<number>();
 
+  /** @param first the lowest of all */
+  constructor(private readonly first = 1) {}
+
   take(): number {
-    let index = 1;
+    let index = this.first;
     while (this.taken.has(index)) index++;
     this.taken.add(index);
     return index;

@@ -112,10 +112,10 @@ export function underTestRunner(): boolean {
 
 /**
  * This program has come to run test files since it started, whatever its name is (react-scripts test and others): these
- * variables are set by jest and vitest themselves, and what a test starts only inherits them.
+ * variables are set by jest, vitest, mocha and playwright themselves, and what a test starts only inherits them.
  */
 export function becameTestRunner(birth: Readonly<Record<string, string>>): boolean {
-  return ['JEST_WORKER_ID', 'VITEST'].some(
+  return ['JEST_WORKER_ID', 'VITEST', 'MOCHA_WORKER_ID', 'TEST_WORKER_INDEX'].some(
     (name) => process.env[name] !== undefined && birth[name] === undefined,
   );
 }

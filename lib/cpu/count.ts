@@ -102,6 +102,11 @@ function whyUnpinned(count: number, pool: Pool, quotaCpus: number | undefined): 
   return undefined;
 }
 
+/** How many workers share a CPU, 1 at least. Where the mask could not be read, 0 CPUs, nothing is known. */
+export function perCpu(workers: number, cpus: number): number {
+  return Math.max(1, Math.ceil(workers / Math.max(1, cpus)));
+}
+
 /**
  * How many workers, and whether they may be pinned.
  *
@@ -119,8 +124,7 @@ export function workerCount(input: CountInput): WorkerCount {
     pinAllowed: unpinned === undefined,
     ...(unpinned !== undefined && { unpinned }),
     cpus: [...pool.cpus].sort((a, b) => a - b),
-    // where the mask could not be read nobody is pinned, and nothing is known
-    perCpu: Math.max(1, Math.ceil(count / Math.max(1, pool.cpus.length))),
+    perCpu: perCpu(count, pool.cpus.length),
     why: `workers ${text}; ${unpinned === undefined ? 'pinned' : `not pinned: ${unpinned}`}`,
   };
 }

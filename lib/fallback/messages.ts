@@ -28,4 +28,6 @@ export type ToWorker =
   | { kind: 'count'; key: string; id: number }
   /** The app is one process again: close everything gracefully, then end. */
   | { kind: 'leave' }
+  /** The app's worker.disconnect(): the same as far as servers go, and then no more than Node's own. */
+  | { kind: 'disconnect' }
   | { kind: 'exit'; code: number };

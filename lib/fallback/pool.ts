@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
 import type { TcpHandle } from '../hook/tcp';
+import { debug } from '../log';
 import { Crew, type CrewEvents, type Member } from '../workers/crew';
 import { launch } from '../workers/launch';
 import { COMMAND } from '../workers/messages';
@@ -53,10 +54,12 @@ export class FallbackPool extends Crew<FallbackWorker, ToOrigin> {
     this.send(worker, { kind: 'exit', code: 0 });
   }
 
-  relay(signal: number): void {
-    for (const worker of this.live) {
-      worker.toldAt = performance.now();
-      this.send(worker, { kind: 'signal', signal });
+  /** A handler of the app there reports it, which is passed over. */
+  protected strike({ process: { pid } }: FallbackWorker, signal: number): void {
+    try {
+      if (pid !== undefined) process.kill(pid, signal);
+    } catch (error) {
+      debug('a worker is told of a signal only: %s', (error as Error).message);
     }
   }
 }

@@ -155,13 +155,18 @@ export class FallbackTree {
       case 'probed':
         return this.options.attempts.closedInCopy(message.key);
       case 'signal':
-        return this.options.signals.reported(message.signal);
+        return this.reported(worker, message.signal);
       case 'stays':
         if (RELOADS.has(message.signal)) delete worker.toldAt;
         return;
       case 'connections':
         return this.groups.counts.answered(message.id, worker.index, message.count);
     }
+  }
+
+  private reported(worker: FallbackWorker, signal: number): void {
+    if (worker.singled !== signal) return this.options.signals.reported(signal);
+    delete worker.singled;
   }
 
   private workerReady(worker: FallbackWorker, key: string, generation: number): void {
@@ -184,14 +189,14 @@ export class FallbackTree {
     this.questions.workerLeft(worker);
     // without a handler, a signal that reaches a worker directly ends it before it can report it
     const grace = graceMs(worker, this.options.plan.exitWaitMs);
-    const direct = grace === 0 ? RELAYED.get(signal ?? '') : undefined;
+    const direct = grace === 0 && !worker.ordered ? RELAYED.get(signal ?? '') : undefined;
     if (direct !== undefined) this.options.signals.reported(direct);
     if (this.lifecycle.state === 'canary') {
       if (replaced) return;
       return judgeCanary(this.lifecycle, this.options.signals, {
         code,
         signal,
-        told: worker.toldAt !== undefined,
+        told: worker.toldAt !== undefined || worker.ordered === true,
       });
     }
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;

@@ -12,6 +12,7 @@ import {
 } from '../hook/node';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
+import { beginDisconnect, disconnect } from '../worker/disconnect';
 import { COMMAND, isOurs } from '../workers/messages';
 import type { ToOrigin, ToWorker } from './messages';
 import { pretendedHandle } from './pretended';
@@ -46,8 +47,8 @@ export class FallbackWorker {
   private lastId = 0;
   /** Servers that are closing: connections of them may live on. */
   private readonly ending = new Set<ServerInside>();
-  /** The process ends when its servers have closed. */
-  private going = false;
+  /** What is done when its servers have closed. */
+  private end: (() => void) | undefined;
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
 
@@ -118,9 +119,10 @@ export class FallbackWorker {
         return;
       }
       case 'leave':
-        this.closeAll();
-        this.going = true;
-        return this.goIfDone();
+        return this.leave(() => process.exit(0));
+      case 'disconnect':
+        beginDisconnect();
+        return this.leave(disconnect);
       case 'exit':
         return process.exit(message.code) as never;
     }
@@ -181,8 +183,14 @@ export class FallbackWorker {
     this.tell({ kind: 'closed', key, generation });
   }
 
+  private leave(end: () => void): void {
+    this.closeAll();
+    this.end = end;
+    this.goIfDone();
+  }
+
   private goIfDone(): void {
-    if (this.going && this.ending.size === 0) process.exit(0);
+    if (this.end && this.ending.size === 0) this.end();
   }
 
   private closeAll(): void {

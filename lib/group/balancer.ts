@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { BalancePiece, SteerSetting } from '../config/settings';
+import { perCpu } from '../cpu/count';
 import { debug, debugging, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 import type { WorkerFigures } from '../steering/balance';
@@ -19,6 +20,8 @@ export interface Places {
   readonly nodes: readonly (number | undefined)[];
   /** CPUs that they have together. */
   readonly cpus: number;
+  /** CPUs that they may run on; 0 where that is not known. */
+  readonly usable: number;
   /** How many of them share a CPU, 1 at least. */
   readonly perCpu: number;
 }
@@ -49,6 +52,13 @@ const ACTIVE = 'active';
 /** balanceProgram: the lean program is attached, and the kernel has no room for the guarded one. */
 const TOO_LARGE = 1;
 
+/** The thread is one for the process, and so are its notices: of two balancers the later one hears them. */
+let listening: { addon: Addon; id: number; pulse: Pulse } | undefined;
+
+function starvedUs({ perCpu }: Places): number {
+  return STARVED_US * perCpu;
+}
+
 /** The origin's side of the balancing thread (native/balance): which sockets it looks after, and what a worker needs. */
 export class Balancer {
   private readonly watched = new Set<number>();
@@ -69,39 +79,68 @@ export class Balancer {
   }
 
   private tryStart(): boolean {
-    const bits =
-      (this.pieces.includes('steal') ? STEALS : 0) |
-      (this.pieces.includes('swap') && this.mode !== 'ip' ? EXCLUDES : 0) |
-      (this.mode === 'ip' ? FROM_THE_DEAD : 0) |
-      (debugging() ? TELLS : 0);
-    if (this.pieces.length === 0) {
-      debug('balancing is off: FASTSOCKET_BALANCE=off');
+    const why = this.idleReason();
+    if (why !== undefined) {
+      debug('balancing is off: %s', why);
       return false;
     }
-    const { cpus } = this.places;
-    const notices = this.addon.balanceStart(BLOCKED_US, this.starvedUs, LOOK_US, EXCLUDED_US, cpus, bits);
+    const notices = this.startThread();
     if (typeof notices === 'string') debug('balancing is off: %s', notices);
     else this.listen(notices);
     return typeof notices === 'number';
   }
 
-  private get starvedUs(): number {
-    return STARVED_US * this.places.perCpu;
+  private get excludes(): boolean {
+    return this.pieces.includes('swap') && this.mode !== 'ip';
+  }
+
+  private get shares(): boolean {
+    return this.pieces.includes('shares') && this.mode === 'auto';
+  }
+
+  /** Why there is nothing that the thread could do. */
+  private idleReason(): string | undefined {
+    const { pieces, mode } = this;
+    if (pieces.length === 0) return 'FASTSOCKET_BALANCE=off';
+    if (pieces.includes('steal') || this.excludes || this.shares) return undefined;
+    return `FASTSOCKET_BALANCE=${pieces} has no meaning with FASTSOCKET_STEER=${mode}`;
+  }
+
+  /** Where another balancer has started the thread its rules are these from now on. */
+  private startThread(): number | string {
+    const { addon, pieces, mode, places } = this;
+    const bits =
+      (pieces.includes('steal') ? STEALS : 0) |
+      (this.excludes ? EXCLUDES : 0) |
+      (mode === 'ip' ? FROM_THE_DEAD : 0) |
+      (debugging() ? TELLS : 0);
+    return addon.balanceStart(BLOCKED_US, starvedUs(places), LOOK_US, EXCLUDED_US, places.cpus, bits);
   }
 
   /** The workers are on other CPUs now. */
   spread(places: Places): void {
+    const { cpus, perCpu } = this.places;
     this.places = places;
-    if (this.started) this.addon.balanceSpread(this.starvedUs, places.cpus);
+    if (this.started && (cpus !== places.cpus || perCpu !== places.perCpu))
+      this.addon.balanceSpread(starvedUs(places), places.cpus);
+  }
+
+  /** There are so many workers, which may be others than were expected. */
+  crowded(workers: number): void {
+    this.spread({ ...this.places, perCpu: perCpu(workers, this.places.usable) });
   }
 
   private listen(notices: number): void {
-    const shares = this.pieces.includes('shares') && this.mode === 'auto';
-    const pulse = new Pulse(this.addon, this.beat, shares ? SHARES_MS : OTHERS_MS);
-    this.addon.watch(notices, (text) => {
+    if (listening) {
+      listening.addon.unwatch(listening.id);
+      listening.pulse.stop();
+    }
+    const pulse = new Pulse(this.addon, this.beat, this.shares ? SHARES_MS : OTHERS_MS);
+    const id = this.addon.watch(notices, (text) => {
       if (text === ACTIVE) pulse.start();
       else if (text !== null) debug('balancing: %s', text);
     });
+    listening = { addon: this.addon, id, pulse };
   }
 
   /** Idle workers take what waits for one that has ended. */
@@ -112,11 +151,20 @@ export class Balancer {
   /** What worker `index` is given; the caller closes it. */
   seat(index: number): number[] {
     if (!this.start()) return [];
-    const fds = this.addon.balanceSeat(index, this.places.nodes[index] ?? 0);
+    const fds = this.addon.balanceSeat(index, this.nodeOf(index));
     if (typeof fds !== 'number') return fds;
     // once: what one of them lacks the others do
     debugOnce('worker %d has no part in the balancing (errno %d)', index, -fds);
     return [];
+  }
+
+  /** Worker `index` has another CPU, as `places.nodes` says. */
+  placed(index: number): void {
+    if (this.started) this.addon.balancePlace(index, this.nodeOf(index));
+  }
+
+  private nodeOf(index: number): number {
+    return this.places.nodes[index] ?? 0;
   }
 
   vacate(index: number): void {

@@ -25,7 +25,7 @@ export class ClosingGroup {
   readonly left: Set<number>;
   /** Workers that have a descriptor of a socket. */
   private readonly holding: Set<number>;
-  private readonly begun = performance.now();
+  readonly begun = performance.now();
   private timer: NodeJS.Timeout;
   private finished = false;
   private readonly letClose: () => void;

@@ -146,6 +146,7 @@ export class ListenerGroup {
       if (copy < 0) {
         this.closeSiblings();
         if (predecessor.hasProgram) this.steer(options.originOnly);
+        addon.keepSyn(this.handle.fd);
         return { error: listen(options.backlog), failed: `no duplicate of its sockets (errno ${-copy})` };
       }
       this.sockets.push(copy);
@@ -279,9 +280,9 @@ export class ListenerGroup {
     return accepted;
   }
 
-  /** There are no workers, and there will be none. */
+  /** There will be no workers. One that is about to end holds its duplicate until it has: close() waits for that. */
   becomeSingle(): void {
-    for (const index of [...this.holders]) this.workerEnded(index);
+    this.ready.clear();
     this.settle([]);
     this.drainUnserved();
     this.closeSiblings();

@@ -81,6 +81,11 @@ export class Pulse {
     this.timer = setInterval(() => this.look(), this.everyMs).unref();
   }
 
+  stop(): void {
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+
   private look(): void {
     const list = this.addon.balanceFigures();
     if (typeof list === 'number') return;
@@ -93,8 +98,7 @@ export class Pulse {
       this.looks = looks;
       return;
     }
-    clearInterval(this.timer);
-    this.timer = undefined;
+    this.stop();
     this.addon.balanceNotify();
   }
 }

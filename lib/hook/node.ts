@@ -70,7 +70,8 @@ export function hookSelfKill(intercept: (signal: number) => boolean): void {
 export function signalNumber(signal: string | number): number | undefined {
   if (typeof signal === 'number') return signal;
   const { constants } = require('node:os') as typeof import('node:os');
-  return (constants.signals as Record<string, number>)[signal];
+  // in any case, as child_process takes it (lib/internal/util.js, convertToValidSignal)
+  return (constants.signals as Record<string, number>)[signal.toUpperCase()];
 }
 
 /** The cluster module's way to a listening handle in a worker (lib/internal/cluster/child.js). */

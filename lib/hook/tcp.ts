@@ -134,7 +134,7 @@ export function hookTcp(binding: TcpBinding, hooks: TcpHooks): void {
   );
 }
 
-const CONNECTS = ['connect', 'connect6'] as const;
+export const CONNECTS = ['connect', 'connect6'] as const;
 
 /** Calls `start` once, before the first connection that this thread makes (lib/net.js, internalConnect). */
 export function beforeFirstConnect(binding: TcpBinding, start: () => void): void {

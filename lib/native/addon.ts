@@ -109,10 +109,11 @@ export interface Addon {
   xdpAttached(interfaceName: string): number;
 
   /**
-   * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; `cpus`: the workers' together; bits: 1: idle
-   * workers are offered blocked ones' queues, 2: blocked workers are steered around, 4: only queues without a worker are
-   * offered, 8: notices tell who is excluded and back. Returns a socket whose messages are
-   * notices (balanceNotify), or in words why there is none.
+   * The origin's balancing thread, once for the process: native/balance/balancer.h. Times in microseconds; `cpus`: the
+   * workers' together; bits: 1: idle workers are offered blocked ones' queues, 2: blocked workers are steered around, 4: only
+   * queues without a worker are offered, 8: notices tell who is excluded and back. Where the thread runs already the times,
+   * `cpus` and bit 2 hold from now on, and the other bits stay. Returns a socket whose messages are notices (balanceNotify),
+   * or in words why there is none.
    */
   balanceStart(
     blockedUs: number,
@@ -128,6 +129,8 @@ export interface Addon {
    */
   balanceSeat(index: number, node: number): [page: number, offers: number, wake: number] | number;
   balanceVacate(index: number): number;
+  /** It has a CPU of this NUMA node from now on. */
+  balancePlace(index: number, node: number): number;
   /** The thread looks after these sockets, by index, until balanceForget; nobody closes them before. */
   balanceWatch(generation: number, sockets: number[]): number;
   /** Workers that serve the group now. */
@@ -220,6 +223,10 @@ export interface Addon {
 
   /** From now on these signals do nothing here but send `signal <n>` on the control socket. */
   reportSignals(control: number, signals: number[]): number;
+  /** The app has a handler of this signal here, 1, or none, 0: then signalAlone ends this process at once. */
+  handlesSignal(signal: number, handled: 0 | 1): number;
+  /** For that worker alone: it reports nothing. Where the app has a handler the worker is to be told to run it, too. */
+  signalAlone(pid: number, signal: number): number;
   /** Ends this process by the signal's default. */
   die(signal: number): number;
   setParentDeathSignal(signal: number): number;
@@ -243,7 +250,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 10;
+const VERSION = 11;
 
 export interface LoadedAddon {
   addon?: Addon;

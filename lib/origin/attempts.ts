@@ -6,6 +6,7 @@ export class Attempts {
   private readonly refused = new Map<string, number>();
   private readonly past = new Set<string>();
   private readonly probed = new Set<string>();
+  private readonly alone = new Set<string>();
 
   /** @param error negative errno */
   failed(key: string, error: number): void {
@@ -18,11 +19,23 @@ export class Attempts {
 
   opened(key: string): void {
     this.refused.delete(key);
+    this.alone.delete(key);
+  }
+
+  /** The origin listens there, and has no sockets for workers. */
+  servedAlone(key: string): void {
+    this.alone.add(key);
+  }
+
+  /** Addresses that the origin serves alone. */
+  get aloneNow(): string[] {
+    return [...this.alone];
   }
 
   /** Listened on and closed again: to see whether the port is free, for one. */
   closed(key: string): void {
     this.past.add(key);
+    this.alone.delete(key);
   }
 
   /** The copy has closed it again, too. */
@@ -41,6 +54,8 @@ export class Attempts {
   answer(key: string, serves: boolean): Pick<Handover, 'error' | 'past'> | undefined {
     const error = this.refused.get(key);
     if (error !== undefined) return { error };
+    // it would find the address taken
+    if (this.alone.has(key)) return { past: true };
     if (serves || !this.past.has(key)) return undefined;
     this.probed.delete(key);
     return { past: true };

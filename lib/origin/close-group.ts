@@ -5,6 +5,12 @@ import { debug } from '../log';
 import type { WorkerPool } from '../workers/pool';
 import type { Groups } from './groups';
 
+/**
+ * How long a copy that is being ended is waited for. One that may not be killed is only asked to end (Crew.kill), and if it
+ * is blocked it never does.
+ */
+export const KILLED_MS = 5_000;
+
 export interface CloseHooks {
   groups: Groups;
   pool: WorkerPool;
@@ -40,5 +46,6 @@ export function closeGroup(group: ListenerGroup, { groups, pool, closeHandle, ch
     // it has not come to listen, and would have nothing to do when it does
     else if (groups.size === 0 && worker.servedAt === undefined) pool.kill(worker);
     else pool.send(worker, { kind: 'close', key, generation });
+    if (worker?.killed) setTimeout(() => closing.workerLeft(index), KILLED_MS).unref();
   }
 }

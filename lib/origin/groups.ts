@@ -128,10 +128,15 @@ export class Groups {
     }
   }
 
-  /** A worker has ended. `replaced`: another one has its index already, and the open groups' sockets. */
-  ended(index: number, replaced: boolean): void {
-    for (const closing of [...this.ending]) closing.workerLeft(index);
-    if (replaced) return;
+  /**
+   * A worker has ended.
+   * @param successorSince when another one was started under its index, by performance.now(): that one has the sockets of
+   * all groups that were open then; undefined where there is none
+   */
+  ended(index: number, successorSince?: number): void {
+    for (const closing of [...this.ending])
+      if (successorSince === undefined || closing.begun < successorSince) closing.workerLeft(index);
+    if (successorSince !== undefined) return;
     for (const group of this) group.workerEnded(index);
   }
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import type { Handover } from '../workers/messages';
 import { MOST_FDS, type PoolEvents, type Worker } from '../workers/pool';
 import type { Attempts } from './attempts';
 import type { ChangedUser } from './changed-user';
+import type { EarlyConnects } from './early-connects';
 import type { Groups } from './groups';
 import type { Served } from './served';
 import type { SharedSockets } from './shared-sockets';
@@ -12,6 +15,7 @@ interface Estate {
   shared: SharedSockets<Worker>;
   attempts: Attempts;
   user: ChangedUser;
+  earlyConnects: EarlyConnects;
 }
 
 /**
@@ -20,7 +24,7 @@ interface Estate {
  */
 export function inheritance(
   index: number,
-  { groups, served, shared, attempts, user }: Estate,
+  { groups, served, shared, attempts, user, earlyConnects }: Estate,
 ): ReturnType<PoolEvents['sockets']> {
   const listeners = groups.handover(index);
   const own = served.balancer.seat(index);
@@ -33,6 +37,23 @@ export function inheritance(
       seat: own.length > 0,
       refused: attempts.history,
       credentials: user.inherited,
+      ...early(earlyConnects, attempts),
     },
   };
+}
+
+function ownAddresses(): Set<string> {
+  const { networkInterfaces } = require('node:os') as typeof import('node:os');
+  try {
+    const lists = Object.values(networkInterfaces());
+    return new Set(lists.flatMap((list) => list?.map(({ address }) => address) ?? []));
+  } catch {
+    return new Set(); // netlink sockets are refused
+  }
+}
+
+/** What the app has asked about its own ports; most apps do not. */
+export function early(connects: EarlyConnects, attempts: Attempts): Pick<Handover, 'early' | 'alone'> {
+  const list = connects.toItself(ownAddresses);
+  return list.length > 0 ? { early: list, alone: attempts.aloneNow } : {};
 }

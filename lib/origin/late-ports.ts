@@ -74,14 +74,20 @@ export class LatePorts<W> {
     return this.owners.has(key);
   }
 
-  /** The origin listens there now: who waits is served by the group. */
-  opened(key: string): void {
+  /**
+   * The origin listens there now: who waits is served by the group.
+   * @returns who has waited
+   */
+  opened(key: string): W[] {
+    const waited: W[] = [];
     for (const name of [key, ...(this.aliases.get(key) ?? [])]) {
+      waited.push(...(this.waiting.get(name) ?? []));
       clearTimeout(this.timers.get(name));
       this.timers.delete(name);
       this.waiting.delete(name);
     }
     this.aliases.delete(key);
+    return waited;
   }
 
   /** The origin wants an address that a worker has: `done` is called when it has been given back, or after RECLAIM_MS. */

@@ -112,21 +112,28 @@ export class Origin {
     if (why !== undefined) {
       debug('listen on %s left to Node: %s', bound.key, why);
       if (!this.tree) this.preload.state.reason = why;
-      if (bound.revives) this.plan?.addon?.keepSyn(handle.fd);
+      if (bound.revives) this.takeOver(handle, bound.revives);
       return native(backlog);
     }
     return this.openGroup(handle, bound, backlog, native);
   }
 
+  /** By plain Node: what waits on the socket, and what comes, is not for the server that closes any more. */
+  private takeOver(handle: TcpHandle, closing: ClosingGroup): void {
+    closing.inherited = true;
+    this.plan?.addon?.keepSyn(handle.fd);
+  }
+
   /** The app forks cluster workers of its own, and Node's round robin listens for them. */
   private listenForWorkers(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
-    const { settings, tree } = this;
+    const { settings, tree, plan } = this;
     const { state } = this.preload;
     return listenForWorkers(handle, backlog, native, {
       settings,
       state,
       live: ownWorkers(),
-      multiplied: tree !== undefined,
+      before: tree && plan?.reason === undefined ? plan : undefined,
+      nextGeneration: () => ++this.generation,
     });
   }
 
@@ -206,15 +213,23 @@ export class Origin {
     const { error, failed } = revives
       ? group.adopt(revives.group, options, native)
       : group.open(options, native);
-    if (failed !== undefined && error === 0) tree.groupFailed(bound.key, failed);
     if (error === 0 && bound.bind.port === 0) group.portChosen(bound.bind);
     if (error < 0) this.attempts.failed(bound.key, error);
     else this.attempts.opened(bound.key);
+    if (error === 0 && failed !== undefined) this.serveAlone(tree, handle, bound, failed);
     if (error < 0 || failed !== undefined) return error;
     interceptClose(handle, (native) => tree.closeGroup(group, native));
     spareUnheard(group.server);
     tree.addGroup(group, bound.revives !== undefined);
     return 0;
+  }
+
+  private serveAlone(tree: Tree, handle: TcpHandle, { key }: BoundHandle, reason: string): void {
+    interceptClose(handle, (close) => {
+      this.attempts.closed(key);
+      close();
+    });
+    tree.groupFailed(key, reason);
   }
 
   private theTree(plan: Multiplied): Tree {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
-import { becameTestRunner } from '../config/environment';
 import type { Settings } from '../config/settings';
 import { readLimits } from '../cpu/cgroup';
 import { assign, type WorkerCount, workerCount } from '../cpu/count';
+import { Cpus, type PinPlace } from '../cpu/cpus';
 import { insideTree, takenCores } from '../cpu/neighbours';
 import { coreOrder } from '../cpu/order';
 import { readText } from '../cpu/read';
@@ -13,18 +13,19 @@ import { originOnlyProgram } from '../group/steering';
 import { debug } from '../log';
 import { type Addon, loadAddon } from '../native/addon';
 import { singleProcessFlag } from '../workers/inspect';
+import { testFacts, testSign } from './test-run';
 
 /** How the app is to be multiplied. */
 export interface Multiplied {
   reason?: undefined;
   addon: Addon;
   workers: number;
-  /** CPU of each worker, by index from 1; undefined where it is not pinned. */
-  cores: (number | undefined)[];
+  /** The CPU of each worker. */
+  cpus: Cpus;
   places: Places;
   /** CPUs that this process could use when that was decided. */
   mask: readonly number[];
-  /** The same for other CPUs; `before`: CPU of each worker until now. */
+  /** The same for other CPUs; `before`: CPU of each worker until now, from 1, one after the other. */
   layOutAgain(mask: readonly number[], before: readonly (number | undefined)[]): Layout;
   steer: Settings['steer'];
   balance: Settings['balance'];
@@ -68,7 +69,9 @@ export function singleReason(settings: Settings, birth: Birth): string | undefin
   const flag = singleProcessFlag(birth.execArgv, birth.env['NODE_OPTIONS']);
   if (flag !== undefined && !settings.workersSet)
     return `${flag} means one process unless FASTSOCKET_WORKERS is set`;
-  if (becameTestRunner(birth.env)) return 'a test run';
+  // Node's own tests are judged all the same
+  const sign = settings.testGroups ? undefined : testSign(testFacts(birth.env, readText));
+  if (sign !== undefined) return `a test run: ${sign}`;
   if (insideTree(process.pid, readText)) return 'started by a program that fastsocket has multiplied already';
   return undefined;
 }
@@ -121,10 +124,15 @@ export function layOut(
   return {
     workers: counted.count,
     cores,
-    places: { nodes, cpus, perCpu: counted.perCpu },
+    places: { nodes, cpus, usable: counted.cpus.length, perCpu: counted.perCpu },
     unpinned: counted.unpinned,
     why: counted.why,
   };
+}
+
+/** The CPUs of a layout for those that are to have one, the first first. */
+export function pinPlaces({ cores, places }: Pick<Layout, 'cores' | 'places'>): PinPlace[] {
+  return cores.flatMap((cpu, index) => (cpu === undefined ? [] : { cpu, node: places.nodes[index] }));
 }
 
 /** The layout of as many workers on other CPUs: how many there are is decided once, their sockets are there. */
@@ -147,13 +155,16 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   }
   const { testGroups } = settings;
   const mask = typeof affinity === 'number' ? [] : affinity;
-  const { workers, cores, places, why } = layOut(settings, mask);
+  const layout = layOut(settings, mask);
+  const { workers, why } = layout;
   if (workers < 2 && !testGroups) return { reason: `one worker is no gain (${why})`, quiet: true };
+  const cpus = new Cpus(pinPlaces(layout), workers);
+  for (let index = 1; index <= workers; index++) cpus.take(index);
   return {
     addon,
     workers: testGroups ? 1 : workers,
-    cores,
-    places,
+    cpus,
+    places: { ...layout.places, nodes: cpus.nodes },
     mask,
     layOutAgain: layoutAgain(settings, workers),
     steer: settings.steer,

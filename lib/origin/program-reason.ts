@@ -10,8 +10,15 @@ export interface ProgramFacts {
 
 /** Programs that run test files in their own process, and the pools by which they do it in others. */
 const RUNNERS =
-  '(?:_?mocha|ava|jasmine|jest(?:-cli|-worker)?|playwright|qunit|tap|tape|tinypool|uvu|vitest|workerpool)';
-const TEST_RUNNER = new RegExp(`/node_modules/${RUNNERS}/|\\bbin/${RUNNERS}$`);
+  '(?:_?mocha|ava|cypress|jasmine|jest(?:-cli|-worker)?|karma|nightwatch|playwright|qunit|tap|tape|testcafe|tinypool|uvu|vitest|wdio|workerpool)';
+const SCOPED = '@(?:cucumber/cucumber|hapi/lab|playwright/test|tapjs/[^/]+|wdio/[^/]+|web/test-runner)';
+/** Those whose programs are called otherwise; only where npm has put them. */
+const PROGRAMS = '(?:cucumber-js|lab|web-test-runner|wtr)';
+/** Cypress's own programs, among them the one in which the project's servers may be: ~/.cache/Cypress/VERSION. */
+const CYPRESS = '/Cypress/resources/app/';
+const TEST_RUNNER = new RegExp(
+  `/node_modules/(?:${RUNNERS}|${SCOPED})/|\\bbin/${RUNNERS}$|/\\.bin/${PROGRAMS}$|${CYPRESS}`,
+);
 const NO_SCRIPT = /^(-e|--eval|-p|--print|-pe|-i|--interactive|--test|--check|-c)(=|$)/;
 
 /** Why this program as a whole is not one to copy: no script, the REPL, a test run. Known at the preload. */

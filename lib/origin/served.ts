@@ -18,21 +18,33 @@ export class Served {
 
   /**
    * @param multiplied whether the workers serve a group: while the canary proves itself the origin does
-   * @param place tells a worker of its CPU when that is another; see CpuSetHooks
+   * @param pinned the workers, whose CPUs may become others
    */
   constructor(
     plan: Multiplied,
     private readonly groups: Groups,
     private readonly multiplied: (group: ListenerGroup) => boolean,
-    place: CpuSetHooks['tell'],
+    pinned: Pick<CpuSetHooks, 'workers' | 'tell'>,
   ) {
-    this.cpuSet = new CpuSet(plan, { tell: place, moved: (places) => this.moved(places) });
+    this.cpuSet = new CpuSet(plan, {
+      workers: pinned.workers,
+      tell: (index, core, free) => {
+        pinned.tell(index, core, free);
+        this.balancer.placed(index);
+      },
+      moved: (places) => this.moved(places),
+    });
     const shares = plan.balance.includes('shares');
     this.balancer = new Balancer(plan.addon, plan.balance, plan.steer, plan.places, (figures, elapsedMs) => {
       this.cpuSet.look();
       if (shares) this.steering.balance(figures, elapsedMs, () => this.resteerAll());
     });
-    this.steering = new Steering(plan.steer, plan.cores, (why) => debug('steering: %s', why), this.balancer);
+    this.steering = new Steering(
+      plan.steer,
+      plan.cpus.cores,
+      (why) => debug('steering: %s', why),
+      this.balancer,
+    );
     this.unserved = new UnservedQueues(
       () => this.groups,
       (group) => this.balancer.steals(group) && this.serving(group).length > 0,
@@ -67,6 +79,11 @@ export class Served {
   /** A worker's event loop is not where it was pinned to. */
   displaced(): void {
     this.cpuSet.lookAtOnce();
+  }
+
+  /** Of the workers, which may be as many as there are, one has ended. */
+  fewer(): void {
+    this.cpuSet.fewer();
   }
 
   private moved(places: Places): void {

@@ -16,6 +16,7 @@ export class SharedClosings {
   /** `holders`, `serving` and `mute` say who is waited for. */
   begin(shared: Shared): void {
     this.closing.add(shared);
+    shared.closesSince = performance.now();
     // the workers' connections keep the origin alive, as its own would
     if (shared.serving.size > 0) this.alive ??= setInterval(() => {}, ALIVE_MS);
     for (const index of shared.mute) this.doNotWaitLong(shared, index);
@@ -49,8 +50,10 @@ export class SharedClosings {
     }
   }
 
-  workerLeft(index: number): void {
+  /** @param successorSince see Groups.ended(): what was open then is that one's, which says when it has let go */
+  workerLeft(index: number, successorSince = Number.POSITIVE_INFINITY): void {
     for (const closing of [...this.closing]) {
+      if (closing.closesSince >= successorSince) continue;
       closing.holders.delete(index);
       closing.serving.delete(index);
       this.advance(closing);

@@ -280,13 +280,13 @@ export class SharedSockets<W extends { readonly index: number }> {
     if (shared?.users.delete(index)) this.closeUnused(shared);
   }
 
-  /** @param replaced another worker has its index already, and what is open */
-  workerLeft(worker: W, replaced: boolean): void {
+  /** @param successorSince see Groups.ended() */
+  workerLeft(worker: W, successorSince?: number): void {
     for (const [key, { workers }] of [...this.waiting])
       if (workers.delete(worker) && workers.size === 0) this.answered(key);
-    this.closings.workerLeft(worker.index);
+    this.closings.workerLeft(worker.index, successorSince);
     for (const { mute } of this.open.values()) mute.delete(worker.index);
-    if (!replaced) this.notStarted(worker.index);
+    if (successorSince === undefined) this.notStarted(worker.index);
   }
 
   /** It has disconnected, and closes what it has of all this (SharedBinds.disconnected). */

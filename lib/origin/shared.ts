@@ -20,6 +20,8 @@ export interface Shared {
   /** While it closes: workers that may have connections, and what lets the app see its server's end without them. */
   readonly serving: Set<number>;
   letClose: (() => void) | undefined;
+  /** When it began to close, by performance.now(). */
+  closesSince: number;
 }
 
 export type Named = Pick<Shared, 'key' | 'generation'>;
@@ -33,6 +35,7 @@ export function newShared(named: Named & Pick<Shared, 'handle' | 'made' | 'file'
     kept: -1,
     serving: new Set(),
     letClose: undefined,
+    closesSince: Number.POSITIVE_INFINITY,
   };
 }
 

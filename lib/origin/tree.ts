@@ -14,20 +14,22 @@ import type { Handover, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
 import { Succession } from '../workers/succession';
+import { Alone } from './alone';
 import { Asks } from './asks';
 import type { Attempts } from './attempts';
-import { judgeCanary } from './canary-end';
 import type { ChangedUser } from './changed-user';
 import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
+import type { EarlyConnects } from './early-connects';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
-import { inheritance } from './inheritance';
+import { early, inheritance } from './inheritance';
 import { judged } from './judged';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
 import { SharedSockets } from './shared-sockets';
+import { type EndHearers, workerEnded, workerNotStarted } from './worker-ends';
 import { type Hearers, hear } from './worker-words';
 
 export interface TreeOptions {
@@ -41,6 +43,7 @@ export interface TreeOptions {
   attempts: Attempts;
   user: ChangedUser;
   sharables: Sharables;
+  earlyConnects: EarlyConnects;
 }
 
 /** The origin's groups and workers together: who holds what, who serves where, what follows when one of them goes. */
@@ -52,35 +55,42 @@ export class Tree {
   private readonly retreat: Retreat;
   private readonly counts = new ConnectionCount();
   private readonly asks: Asks;
+  private readonly alone: Alone<Worker>;
   private readonly renewal: Renewal<Worker>;
   private readonly succession: Succession<Worker>;
   private readonly shared: SharedSockets<Worker>;
   private readonly hearers: Hearers;
+  private readonly ends: EndHearers;
 
   constructor(private readonly options: TreeOptions) {
-    const { plan, birth, clusterLoaded, signals, attempts, user } = options;
+    const { plan, birth, clusterLoaded, signals, attempts, user, earlyConnects } = options;
     const { groups } = this;
     const changed = () => signals.refreshGuard();
-    this.served = new Served(
-      plan,
-      this.groups,
-      () => this.lifecycle.state === 'full',
-      (index, core, free) => this.tell(index, { kind: 'place', core: core ?? null, free }),
-    );
+    this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full', {
+      workers: () => Array.from({ length: plan.workers }, (_, i) => i + 1),
+      tell: (index, core, free) => this.tell(index, { kind: 'place', core: core ?? null, free }),
+    });
     this.pool = new WorkerPool({
       addon: plan.addon,
       birth,
       markName: markerName,
-      mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}`,
+      mark: (index) => `${plan.cpus.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}`,
       events: {
         message: (worker, message) => hear(this.hearers, worker, message),
         signal: (_worker, signal) => signals.reported(signal),
         clusterRequest: (act) => this.lifecycle.clusterRequest(act),
         disconnected: (worker) => this.shared.channelLost(worker),
-        exit: (worker, code, signal) => this.workerExited(worker, code, signal),
-        failed: (index, error) => this.startFailed(index, error),
+        exit: (worker, code, signal) => workerEnded(this.ends, worker, code, signal),
+        failed: (index, error) => workerNotStarted(this.ends, index, error),
         sockets: (index) =>
-          inheritance(index, { groups, served: this.served, shared: this.shared, attempts, user }),
+          inheritance(index, {
+            groups,
+            served: this.served,
+            shared: this.shared,
+            attempts,
+            user,
+            earlyConnects,
+          }),
         changed,
       },
     });
@@ -110,6 +120,12 @@ export class Tree {
       hand: (worker, handover) => this.hand(worker, handover, []),
       release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
     });
+    this.alone = new Alone({
+      attempts,
+      late: this.asks.late,
+      workers: () => this.pool.live,
+      hand: (worker, handover) => this.hand(worker, { ...handover, ...early(earlyConnects, attempts) }, []),
+    });
     this.shared = new SharedSockets({
       addon: plan.addon,
       sharables: options.sharables,
@@ -134,10 +150,11 @@ export class Tree {
       attempts,
       ready: (worker, key, generation) => this.workerReady(worker, key, generation),
     };
+    this.ends = { ...this.hearers, pool, succession: this.succession, signals };
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
-      relay: (signal) => this.relay(signal),
+      relay: (signal) => this.pool.relay(signal),
       tellExit: (code) => this.tellAll({ kind: 'exit', code }),
       sockets: () => this.groups.sockets(),
       pids: () => this.pool.pids(),
@@ -176,7 +193,7 @@ export class Tree {
 
   /** A group could not be made: the app stays one process, or this address is the origin's alone. */
   groupFailed(key: string, reason: string): void {
-    if (!this.lifecycle.groupFailed(reason)) debug('%s is served by one process: %s', key, reason);
+    if (!this.lifecycle.groupFailed(reason)) this.alone.add(key, reason);
   }
 
   holdsPort(port: number): boolean {
@@ -233,11 +250,6 @@ export class Tree {
     for (const worker of this.pool.live) this.pool.send(worker, message);
   }
 
-  private relay(signal: number): void {
-    for (const worker of this.pool.live) worker.toldAt = performance.now();
-    this.tellAll({ kind: 'signal', signal });
-  }
-
   private startWorker(index: number): void {
     this.options.markOrigin();
     this.options.signals.watch();
@@ -245,8 +257,10 @@ export class Tree {
   }
 
   private give(worker: Worker, group: ListenerGroup): void {
+    if (worker.killed) return;
+    const { earlyConnects, attempts } = this.options;
     const { fds, handover } = this.groups.handover(worker.index, [group]);
-    this.hand(worker, handover, fds);
+    this.hand(worker, { ...handover, ...early(earlyConnects, attempts) }, fds);
   }
 
   private hand(worker: Worker, handover: Handover, fds: number[]): void {
@@ -264,37 +278,6 @@ export class Tree {
     debug('worker %d is ready on %s', worker.index, key);
     if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();
-  }
-
-  private workerExited(worker: Worker, code: number | null, signal: string | null): void {
-    const { index } = worker;
-    this.succession.ended(worker, code, signal);
-    this.renewal.exited(worker);
-    this.counts.workerLeft(index);
-    this.asks.late.workerLeft(worker);
-    // a canary that was ended may have a successor under its index already
-    const replaced = this.pool.get(index) !== undefined;
-    if (!replaced) this.served.balancer.vacate(index);
-    this.groups.ended(index, replaced);
-    this.shared.workerLeft(worker, replaced);
-    const { toldAt } = worker;
-    if (this.lifecycle.state === 'canary') {
-      if (replaced) return;
-      return judgeCanary(this.lifecycle, this.options.signals, { code, signal, told: toldAt !== undefined });
-    }
-    this.served.resteerAll();
-    if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    this.succession.follow(worker, code, signal);
-    this.served.lookAfterQueues();
-  }
-
-  private startFailed(index: number, error: Error): void {
-    this.served.balancer.vacate(index);
-    for (const group of this.groups) group.holders.delete(index); // it has held nothing: what has left stays away
-    this.shared.notStarted(index);
-    if (this.lifecycle.copyFailed(error.message)) return;
-    if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    this.succession.notStarted(index, error);
   }
 
   private multiply(): void {

@@ -9,7 +9,7 @@ import type { Wait } from './told';
 /** A worker's report waits this long for the origin's own copy of the same signal: systemd, kill -- -pgid reach all. */
 const REPORT_WAIT_MS = 50;
 /** Copies of one signal to several processes of the tree arrive within this time. */
-const SAME_SIGNAL_MS = 500;
+export const SAME_SIGNAL_MS = 500;
 /** Workers that were told of no signal get this long to run their 'exit' handlers when the origin exits. */
 const UNTOLD_WAIT_MS = 1_000;
 

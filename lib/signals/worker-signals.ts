@@ -5,7 +5,7 @@ import { hookSignalStart } from '../hook/signal-start';
 import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 import { isHandled } from './handled';
-import { nameOf, RELAYED_NAMES, RELAYED_NUMBERS } from './relayed';
+import { nameOf, RELAYED, RELAYED_NAMES, RELAYED_NUMBERS } from './relayed';
 
 const SIGKILL = 9;
 
@@ -27,8 +27,7 @@ export function installWorkerSignals(
   };
   arm();
   hookCredentials({ changed: arm, inherited });
-  if (!hookSignalStart(RELAYED_NAMES, () => {}))
-    debug('startListeningIfSignal not found: signals may act twice');
+  followHandlers(addon);
   // after that: where another preload has listened before us its handles are closed there, and libuv leaves the default
   // behind (src/unix/signal.c, uv__signal_unregister_handler)
   const unreported = addon.reportSignals(control, [...RELAYED_NUMBERS]);
@@ -42,6 +41,18 @@ export function installWorkerSignals(
     else addon.die(signal);
     return true;
   });
+}
+
+/** The addon is to know which signals the app has handlers of, also while the loop is blocked. */
+function followHandlers(addon: Addon): void {
+  const found = hookSignalStart(RELAYED_NAMES, (name) => addon.handlesSignal(RELAYED.get(name) as number, 1));
+  process.on('removeListener', (name) => {
+    const number = RELAYED.get(String(name));
+    if (found && number !== undefined) addon.handlesSignal(number, isHandled(String(name)) ? 1 : 0);
+  });
+  if (found) return;
+  debug('startListeningIfSignal not found: signals may act twice');
+  for (const number of RELAYED_NUMBERS) addon.handlesSignal(number, 1);
 }
 
 /** The app's handlers run once, or the process ends by the signal's default. */

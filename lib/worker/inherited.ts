@@ -3,6 +3,7 @@ import { isThere } from '../group/shared-address';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
+import type { EarlyConnect } from '../origin/early-connects';
 import type { Handover } from '../workers/messages';
 
 export interface InheritedSocket {
@@ -12,7 +13,7 @@ export interface InheritedSocket {
   file: string | undefined;
 }
 
-/** A socket of the origin's group; the worker's own affair; an address that failed, or is no longer open, in the origin. */
+/** A socket of the origin's group; the worker's own affair; an address that failed in the origin, or that it no longer shares. */
 export type Found =
   | ({ kind: 'group' } & InheritedSocket)
   | { kind: 'own'; granted: boolean }
@@ -33,6 +34,13 @@ export class InheritedSockets {
 
   /** Changes of user and groups that the origin has been through before this copy was started. */
   readonly credentials = new Set<string>();
+
+  /** What the app had asked about its own ports in the origin. */
+  early: readonly EarlyConnect[] = [];
+  /** Addresses that the origin serves alone. */
+  private alone: readonly string[] = [];
+  /** Addresses on which a server here believes to listen, or has believed it. */
+  private readonly believed = new Set<string>();
 
   /** This worker's place in the balancing; see Addon.balanceSeat. */
   private seat: number[] = [];
@@ -69,6 +77,8 @@ export class InheritedSockets {
     }
     if (handover.seat) this.seat = fds.splice(handover.sockets.length);
     this.opened = handover.opened ?? this.opened;
+    this.early = handover.early ?? this.early;
+    this.alone = handover.alone ?? this.alone;
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
     for (const call of handover.credentials ?? []) this.credentials.add(call);
     for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);
@@ -104,6 +114,11 @@ export class InheritedSockets {
     return [...this.sockets.keys()];
   }
 
+  /** Addresses that the origin listens on; of those that it serves alone the ones on which this worker has not come to. */
+  get listenedOn(): string[] {
+    return [...this.keys, ...this.alone.filter((key) => !this.believed.has(key))];
+  }
+
   isAnswered(key: string): boolean {
     return this.answers.has(key) || this.refused.has(key);
   }
@@ -121,7 +136,9 @@ export class InheritedSockets {
       error !== undefined ? `: failed in the origin (errno ${-error})` : past ? ' any more' : '',
     );
     if (error !== undefined) return { kind: 'failed', error };
-    return past ? { kind: 'past' } : { kind: 'own', granted: answer !== undefined };
+    if (!past) return { kind: 'own', granted: answer !== undefined };
+    this.believed.add(key);
+    return { kind: 'past' };
   }
 
   /** The kept descriptor, which is the caller's from now on; the address is asked for anew the next time. */

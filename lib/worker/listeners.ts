@@ -36,8 +36,8 @@ export class Listeners {
   private readonly ending = new Map<number, ServerInside | undefined>();
   /** Of these, the ones that the origin waits for. */
   private readonly leaving = new Set<number>();
-  /** The process ends when its servers have closed. */
-  private going = false;
+  /** What is done when its servers have closed. */
+  private end: (() => void) | undefined;
 
   constructor(private readonly options: ListenersOptions) {}
 
@@ -77,7 +77,8 @@ export class Listeners {
     const accepted = drain(addon, handle, handle.fd, inContext);
     debug('%s closes here, %d connections were still queued', key, accepted);
     this.ending.set(generation, handle.owner);
-    this.closedOnce.add(generation);
+    // what the origin has closed comes back under another number
+    if (!this.leaving.has(generation)) this.closedOnce.add(generation);
     handle.owner?.once('close', () => {
       this.ending.delete(generation);
       this.goIfDone();
@@ -95,8 +96,10 @@ export class Listeners {
     inherited.drop(key, generation);
     const listening = this.open.get(key);
     const open = listening?.generation === generation;
+    const reopened = this.reopened.delete(generation);
+    this.closedOnce.delete(generation);
     if (!open && !this.ending.has(generation)) return tell({ kind: 'closed', key, generation });
-    if (open && this.reopened.has(generation)) return this.park(listening);
+    if (open && reopened) return this.park(listening);
     this.leaving.add(generation);
     if (open) closeUnnoticed(listening.handle.owner);
     else tell({ kind: 'dropped', key, generation });
@@ -118,14 +121,14 @@ export class Listeners {
     for (const { handle } of [...this.open.values()]) closeUnnoticed(handle.owner);
   }
 
-  /** Closes all, and ends the process when the last connection has ended. */
-  leave(): void {
+  /** Closes all; `end` ends the process when the last connection has ended. */
+  leave(end: () => void): void {
     this.closeAll();
-    this.going = true;
+    this.end = end;
     this.goIfDone();
   }
 
   goIfDone(): void {
-    if (this.going && this.ending.size === 0 && this.options.others() === 0) process.exit(0);
+    if (this.end && this.ending.size === 0 && this.options.others() === 0) this.end();
   }
 }

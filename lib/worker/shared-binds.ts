@@ -225,6 +225,7 @@ export class SharedBinds {
     inherited.drop(key, generation);
     const open = this.open.get(key);
     if (open?.generation === generation) this.end(open);
+    this.closedOnce.delete(`${key} ${generation}`);
     tell({ kind: 'unshared', key, generation });
     this.endings.await({ key, generation });
   }

@@ -6,13 +6,14 @@ import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf }
 import { captureContext } from '../hook/context';
 import { spareUnheard } from '../hook/http-close';
 import { type Datagram, hookGetServer, interceptClose, isServer, type ServerQuery } from '../hook/node';
-import { pretendBound } from '../hook/pretend';
 import { hookTcp, type ServerInside, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import { backlogFor } from '../seam/backlog';
 import { attachSeam } from '../seam/seam';
 import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
+import { beginDisconnect, disconnect } from './disconnect';
+import { refuseEarlyConnects } from './early-connects';
 import { InheritedSockets } from './inherited';
 import { openAnyPort } from './judged';
 import { LateListens } from './late-listens';
@@ -20,6 +21,7 @@ import { takesAll } from './limits';
 import { Listeners } from './listeners';
 import { OwnPorts } from './own-ports';
 import { Place, type PlaceOptions } from './place';
+import { Pretended } from './pretended';
 import { takeSeat } from './seat';
 import { SharedBinds } from './shared-binds';
 
@@ -46,7 +48,7 @@ export class Worker {
   private readonly bound = new WeakMap<TcpHandle, { key: string; generation: number; loopback: boolean }>();
   private readonly refused = new WeakSet<TcpHandle>();
   private readonly sampled = new WeakSet<TcpHandle>();
-  private readonly probes = new WeakSet<TcpHandle>();
+  private readonly pretended = new Pretended();
   private readonly listeners: Listeners;
   private readonly late: LateListens;
   private readonly own: OwnPorts;
@@ -93,6 +95,7 @@ export class Worker {
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
     this.place.install();
+    refuseEarlyConnects(tcp, this.inherited, this.listeners);
     this.shared.install();
     hookGetServer(
       (server, query, callback, alone) =>
@@ -159,7 +162,10 @@ export class Worker {
       return native();
     }
     if (found.kind === 'failed') return this.refuse(handle, found.error);
-    if (found.kind === 'past') return this.probe(handle, bind);
+    if (found.kind === 'past') {
+      this.pretended.bind(handle, bind, (closed) => this.tell({ kind: 'probed', key: closed }));
+      return 0;
+    }
     const copy = this.duplicate(key, found.fd);
     const error = handle.open(copy);
     if (error < 0) {
@@ -186,19 +192,9 @@ export class Worker {
     return 0;
   }
 
-  private probe(handle: TcpHandle, bind: BindArguments): number {
-    pretendBound(handle, bind);
-    this.probes.add(handle);
-    interceptClose(handle, (close) => {
-      this.tell({ kind: 'probed', key: groupKey(bind) });
-      close();
-    });
-    return 0;
-  }
-
   private listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
     if (this.refused.has(handle)) return IN_USE;
-    if (this.probes.has(handle)) return 0;
+    if (this.pretended.listen(handle, backlog)) return 0;
     const bound = this.bound.get(handle);
     if (!bound) return this.listenAlone(handle, backlog, native);
     this.place.take();
@@ -240,6 +236,8 @@ export class Worker {
   private look(): void {
     this.late.look();
     this.shared.look();
+    for (const { handle, bind, backlog } of this.pretended.take((key) => this.inherited.has(key)))
+      if (this.bind(handle, bind, () => IN_USE) === 0) handle.listen(backlog);
     for (const [key, { handle, backlog }] of this.own.vacated) {
       if (!this.inherited.has(key)) continue;
       this.own.vacated.delete(key);
@@ -269,7 +267,11 @@ export class Worker {
         return this.own.release(message.key);
       case 'leave':
         this.shared.leave();
-        return this.listeners.leave();
+        return this.listeners.leave(() => process.exit(0));
+      case 'disconnect':
+        beginDisconnect();
+        this.shared.leave();
+        return this.listeners.leave(disconnect);
       case 'place':
         return this.place.change(message.core, message.free);
       case 'exit':

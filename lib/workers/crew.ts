@@ -2,9 +2,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { onClusterListener } from '../hook/cluster-workers';
 import { debug } from '../log';
+import { SAME_SIGNAL_MS } from '../signals/origin-signals';
 import { countDeath, respawnDelay } from './backoff';
 import { isOurs } from './messages';
-import { Speaker } from './speaker';
+import { Speaker, type SpeakerOrders } from './speaker';
 import { Unheard } from './unheard';
 import { isReport, passOnReports } from './watch-messages';
 
@@ -20,6 +21,8 @@ const NOT_SUPPORTED = -95;
 const BEGINS_WITHIN_MS = 10_000;
 /** In steps, so that time in which this process stands still itself (a container that is paused) counts as one of them. */
 const STEP_MS = 1_000;
+/** How long a worker without a channel has for its end by a signal of the app's. */
+const DEAF_MS = 1_000;
 
 export interface Member {
   readonly index: number;
@@ -28,6 +31,14 @@ export interface Member {
   servedAt?: number;
   /** When it was last told of a signal that usually ends a server. */
   toldAt?: number;
+  /** The last signal that was for all, by performance.now(). */
+  relayed?: { signal: number; at: number };
+  /** The last one that was for this one alone (worker.kill()). */
+  singled?: number;
+  /** The app has asked for its end, or has sent it a signal: it ends as it was told. */
+  ordered?: boolean;
+  /** It is ending: what it is given now it may have until then, and nobody waits for that. */
+  killed?: boolean;
   ended?: boolean;
 }
 
@@ -55,6 +66,11 @@ export abstract class Crew<M extends Member, Message> {
 
   /** Starts worker `index` now. */
   abstract start(index: number): void;
+
+  abstract send(member: M, order: { kind: 'disconnect' } | { kind: 'signal'; signal: number }): void;
+
+  /** Sends the signal itself, for this one alone; a handler of the app there waits for send(). */
+  protected abstract strike(member: M, signal: number): void;
 
   /** This one has ended: what belonged to it goes. */
   protected abstract left(member: M): void;
@@ -106,11 +122,44 @@ export abstract class Crew<M extends Member, Message> {
       } else if (message.cmd === 'NODE_CLUSTER') this.answerCluster(member, message.act, message.seq);
     });
     passOnReports(child);
-    const heard = new Speaker(index, child, (message, handle) => {
+    const orders: SpeakerOrders = {
+      leave: () => {
+        member.ordered = true;
+        this.send(member, { kind: 'disconnect' });
+      },
+      signal: (signal) => this.single(member, signal),
+    };
+    const heard = new Speaker(index, child, orders, (message, handle) => {
       if (!isReport(message)) this.words.hear(message, handle, member.servedAt !== undefined);
     });
     this.speakers.set(member, heard);
     this.expect(member);
+  }
+
+  /** A signal that is for all, to each of them. */
+  relay(signal: number): void {
+    const at = performance.now();
+    for (const member of this.live) {
+      member.toldAt = at;
+      member.relayed = { signal, at };
+      this.send(member, { kind: 'signal', signal });
+    }
+  }
+
+  /** The app's worker.kill(). */
+  private single(member: M, signal: number): void {
+    const { relayed } = member;
+    // its handler of a signal that is for all passes it on: it is on its way
+    if (relayed?.signal === signal && performance.now() - relayed.at < SAME_SIGNAL_MS) return;
+    member.ordered = true;
+    member.singled = signal;
+    // first: a handler that takes itself off (once) is there still when it comes
+    this.strike(member, signal);
+    if (member.process.connected) return this.send(member, { kind: 'signal', signal });
+    // its handlers hear of nothing any more
+    setTimeout(() => {
+      if (!member.ended) this.kill(member);
+    }, DEAF_MS).unref();
   }
 
   /** A cluster worker's first word is 'online' (lib/internal/cluster/child.js, _setupWorker). */
@@ -135,7 +184,8 @@ export abstract class Crew<M extends Member, Message> {
   private answerCluster(member: M, act: string | undefined, seq: number | undefined): void {
     if (act === undefined || TOLD.has(act)) return;
     const known = act === 'exitedAfterDisconnect';
-    if (!known) this.told.clusterRequest(act);
+    if (known) this.speakers.get(member)?.orderly();
+    else this.told.clusterRequest(act);
     const answer = known ? { ack: seq } : { ack: seq, errno: NOT_SUPPORTED };
     if (member.process.connected) member.process.send({ cmd: 'NODE_CLUSTER', ...answer } as never, () => {});
   }
@@ -190,6 +240,7 @@ export abstract class Crew<M extends Member, Message> {
 
   /** One that is another user's by now, since this process has changed its own, can only be asked to end (kill(2): EPERM). */
   kill(member: M): void {
+    member.killed = true;
     if (!member.process.kill('SIGKILL')) this.askToExit(member);
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SharedAddress } from '../group/shared-address';
 import type { First } from '../hook/first-datagram';
+import type { EarlyConnect } from '../origin/early-connects';
 import type { Arrivals } from '../steering/arrivals';
 
 /** Messages whose cmd begins with NODE_ become 'internalMessage' events (lib/internal/child_process.js): the app never sees them. */
@@ -53,6 +54,8 @@ export type ToWorker =
   | { kind: 'count'; key: string; generation: number; id: number }
   /** The app is one process again: close everything gracefully, then end. */
   | { kind: 'leave' }
+  /** The app's worker.disconnect(): the same as far as servers go, and then no more than Node's own. */
+  | { kind: 'disconnect' }
   /** The CPU of its event loop from now on, null: none of its own; and where all else may run, see Addon.unpinEventLoop(). */
   | { kind: 'place'; core: number | null; free: readonly number[] }
   | { kind: 'exit'; code: number };
@@ -73,11 +76,15 @@ export interface Handover {
   refused?: [key: string, error: number][];
   /** Changes of user and groups that the app has made in the origin; see CredentialHooks in lib/hook/credentials.ts. */
   credentials?: string[];
+  /** Connections to this machine that were refused in the origin while it started. */
+  early?: EarlyConnect[];
+  /** With `early`: addresses that the origin listens on and has no sockets for. */
+  alone?: string[];
   /** An answer to 'ask': this address is the worker's own affair. */
   own?: string;
   /** With `own`: how the origin's own attempt at this address ended, a negative errno; the copy's ends the same way. */
   error?: number;
-  /** With `own`: the origin has listened there and has closed again. */
+  /** With `own`: the origin has listened there and has closed again, or listens there and has no sockets for workers. */
   past?: boolean;
   /** The hook's own tests: the port that has been opened for port 0, 0 where there is none. */
   opened?: number;

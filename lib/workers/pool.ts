@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ChildProcess } from 'node:child_process';
 import type { Birth } from '../birth';
+import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
 import { Crew, type CrewEvents, type Member } from './crew';
@@ -13,6 +14,8 @@ const EPIPE = 32;
 export const MOST_FDS = 250;
 
 export interface Worker extends Member {
+  /** Before it was given anything, by performance.now(). */
+  readonly startedAt: number;
   /** Our end of the control socket. */
   readonly control: number;
   watch: number;
@@ -44,6 +47,7 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
   /** Forks worker `index`; its sockets are in its control socket before the process exists. */
   start(index: number): void {
     const { addon, birth, markName, mark, events } = this.options;
+    const startedAt = performance.now();
     this.cancel(index);
     const pair = addon.pair();
     if (typeof pair === 'number')
@@ -70,7 +74,7 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
       addon.setChildDeathSignal(0);
       addon.close(theirs);
     }
-    const worker = { index, process: child, control, watch: -1 };
+    const worker = { index, process: child, startedAt, control, watch: -1 };
     this.supervise(worker);
     worker.watch = addon.watch(control, (text) => {
       const match = /^signal (\d+)$/.exec(text ?? '');
@@ -84,6 +88,11 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
     if (watch >= 0) addon.unwatch(watch);
     addon.close(control);
     events.changed();
+  }
+
+  protected strike({ process: { pid } }: Worker, signal: number): void {
+    const error = pid === undefined ? 0 : this.options.addon.signalAlone(pid, signal);
+    if (error < 0) debug('a worker is told of a signal only: sigqueue fails (errno %d)', -error);
   }
 
   protected askToExit(worker: Worker): void {

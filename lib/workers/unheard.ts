@@ -21,6 +21,7 @@ export function nameOfMessage(message: unknown): string {
 /** The origin's own way to the process that has started it. */
 export interface Parent {
   readonly connected: boolean;
+  /** What comes with the message is the parent's from then on. */
   send(message: unknown, handle: SendHandle | undefined): void;
 }
 
@@ -33,9 +34,20 @@ export const processParent: Parent = {
   },
   send(message, handle) {
     const call = send as unknown as (...args: unknown[]) => boolean;
-    call.call(process, message, handle, undefined, () => {});
+    // Node closes a connection that it has passed on, and nothing else (lib/internal/child_process.js, handleConversion)
+    call.call(process, message, handle, undefined, () => discard(handle));
   },
 };
+
+/** Nobody takes what has come with a message: whoever is at the other end of a connection is to know. */
+function discard(handle: SendHandle | undefined): void {
+  const { destroy, close } = (handle ?? {}) as { destroy?: () => void; close?: () => void };
+  try {
+    (destroy ?? close)?.call(handle);
+  } catch {
+    // it is closed
+  }
+}
 
 /**
  * What workers say by process.send() and the app does not listen for in the origin. Where the origin has a parent that it
@@ -56,11 +68,10 @@ export class Unheard {
   hear(message: unknown, handle: SendHandle | undefined, serves: boolean): void {
     const name = nameOfMessage(message);
     debug("a worker's process.send() (%s): the app does not listen for cluster's 'message'", name);
-    if (message === READY) return;
-    if (this.parent.connected) {
-      if (serves) this.parent.send(message, handle);
-      return;
-    }
+    const passedOn = serves && message !== READY && this.parent.connected;
+    if (passedOn) return this.parent.send(message, handle);
+    discard(handle);
+    if (message === READY || this.parent.connected) return;
     this.first ??= name;
     // a mere word (`online`, `shutdown`) is for whoever may have started the app; libraries send objects
     if (!serves || this.said || typeof message === 'string') return;

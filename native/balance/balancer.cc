@@ -68,7 +68,13 @@ int startThread(pthread_t* thread, void* (*run)(void*), void* data) {
 Balancer* Balancer::get() { return g_balancer; }
 
 Balancer* Balancer::start(const Options& options, int* error, const char** what) {
-  if (g_balancer != nullptr) return g_balancer;
+  if (g_balancer != nullptr) {
+    const Locked locked(&g_balancer->lock_);
+    g_balancer->options_.rules = options.rules;
+    g_balancer->options_.cpus = options.cpus;
+    g_balancer->judge_.setRules(options.rules);
+    return g_balancer;
+  }
   void* memory = calloc(1, sizeof(Balancer));
   *error = -ENOMEM;
   *what = "calloc";
@@ -161,6 +167,12 @@ void Balancer::vacate(int index) {
   const Fd before(channels_[index]);
   channels_[index] = -1;
   put(page_->seats[index].told.joined, uint32_t{0});
+}
+
+void Balancer::place(int index, int node) {
+  if (index < 1 || index >= kMostSeats) return;
+  const Locked locked(&lock_);
+  nodes_[index] = node;
 }
 
 Group* Balancer::find(uint32_t generation) {

@@ -37,7 +37,8 @@ struct Options {
 
 class Balancer {
  public:
-  // One for the process. nullptr where it cannot be: *error is a negative errno, *what the call.
+  // One for the process; where it runs the judge goes by these rules, and for so many CPUs, from now on. nullptr where
+  // it cannot be: *error is a negative errno, *what the call.
   static Balancer* start(const Options& options, int* error, const char** what);
   static Balancer* get();
 
@@ -46,6 +47,8 @@ class Balancer {
   // The descriptors that worker `index` is to get; the caller closes them. 0 or a negative errno.
   int seat(int index, int node, int fds[3]);
   void vacate(int index);
+  // It is pinned to a CPU of this NUMA node from now on.
+  void place(int index, int node);
   // The thread watches the queues of these sockets from now on. 0 or a negative errno.
   int watch(uint32_t generation, const Buffer<int>& sockets);
   int serve(uint32_t generation, const Buffer<int>& indexes);

@@ -65,6 +65,16 @@ napi_value jsVacate(napi_env env, napi_callback_info info) {
   return number(env, balancer == nullptr ? -ESRCH : 0);
 }
 
+napi_value jsPlace(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int index = args.integer(0);
+  const int node = args.integer(1);
+  if (!args.ok()) return nullptr;
+  Balancer* balancer = Balancer::get();
+  if (balancer != nullptr) balancer->place(index, node);
+  return number(env, balancer == nullptr ? -ESRCH : 0);
+}
+
 napi_value jsWatch(napi_env env, napi_callback_info info) {
   Args args(env, info);
   const int generation = args.integer(0);
@@ -323,7 +333,7 @@ bool exportBalance(napi_env env, napi_value exports) {
       {"balanceWatch", jsWatch},     {"balanceServe", jsServe},   {"balanceProgram", jsProgram},
       {"balanceForget", jsForget},   {"balanceNotify", jsNotify}, {"balanceFigures", jsFigures},
       {"balanceJoin", jsJoin},       {"balanceHelp", jsHelp},     {"balanceFlush", jsFlush},
-      {"balanceArrived", jsArrived}, {"balanceSpread", jsSpread},
+      {"balanceArrived", jsArrived}, {"balanceSpread", jsSpread}, {"balancePlace", jsPlace},
   };
   return defineAll(env, exports, kTable);
 }

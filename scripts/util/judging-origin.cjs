@@ -4,6 +4,7 @@
 // moment when it does (lib/worker/judged.ts), and all connections go to the worker's socket.
 const { markerName } = require('../../build/lib/config/environment');
 const { BALANCE_PIECES } = require('../../build/lib/config/settings');
+const { Cpus } = require('../../build/lib/cpu/cpus');
 const { groupKey, IPV6_ONLY } = require('../../build/lib/group/key');
 const { ListenerGroup } = require('../../build/lib/group/listener-group');
 const { originOnlyProgram } = require('../../build/lib/group/steering');
@@ -15,7 +16,8 @@ const { WorkerPool } = require('../../build/lib/workers/pool');
 
 const WORKER = 1;
 const BACKLOG = 511;
-const PLACES = { nodes: [undefined, undefined], cpus: 1, perCpu: 1 };
+const CPUS = new Cpus([], WORKER);
+const PLACES = { nodes: CPUS.nodes, cpus: 1, usable: 1, perCpu: 1 };
 
 const words = process.argv.slice(2);
 const { addon } = loadAddon();
@@ -24,22 +26,17 @@ const groups = new Groups();
 const plan = {
   addon,
   workers: WORKER,
-  cores: [undefined, undefined],
+  cpus: CPUS,
   places: PLACES,
   mask: addon.getAffinity(0),
-  layOutAgain: () => ({ cores: [undefined, undefined], places: PLACES }),
+  layOutAgain: () => ({ cores: CPUS.cores, places: PLACES }),
   steer: 'auto',
   balance: BALANCE_PIECES,
   exitWaitMs: 0,
   originOnly: originOnlyProgram(),
   originStartMs: 0,
 };
-const served = new Served(
-  plan,
-  groups,
-  () => true,
-  () => {},
-);
+const served = new Served(plan, groups, () => true, { workers: () => [WORKER], tell: () => {} });
 let generation = 0;
 
 /** Opens a group that the worker serves. Returns it, or a negative errno. */

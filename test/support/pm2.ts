@@ -15,6 +15,8 @@ export interface Facts {
   instance?: string;
   active: boolean;
   reason?: string;
+  /** The CPU that it is pinned to. */
+  core?: number;
   accepted: number;
 }
 
