@@ -99,7 +99,7 @@ export class Listeners {
     const reopened = this.reopened.delete(generation);
     this.closedOnce.delete(generation);
     if (!open && !this.ending.has(generation)) return tell({ kind: 'closed', key, generation });
-    if (open && reopened) return this.park(listening);
+    if (open && reopened && this.park(listening)) return;
     this.leaving.add(generation);
     if (open) closeUnnoticed(listening.handle.owner);
     else tell({ kind: 'dropped', key, generation });
@@ -108,13 +108,16 @@ export class Listeners {
   /**
    * A reload: this process has closed and listens again, the origin is still closing and will listen again, too. The
    * server goes on believing that it listens, and does as soon as the origin has a socket for it.
+   * @returns false where the process may open no descriptor: the server has to close, or its socket would hold the port
    */
-  private park(listening: Listening): void {
+  private park(listening: Listening): boolean {
+    const { own, tell } = this.options;
     const { key, generation } = listening;
+    if (!own.park(key, listening)) return false;
     this.open.delete(key);
-    this.options.own.park(key, listening);
-    this.options.tell({ kind: 'gone', key, generation });
-    this.options.tell({ kind: 'closed', key, generation });
+    tell({ kind: 'gone', key, generation });
+    tell({ kind: 'closed', key, generation });
+    return true;
   }
 
   closeAll(): void {
