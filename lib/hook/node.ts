@@ -12,15 +12,20 @@ export function interceptClose(
   handle: Pick<TcpHandle, 'close'>,
   intercept: (native: () => void) => void,
 ): void {
-  const close = function (this: unknown, callback?: () => void) {
-    delete (handle as Partial<TcpHandle>).close;
-    intercept(() => handle.close(callback));
-  };
-  Object.defineProperty(handle, 'close', {
-    value: close,
-    configurable: true,
-    enumerable: false,
-    writable: true,
+  const put = (close: TcpHandle['close']) =>
+    Object.defineProperty(handle, 'close', {
+      value: close,
+      configurable: true,
+      enumerable: false,
+      writable: true,
+    });
+  put((callback) => {
+    // two servers may have it, and both close it: the second time nothing happens (src/handle_wrap.cc, HandleWrap::Close)
+    put(() => {});
+    intercept(() => {
+      delete (handle as Partial<TcpHandle>).close;
+      handle.close(callback);
+    });
   });
 }
 
