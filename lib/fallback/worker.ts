@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { keysOf } from '../group/key';
 import { captureContext, type InContext } from '../hook/context';
+import { beforeDisconnect } from '../hook/disconnect';
 import {
   closeUnnoticed,
   type Datagram,
@@ -11,7 +12,9 @@ import {
   type ServerQuery,
 } from '../hook/node';
 import type { ServerInside, TcpHandle } from '../hook/tcp';
+import type { UdpHandle } from '../hook/udp';
 import { debug } from '../log';
+import { ClusterServers } from '../worker/cluster-servers';
 import { COMMAND, isOurs } from '../workers/messages';
 import type { ToOrigin, ToWorker } from './messages';
 import { pretendedHandle } from './pretended';
@@ -46,6 +49,8 @@ export class FallbackWorker {
   private lastId = 0;
   /** Servers that are closing: connections of them may live on. */
   private readonly ending = new Set<ServerInside>();
+  private readonly servers = new ClusterServers(() => this.goIfDone());
+  private readonly datagrams = new Set<Datagram>();
   /** The process ends when its servers have closed. */
   private going = false;
   /** As it is before the app: log4js and others put a function of their own there. */
@@ -61,7 +66,15 @@ export class FallbackWorker {
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     installFallbackSignals((signal) => this.tell({ kind: 'signal', signal }));
-    hookGetServer((server, query, callback, alone) => this.take(server, query, callback, alone));
+    hookGetServer({
+      take: (server, query, callback, alone) => this.take(server, query, callback, alone),
+      bound: (socket, handle) => this.boundAlone(socket, handle),
+      listens: (server) => this.servers.add(server),
+    });
+    beforeDisconnect((done) => {
+      this.servers.close(done);
+      for (const socket of this.datagrams) socket.close();
+    });
     process.on('internalMessage' as never, (message: unknown, handle: TcpHandle | undefined) => {
       if (!isOurs<ToWorker>(message)) return;
       const { body } = message;
@@ -69,8 +82,8 @@ export class FallbackWorker {
       // after what has arrived on connections is read, see worker/worker
       setImmediate(() => setImmediate(() => this.obey(body)));
     });
-    // cluster.worker.disconnect(): Node's own handles know nothing of these servers. Where the origin has died instead,
-    // Node ends this process (lib/internal/cluster/child.js).
+    // The app has let go of the channel in a way of its own. Where the origin has died instead, Node ends this process
+    // (lib/internal/cluster/child.js).
     process.once('disconnect', () => this.closeAll());
   }
 
@@ -102,6 +115,14 @@ export class FallbackWorker {
     return true;
   }
 
+  private boundAlone(socket: Datagram, handle: UdpHandle): void {
+    this.datagrams.add(socket);
+    interceptClose(handle, (close) => {
+      this.datagrams.delete(socket);
+      close();
+    });
+  }
+
   private obey(message: Exclude<ToWorker, Answer>): void {
     switch (message.kind) {
       case 'signal':
@@ -118,7 +139,7 @@ export class FallbackWorker {
         return;
       }
       case 'leave':
-        this.closeAll();
+        this.servers.leave();
         this.going = true;
         return this.goIfDone();
       case 'exit':
@@ -182,7 +203,7 @@ export class FallbackWorker {
   }
 
   private goIfDone(): void {
-    if (this.going && this.ending.size === 0) process.exit(0);
+    if (this.going && this.ending.size + this.servers.ending === 0) process.exit(0);
   }
 
   private closeAll(): void {

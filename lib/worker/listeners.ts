@@ -124,6 +124,13 @@ export class Listeners {
     for (const { handle } of [...this.open.values()]) closeUnnoticed(handle.owner);
   }
 
+  /** This process listens on nothing of the origin's any more, and will not again. */
+  letGo(): void {
+    const { inherited } = this.options;
+    inherited.read();
+    for (const key of inherited.keys) inherited.drop(key);
+  }
+
   /** Closes all, and ends the process when the last connection has ended. */
   leave(): void {
     this.closeAll();
