@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { keysOf } from '../group/key';
+import { refuseConnects } from '../hook/connects';
 import { captureContext, type InContext } from '../hook/context';
 import { beforeDisconnect } from '../hook/disconnect';
 import {
@@ -11,11 +12,13 @@ import {
   isServer,
   type ServerQuery,
 } from '../hook/node';
-import type { ServerInside, TcpHandle } from '../hook/tcp';
+import type { ServerInside, TcpBinding, TcpHandle } from '../hook/tcp';
 import type { UdpHandle } from '../hook/udp';
 import { debug } from '../log';
 import { ClusterServers } from '../worker/cluster-servers';
+import { EarlyConnects } from '../worker/early-connects';
 import { COMMAND, isOurs } from '../workers/messages';
+import type { Asked } from './mark';
 import type { ToOrigin, ToWorker } from './messages';
 import { pretendedHandle } from './pretended';
 import { affinityOf } from './processes';
@@ -55,6 +58,16 @@ export class FallbackWorker {
   private going = false;
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
+  private readonly early = new EarlyConnects({
+    early: () => this.asked?.early ?? [],
+    inherited: () => this.asked?.keys ?? [],
+    isOpen: (key) => this.listening.has(key),
+  });
+
+  constructor(
+    private readonly tcp: TcpBinding,
+    private asked: Asked | undefined,
+  ) {}
 
   /** The CPU that taskset has left this process; undefined where there are more. */
   static pinnedTo(core: number | undefined): number | undefined {
@@ -66,6 +79,7 @@ export class FallbackWorker {
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     installFallbackSignals((signal) => this.tell({ kind: 'signal', signal }));
+    refuseConnects(this.tcp, (address, port) => this.early.refuses(address, port));
     hookGetServer({
       take: (server, query, callback, alone) => this.take(server, query, callback, alone),
       bound: (socket, handle) => this.boundAlone(socket, handle),
@@ -138,6 +152,9 @@ export class FallbackWorker {
         this.tell({ kind: 'connections', id: message.id, count });
         return;
       }
+      case 'asked':
+        this.asked = message.asked;
+        return;
       case 'leave':
         this.servers.leave();
         this.going = true;
