@@ -22,6 +22,7 @@ import type { Asked } from './mark';
 import type { ToOrigin, ToWorker } from './messages';
 import { pretendedHandle } from './pretended';
 import { affinityOf } from './processes';
+import { keepRoom, type Room } from './room';
 import { deliverSignal, installFallbackSignals } from './worker-signals';
 
 type Answer = Extract<ToWorker, { kind: 'answer' }>;
@@ -39,6 +40,15 @@ interface Waiting {
   callback: GetServerCallback;
   alone(): void;
   inContext: InContext;
+  keys: string[];
+  /** For the socket that is to come; undefined: it has been used up. */
+  room: Room | undefined;
+}
+
+/** A message whose handle has been lost on its way (lib/internal/child_process.js, setupChannel: NODE_HANDLE_NACK). */
+interface Bare {
+  cmd: string;
+  msg?: unknown;
 }
 
 type SendFunction =
@@ -90,6 +100,8 @@ export class FallbackWorker {
       for (const socket of this.datagrams) socket.close();
     });
     process.on('internalMessage' as never, (message: unknown, handle: TcpHandle | undefined) => {
+      const lost = handle ? undefined : lostAnswer(message);
+      if (lost) return this.lost(lost);
       if (!isOurs<ToWorker>(message)) return;
       const { body } = message;
       if (body.kind === 'answer') return this.answered(body, handle);
@@ -121,9 +133,12 @@ export class FallbackWorker {
     const keys = keysOf(query);
     // the second server of a process on one address: alone it gets EADDRINUSE as in plain Node
     if (keys.some((key) => this.listening.has(key))) return false;
+    const room = keepRoom();
+    // alone it fails as in plain Node, which needs a descriptor now, too
+    if (!room) return false;
     const id = ++this.lastId;
     const { _listeningId: listeningId } = server as Waiting['server'];
-    this.waiting.set(id, { server, listeningId, callback, alone, inContext: captureContext() });
+    this.waiting.set(id, { server, listeningId, callback, alone, inContext: captureContext(), keys, room });
     process.channel?.ref();
     this.tell({ kind: 'ask', id, keys });
     return true;
@@ -164,12 +179,29 @@ export class FallbackWorker {
     }
   }
 
+  /** The socket has found no room: there is some now, or the app hears of it as in plain Node. */
+  private lost({ id, key, generation }: Answer): void {
+    const asked = this.waiting.get(id);
+    if (!asked) return;
+    debug('the socket for %s has found no room here', asked.keys[0]);
+    const { room, keys } = asked;
+    asked.room = undefined;
+    if (room) {
+      room();
+      this.tell({ kind: 'ask', id, keys });
+      return;
+    }
+    if (key !== undefined && generation !== undefined) this.tell({ kind: 'closed', key, generation });
+    this.answered({ kind: 'answer', id }, undefined);
+  }
+
   private answered({ id, key, generation, past }: Answer, handle: TcpHandle | undefined): void {
     const asked = this.waiting.get(id);
     this.waiting.delete(id);
     if (this.waiting.size === 0) process.channel?.unref();
     if (!asked) return handle?.close();
-    const { server, listeningId, callback, alone, inContext } = asked;
+    const { server, listeningId, callback, alone, inContext, room } = asked;
+    room?.();
     if (past !== undefined) {
       inContext(() =>
         callback(
@@ -226,4 +258,10 @@ export class FallbackWorker {
   private closeAll(): void {
     for (const { server } of [...this.listening.values()]) closeUnnoticed(server);
   }
+}
+
+function lostAnswer(message: unknown): Answer | undefined {
+  const { cmd, msg } = message as Bare;
+  if (cmd !== 'NODE_HANDLE' || !isOurs<ToWorker>(msg)) return undefined;
+  return msg.body.kind === 'answer' ? msg.body : undefined;
 }
