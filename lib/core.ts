@@ -8,6 +8,7 @@ import { DEFAULT_SETTINGS, parseSettings, type Settings } from './config/setting
 import { listDestinations } from './connect/destinations';
 import { logDestinations } from './connect/log';
 import { portShare } from './connect/port-share';
+import { type Marked, readMark } from './fallback/mark';
 import { FallbackOrigin } from './fallback/origin';
 import { FallbackTree } from './fallback/tree';
 import { FallbackWorker } from './fallback/worker';
@@ -28,8 +29,6 @@ import { Worker } from './worker/worker';
 
 /** core/index/workers/origin's pid/fd: how the origin marks a worker that it starts. */
 const WORKER_MARK = /^(\d+|none)\/(\d+)\/(\d+)\/(\d+)\/(\d+)$/;
-/** The same where there is no addon, and so no control socket. */
-const FALLBACK_MARK = /^(\d+|none)\/\d+\/(\d+)\/\d+\/ipc$/;
 
 /** When the first listen() on a fixed port binds, in a program that may be multiplied. */
 export function startOrigin(preload: Preload): void {
@@ -77,6 +76,7 @@ function startFallbackOrigin(preload: Preload, settings: Settings, missing: stri
       signals,
       attempts,
       user: preload.user,
+      earlyConnects: preload.earlyConnects,
     });
     state.workers = () => tree.liveWorkers();
     return tree;
@@ -94,7 +94,8 @@ function relayedSignals(preload: Preload): OriginSignals {
 
 /** A copy that the origin has forked: the control socket leads to our parent, or the marker is not believed. */
 export function startWorker(state: State, mark: string): boolean {
-  if (FALLBACK_MARK.test(mark)) return startFallbackWorker(state, mark);
+  const fallback = readMark(mark);
+  if (fallback) return startFallbackWorker(state, fallback);
   const match = WORKER_MARK.exec(mark);
   if (!match) return false;
   const [core, index, count, named, fd] = match.slice(1) as [string, string, string, string, string];
@@ -150,16 +151,15 @@ function hasEnded(pid: number): boolean {
   }
 }
 
-function startFallbackWorker(state: State, mark: string): boolean {
-  const [, core, count] = FALLBACK_MARK.exec(mark) as unknown as [string, string, string];
+function startFallbackWorker(state: State, { core, workers, asked }: Marked): boolean {
   // believed only where Node itself has made this process a cluster worker with a channel
   if (!process.connected || !(require('node:cluster') as Cluster).isWorker) return false;
   setMarker(core);
   state.core = FallbackWorker.pinnedTo(core === 'none' ? undefined : Number(core));
-  new FallbackWorker().install();
+  new FallbackWorker(loadTcp(), asked).install();
   state.role = 'worker';
   state.active = true;
-  state.workers = () => Number(count);
+  state.workers = () => workers;
   return true;
 }
 

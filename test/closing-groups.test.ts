@@ -8,7 +8,9 @@ import type { TcpHandle } from '../lib/hook/tcp';
 import type { Addon } from '../lib/native/addon';
 import { closeGroup, KILLED_MS } from '../lib/origin/close-group';
 import { Groups } from '../lib/origin/groups';
-import type { WorkerPool } from '../lib/workers/pool';
+import { MUTE_MS } from '../lib/origin/shared-closings';
+import { channelLost } from '../lib/origin/worker-words';
+import type { Worker, WorkerPool } from '../lib/workers/pool';
 
 const EAGAIN = -11;
 
@@ -74,6 +76,45 @@ test('one that may not be killed and does not end is not waited for longer than 
   assert.equal(isClosed, false);
   t.mock.timers.tick(1);
   assert.equal(isClosed, true);
+});
+
+test('a worker that has given all back is not waited for, though it lives on', async () => {
+  const groups = new Groups();
+  const pool = { get: () => ({ index: 1 }), kill: () => {}, send: () => {} } as unknown as WorkerPool;
+  const closes: string[] = [];
+  const close = (name: string, group: ListenerGroup) =>
+    closeGroup(group, { groups, pool, closeHandle: () => closes.push(name), changed: () => {} });
+  const before = open(groups);
+  groups.handover(1);
+  close('before', before);
+  const after = open(groups);
+  groups.handover(1);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual(closes, []);
+  groups.parted(1);
+  assert.deepEqual(closes, ['before']);
+  close('after', after);
+  assert.deepEqual(closes, ['before', 'after']);
+});
+
+test('the channel of a worker has gone, and nothing of it was said before: it is waited for a while', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const heard: string[] = [];
+  const hearers = {
+    groups: { parted: (index: number) => heard.push(`parted ${index}`) },
+    served: { resteerAll: () => heard.push('steered') },
+    shared: { channelLost: () => heard.push('lost') },
+  } as unknown as Parameters<typeof channelLost>[0];
+  const worker = (index: number) => ({ index }) as Worker;
+  const [lives, dead, parted] = [worker(1), worker(2), worker(3)];
+  parted.parted = true;
+  for (const one of [lives, dead, parted]) channelLost(hearers, one);
+  dead.ended = true;
+  assert.deepEqual(heard.splice(0), ['lost', 'lost', 'lost']);
+  t.mock.timers.tick(MUTE_MS - 1);
+  assert.deepEqual(heard, []);
+  t.mock.timers.tick(1);
+  assert.deepEqual(heard, ['parted 1', 'steered']);
 });
 
 test('the end of a worker is not that of its successor', () => {

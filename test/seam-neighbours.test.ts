@@ -4,16 +4,16 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { addonPath } from './support/addon';
-import { type App, answering, fixture, freePort, request, startApp, until } from './support/app';
+import { answering, fixture, freePort, request, startApp, until } from './support/app';
 import { noLookInto } from './support/descriptors';
+import { clients, noDelays, type Told } from './support/neighbours';
 import { Namespace, whyNoNamespaces } from './support/netns';
-import { noDelayOf } from './support/no-delay';
 import { startOneProcess } from './support/one-process';
 
 const HOST = '127.0.0.1';
@@ -23,43 +23,6 @@ const noStrace = spawnSync('strace', ['-V']).status === 0 ? false : 'there is no
 
 const start = (t: TestContext, mode: string, hook: boolean, env: Record<string, string> = {}) =>
   startOneProcess(t, 'seam-neighbours.js', { mode, hook, env });
-
-interface Told {
-  pid: number;
-  fd: number;
-}
-
-/** Connects in groups, as clients do, and stays connected until the end of the test. */
-async function clients(t: TestContext, app: App, count: number): Promise<Told[]> {
-  const sockets: Socket[] = [];
-  t.after(() => {
-    for (const socket of sockets) socket.destroy();
-  });
-  const told: Promise<Told>[] = [];
-  for (let i = 0; i < count; i++) {
-    // how it ends is of no interest
-    const socket = connect(app.port, HOST).on('error', () => {});
-    sockets.push(socket);
-    told.push(
-      once(socket, 'data').then(([data]) => {
-        const [pid, fd] = String(data).split(' ').map(Number) as [number, number];
-        return { pid, fd };
-      }),
-    );
-    if (i % 4 === 3) await sleep(4);
-  }
-  return Promise.all(told);
-}
-
-function noDelays(told: readonly Told[]): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const pid of new Set(told.map((one) => one.pid))) {
-    const fds = told.filter((one) => one.pid === pid).map(({ fd }) => fd);
-    for (const value of noDelayOf(pid, fds))
-      counts[value ? 'on' : 'off'] = (counts[value ? 'on' : 'off'] ?? 0) + 1;
-  }
-  return counts;
-}
 
 test("a cluster's primary leaves TCP_NODELAY of the connections that it hands out alone", {
   skip: noLookInto,

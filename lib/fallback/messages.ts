@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Asked } from './mark';
 
 /** A worker's word to the origin where there is no addon; travels under the same command as workers/messages. */
 export type ToOrigin =
@@ -26,6 +27,8 @@ export type ToWorker =
   | { kind: 'signal'; signal: number }
   | { kind: 'close'; key: string; generation: number }
   | { kind: 'count'; key: string; id: number }
+  /** More of what its marker has said; see mark.ts. */
+  | { kind: 'asked'; asked: Asked }
   /** The app is one process again: close everything gracefully, then end. */
   | { kind: 'leave' }
   /** The app's worker.disconnect(): the same as far as servers go, and then no more than Node's own. */

@@ -5,7 +5,9 @@ import { debug, say } from '../log';
 import type { Attempts } from '../origin/attempts';
 import { judgeCanary } from '../origin/canary-end';
 import type { ChangedUser } from '../origin/changed-user';
+import type { EarlyConnects } from '../origin/early-connects';
 import { appForks, onClusterFork } from '../origin/eligible';
+import { early } from '../origin/inheritance';
 import { becomeSingle } from '../origin/single';
 import type { OriginSignals } from '../signals/origin-signals';
 import { RELAYED, RELOADS } from '../signals/relayed';
@@ -16,6 +18,7 @@ import { Renewal } from '../workers/renewal';
 import { Succession } from '../workers/succession';
 import type { FallbackGroup } from './group';
 import { FallbackGroups } from './groups';
+import { type Asked, writeMark } from './mark';
 import type { ToOrigin } from './messages';
 import type { FallbackPlan } from './plan';
 import { FallbackPool, type FallbackWorker } from './pool';
@@ -32,6 +35,7 @@ export interface FallbackTreeOptions {
   signals: OriginSignals;
   attempts: Attempts;
   user: ChangedUser;
+  earlyConnects: EarlyConnects;
 }
 
 /** The origin's groups and workers together, where there is no addon. */
@@ -50,7 +54,10 @@ export class FallbackTree {
     this.pool = new FallbackPool({
       birth,
       markName: markerName,
-      mark: (index) => `${plan.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}/ipc`,
+      mark: (index) => {
+        const { workers, cores } = plan;
+        return writeMark({ core: cores[index], index, workers, pid: process.pid, asked: this.asked() });
+      },
       prefix: (index) => plan.prefixes[index] ?? [],
       events: {
         message: (worker, message) => this.message(worker, message),
@@ -106,6 +113,8 @@ export class FallbackTree {
       group.key,
       group.partitioned ? 'a socket for each worker' : 'one shared socket',
     );
+    const asked = this.asked();
+    if (asked) for (const worker of this.pool.live) this.pool.send(worker, { kind: 'asked', asked });
     this.questions.groupOpened();
     if (this.lifecycle.state === 'full') {
       for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
@@ -124,6 +133,12 @@ export class FallbackTree {
       for (const worker of this.pool.live) if (worker.servedAt === undefined) this.pool.kill(worker);
     }
     this.lifecycle.groupClosed();
+  }
+
+  /** What the app has asked about its own ports; most apps do not. */
+  private asked(): Asked | undefined {
+    const { early: list } = early(this.options.earlyConnects, this.options.attempts);
+    return list && { early: list, keys: [...this.groups.all].map(({ key }) => key) };
   }
 
   liveWorkers(): number {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { keysOf } from '../group/key';
+import { refuseConnects } from '../hook/connects';
 import { captureContext, type InContext } from '../hook/context';
+import { beforeDisconnect } from '../hook/disconnect';
 import {
   closeUnnoticed,
   type Datagram,
@@ -10,13 +12,18 @@ import {
   isServer,
   type ServerQuery,
 } from '../hook/node';
-import type { ServerInside, TcpHandle } from '../hook/tcp';
+import type { ServerInside, TcpBinding, TcpHandle } from '../hook/tcp';
+import type { UdpHandle } from '../hook/udp';
 import { debug } from '../log';
-import { beginDisconnect, disconnect } from '../worker/disconnect';
+import { ClusterServers } from '../worker/cluster-servers';
+import { disconnect } from '../worker/disconnect';
+import { EarlyConnects } from '../worker/early-connects';
 import { COMMAND, isOurs } from '../workers/messages';
+import type { Asked } from './mark';
 import type { ToOrigin, ToWorker } from './messages';
 import { pretendedHandle } from './pretended';
 import { affinityOf } from './processes';
+import { keepRoom, type Room } from './room';
 import { deliverSignal, installFallbackSignals } from './worker-signals';
 
 type Answer = Extract<ToWorker, { kind: 'answer' }>;
@@ -34,6 +41,15 @@ interface Waiting {
   callback: GetServerCallback;
   alone(): void;
   inContext: InContext;
+  keys: string[];
+  /** For the socket that is to come; undefined: it has been used up. */
+  room: Room | undefined;
+}
+
+/** A message whose handle has been lost on its way (lib/internal/child_process.js, setupChannel: NODE_HANDLE_NACK). */
+interface Bare {
+  cmd: string;
+  msg?: unknown;
 }
 
 type SendFunction =
@@ -47,10 +63,22 @@ export class FallbackWorker {
   private lastId = 0;
   /** Servers that are closing: connections of them may live on. */
   private readonly ending = new Set<ServerInside>();
-  /** What is done when its servers have closed. */
-  private end: (() => void) | undefined;
+  private readonly servers = new ClusterServers(() => this.goIfDone());
+  private readonly datagrams = new Set<Datagram>();
+  /** The process ends when its servers have closed. */
+  private going = false;
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
+  private readonly early = new EarlyConnects({
+    early: () => this.asked?.early ?? [],
+    listenedOn: () => this.asked?.keys ?? [],
+    isOpen: (key) => this.listening.has(key),
+  });
+
+  constructor(
+    private readonly tcp: TcpBinding,
+    private asked: Asked | undefined,
+  ) {}
 
   /** The CPU that taskset has left this process; undefined where there are more. */
   static pinnedTo(core: number | undefined): number | undefined {
@@ -62,16 +90,27 @@ export class FallbackWorker {
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     installFallbackSignals((signal) => this.tell({ kind: 'signal', signal }));
-    hookGetServer((server, query, callback, alone) => this.take(server, query, callback, alone));
+    refuseConnects(this.tcp, (address, port) => this.early.refuses(address, port));
+    hookGetServer({
+      take: (server, query, callback, alone) => this.take(server, query, callback, alone),
+      bound: (socket, handle) => this.boundAlone(socket, handle),
+      listens: (server) => this.servers.add(server),
+    });
+    beforeDisconnect((done) => {
+      this.servers.close(done);
+      for (const socket of this.datagrams) socket.close();
+    });
     process.on('internalMessage' as never, (message: unknown, handle: TcpHandle | undefined) => {
+      const lost = handle ? undefined : lostAnswer(message);
+      if (lost) return this.lost(lost);
       if (!isOurs<ToWorker>(message)) return;
       const { body } = message;
       if (body.kind === 'answer') return this.answered(body, handle);
       // after what has arrived on connections is read, see worker/worker
       setImmediate(() => setImmediate(() => this.obey(body)));
     });
-    // cluster.worker.disconnect(): Node's own handles know nothing of these servers. Where the origin has died instead,
-    // Node ends this process (lib/internal/cluster/child.js).
+    // The app has let go of the channel in a way of its own. Where the origin has died instead, Node ends this process
+    // (lib/internal/cluster/child.js).
     process.once('disconnect', () => this.closeAll());
   }
 
@@ -95,12 +134,23 @@ export class FallbackWorker {
     const keys = keysOf(query);
     // the second server of a process on one address: alone it gets EADDRINUSE as in plain Node
     if (keys.some((key) => this.listening.has(key))) return false;
+    const room = keepRoom();
+    // alone it fails as in plain Node, which needs a descriptor now, too
+    if (!room) return false;
     const id = ++this.lastId;
     const { _listeningId: listeningId } = server as Waiting['server'];
-    this.waiting.set(id, { server, listeningId, callback, alone, inContext: captureContext() });
+    this.waiting.set(id, { server, listeningId, callback, alone, inContext: captureContext(), keys, room });
     process.channel?.ref();
     this.tell({ kind: 'ask', id, keys });
     return true;
+  }
+
+  private boundAlone(socket: Datagram, handle: UdpHandle): void {
+    this.datagrams.add(socket);
+    interceptClose(handle, (close) => {
+      this.datagrams.delete(socket);
+      close();
+    });
   }
 
   private obey(message: Exclude<ToWorker, Answer>): void {
@@ -118,14 +168,34 @@ export class FallbackWorker {
         this.tell({ kind: 'connections', id: message.id, count });
         return;
       }
+      case 'asked':
+        this.asked = message.asked;
+        return;
       case 'leave':
-        return this.leave(() => process.exit(0));
+        this.servers.leave();
+        this.going = true;
+        return this.goIfDone();
       case 'disconnect':
-        beginDisconnect();
-        return this.leave(disconnect);
+        return disconnect();
       case 'exit':
         return process.exit(message.code) as never;
     }
+  }
+
+  /** The socket has found no room: there is some now, or the app hears of it as in plain Node. */
+  private lost({ id, key, generation }: Answer): void {
+    const asked = this.waiting.get(id);
+    if (!asked) return;
+    debug('the socket for %s has found no room here', asked.keys[0]);
+    const { room, keys } = asked;
+    asked.room = undefined;
+    if (room) {
+      room();
+      this.tell({ kind: 'ask', id, keys });
+      return;
+    }
+    if (key !== undefined && generation !== undefined) this.tell({ kind: 'closed', key, generation });
+    this.answered({ kind: 'answer', id }, undefined);
   }
 
   private answered({ id, key, generation, past }: Answer, handle: TcpHandle | undefined): void {
@@ -133,7 +203,8 @@ export class FallbackWorker {
     this.waiting.delete(id);
     if (this.waiting.size === 0) process.channel?.unref();
     if (!asked) return handle?.close();
-    const { server, listeningId, callback, alone, inContext } = asked;
+    const { server, listeningId, callback, alone, inContext, room } = asked;
+    room?.();
     if (past !== undefined) {
       inContext(() =>
         callback(
@@ -183,17 +254,17 @@ export class FallbackWorker {
     this.tell({ kind: 'closed', key, generation });
   }
 
-  private leave(end: () => void): void {
-    this.closeAll();
-    this.end = end;
-    this.goIfDone();
-  }
-
   private goIfDone(): void {
-    if (this.end && this.ending.size === 0) this.end();
+    if (this.going && this.ending.size + this.servers.ending === 0) process.exit(0);
   }
 
   private closeAll(): void {
     for (const { server } of [...this.listening.values()]) closeUnnoticed(server);
   }
+}
+
+function lostAnswer(message: unknown): Answer | undefined {
+  const { cmd, msg } = message as Bare;
+  if (cmd !== 'NODE_HANDLE' || !isOurs<ToWorker>(msg)) return undefined;
+  return msg.body.kind === 'answer' ? msg.body : undefined;
 }

@@ -12,15 +12,20 @@ export function interceptClose(
   handle: Pick<TcpHandle, 'close'>,
   intercept: (native: () => void) => void,
 ): void {
-  const close = function (this: unknown, callback?: () => void) {
-    delete (handle as Partial<TcpHandle>).close;
-    intercept(() => handle.close(callback));
-  };
-  Object.defineProperty(handle, 'close', {
-    value: close,
-    configurable: true,
-    enumerable: false,
-    writable: true,
+  const put = (close: TcpHandle['close']) =>
+    Object.defineProperty(handle, 'close', {
+      value: close,
+      configurable: true,
+      enumerable: false,
+      writable: true,
+    });
+  put((callback) => {
+    // two servers may have it, and both close it: the second time nothing happens (src/handle_wrap.cc, HandleWrap::Close)
+    put(() => {});
+    intercept(() => {
+      delete (handle as Partial<TcpHandle>).close;
+      handle.close(callback);
+    });
   });
 }
 
@@ -102,27 +107,40 @@ export function isServer(asking: ServerInside | Datagram): asking is ServerInsid
   return typeof asking._listen2 === 'function';
 }
 
+export interface GetServerHooks {
+  take?: TakeServer;
+  /** Sees the UDP sockets that have bound for themselves. */
+  bound?(socket: Datagram, handle: UdpHandle): void;
+  /** Sees the servers that have come to listen, whoever has their socket. */
+  listens?(server: ServerInside): void;
+}
+
 /**
  * In a worker every listen() takes the way it takes in a primary, unless `take` has it: net.js calls _listen2 there
  * (lib/net.js, listenInCluster), and UDP sockets bind for themselves. No query goes to the origin, which is no cluster
  * primary.
- * @param bound sees the UDP sockets that have bound for themselves
  */
-export function hookGetServer(
-  take: TakeServer = () => false,
-  bound: (socket: Datagram, handle: UdpHandle) => void = () => {},
-): void {
+export function hookGetServer({ take, bound, listens }: GetServerHooks = {}): void {
   const cluster = require('node:cluster') as unknown as { _getServer: GetServer };
   replace(cluster, '_getServer', () => (server, query, callback) => {
     const { address, port, addressType, backlog, fd, flags } = query;
+    const seen = () => {
+      if (isServer(server) && server._handle) listens?.(server);
+    };
+    const given: GetServerCallback = (error, handle) => {
+      callback(error, handle);
+      seen();
+    };
     const alone = () => {
-      if (isServer(server))
-        return server._listen2(address, port, addressType as number, backlog, fd as number, flags);
+      if (isServer(server)) {
+        server._listen2(address, port, addressType as number, backlog, fd as number, flags);
+        return seen();
+      }
       const [error, handle] = bindUdp(query);
-      if (handle) bound(server, handle);
+      if (handle) bound?.(server, handle);
       callback(error, handle);
     };
-    if (!take(server, query, callback, alone)) alone();
+    if (!take?.(server, query, given, alone)) alone();
   });
 }
 

@@ -88,6 +88,8 @@ export interface Addon {
   seamAttach(pieces: number, batch: number, turnMicros: number): number | string;
   /** No other process accepts from this socket. */
   seamOwn(fd: number): number;
+  /** Another process has this descriptor, too. */
+  seamShare(fd: number): number;
   /** Counters of this thread's seam, -ESRCH where there is none. */
   seamStats(): Record<string, number> | number;
   /**

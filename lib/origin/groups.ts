@@ -128,6 +128,15 @@ export class Groups {
     }
   }
 
+  /** Worker `index` lives on, and has neither sockets of any group nor connections. */
+  parted(index: number): void {
+    for (const closing of [...this.ending]) closing.workerLeft(index);
+    for (const group of this) {
+      group.ready.delete(index);
+      group.holders.delete(index);
+    }
+  }
+
   /**
    * A worker has ended.
    * @param successorSince when another one was started under its index, by performance.now(): that one has the sockets of

@@ -30,7 +30,7 @@ import { Retreat } from './retreat';
 import { Served } from './served';
 import { SharedSockets } from './shared-sockets';
 import { type EndHearers, workerEnded, workerNotStarted } from './worker-ends';
-import { type Hearers, hear } from './worker-words';
+import { channelLost, type Hearers, hear } from './worker-words';
 
 export interface TreeOptions {
   plan: Multiplied;
@@ -79,7 +79,7 @@ export class Tree {
         message: (worker, message) => hear(this.hearers, worker, message),
         signal: (_worker, signal) => signals.reported(signal),
         clusterRequest: (act) => this.lifecycle.clusterRequest(act),
-        disconnected: (worker) => this.shared.channelLost(worker),
+        disconnected: (worker) => channelLost(this.hearers, worker),
         exit: (worker, code, signal) => workerEnded(this.ends, worker, code, signal),
         failed: (index, error) => workerNotStarted(this.ends, index, error),
         sockets: (index) =>
@@ -257,7 +257,7 @@ export class Tree {
   }
 
   private give(worker: Worker, group: ListenerGroup): void {
-    if (worker.killed) return;
+    if (worker.killed || worker.parted) return;
     const { earlyConnects, attempts } = this.options;
     const { fds, handover } = this.groups.handover(worker.index, [group]);
     this.hand(worker, { ...handover, ...early(earlyConnects, attempts) }, fds);

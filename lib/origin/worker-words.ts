@@ -10,6 +10,7 @@ import type { Attempts } from './attempts';
 import type { ConnectionCount } from './connection-count';
 import type { Groups } from './groups';
 import type { Served } from './served';
+import { MUTE_MS } from './shared-closings';
 import type { SharedSockets } from './shared-sockets';
 
 /** Whom the words of workers concern. */
@@ -24,6 +25,26 @@ export interface Hearers {
   attempts: Attempts;
   /** The worker has begun to serve this group. */
   ready(worker: Worker, key: string, generation: number): void;
+}
+
+/** A worker that may live on for a while has given back all that it had: nothing of it is waited for. */
+function workerParted({ groups, served }: Pick<Hearers, 'groups' | 'served'>, worker: Worker): void {
+  worker.parted = true;
+  groups.parted(worker.index);
+  served.resteerAll();
+}
+
+/**
+ * The channel of a worker has gone. One that has not parted before closes what it has (Worker.install), without a way to
+ * say when: it is waited for no longer than MUTE_MS.
+ */
+export function channelLost(hearers: Pick<Hearers, 'groups' | 'served' | 'shared'>, worker: Worker): void {
+  hearers.shared.channelLost(worker);
+  if (worker.parted) return;
+  worker.parted = true;
+  setTimeout(() => {
+    if (!worker.ended) workerParted(hearers, worker);
+  }, MUTE_MS).unref();
 }
 
 /** Whatever a worker says is passed on to whom it concerns. */
@@ -62,6 +83,8 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
       return served.arrived(message.cpus);
     case 'connections':
       return counts.answered(message.id, index, message.count);
+    case 'parts':
+      return workerParted(hearers, worker);
     default:
       return shared.message(worker, message);
   }

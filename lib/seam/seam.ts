@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { SEAM_PIECES, type SeamPiece, type Settings } from '../config/settings';
 import { readText } from '../cpu/read';
+import { onStdioGiven } from '../hook/given-stdio';
 import { debug, debugging } from '../log';
 import type { Addon } from '../native/addon';
 import { watchRefusals } from '../native/refusals';
@@ -53,13 +54,24 @@ function explainLater(addon: Addon): void {
   }
 }
 
+let sharing = false;
+
+/** What a program inherits is no longer this process's own. */
+function shareStdio(addon: Addon): void {
+  if (sharing) return;
+  sharing = true;
+  onStdioGiven((fd) => addon.seamShare(fd));
+}
+
 /** Puts the seam under this thread's event loop, before it listens or connects. Returns why there is none. */
 export function attachSeam(addon: Addon, settings: SeamSettings): string | undefined {
   watchRefusals(addon);
   const reason =
     settings.seam.length === 0 ? 'FASTSOCKET_SEAM=off' : attach(addon, withoutMigration(seamBits(settings)));
-  if (reason === undefined) explainLater(addon);
-  else debug('the seam is off: %s', reason);
+  if (reason === undefined) {
+    explainLater(addon);
+    shareStdio(addon);
+  } else debug('the seam is off: %s', reason);
   return reason;
 }
 

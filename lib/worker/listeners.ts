@@ -36,8 +36,8 @@ export class Listeners {
   private readonly ending = new Map<number, ServerInside | undefined>();
   /** Of these, the ones that the origin waits for. */
   private readonly leaving = new Set<number>();
-  /** What is done when its servers have closed. */
-  private end: (() => void) | undefined;
+  /** The process ends when its servers have closed. */
+  private going = false;
 
   constructor(private readonly options: ListenersOptions) {}
 
@@ -99,7 +99,7 @@ export class Listeners {
     const reopened = this.reopened.delete(generation);
     this.closedOnce.delete(generation);
     if (!open && !this.ending.has(generation)) return tell({ kind: 'closed', key, generation });
-    if (open && reopened) return this.park(listening);
+    if (open && reopened && this.park(listening)) return;
     this.leaving.add(generation);
     if (open) closeUnnoticed(listening.handle.owner);
     else tell({ kind: 'dropped', key, generation });
@@ -108,27 +108,37 @@ export class Listeners {
   /**
    * A reload: this process has closed and listens again, the origin is still closing and will listen again, too. The
    * server goes on believing that it listens, and does as soon as the origin has a socket for it.
+   * @returns false where the process may open no descriptor: the server has to close, or its socket would hold the port
    */
-  private park(listening: Listening): void {
+  private park(listening: Listening): boolean {
+    const { own, tell } = this.options;
     const { key, generation } = listening;
+    if (!own.park(key, listening)) return false;
     this.open.delete(key);
-    this.options.own.park(key, listening);
-    this.options.tell({ kind: 'gone', key, generation });
-    this.options.tell({ kind: 'closed', key, generation });
+    tell({ kind: 'gone', key, generation });
+    tell({ kind: 'closed', key, generation });
+    return true;
   }
 
   closeAll(): void {
     for (const { handle } of [...this.open.values()]) closeUnnoticed(handle.owner);
   }
 
-  /** Closes all; `end` ends the process when the last connection has ended. */
-  leave(end: () => void): void {
+  /** This process listens on nothing of the origin's any more, and will not again. */
+  letGo(): void {
+    const { inherited } = this.options;
+    inherited.read();
+    for (const key of inherited.keys) inherited.drop(key);
+  }
+
+  /** Closes all, and ends the process when the last connection has ended. */
+  leave(): void {
     this.closeAll();
-    this.end = end;
+    this.going = true;
     this.goIfDone();
   }
 
   goIfDone(): void {
-    if (this.end && this.ending.size === 0 && this.options.others() === 0) this.end();
+    if (this.going && this.ending.size === 0 && this.options.others() === 0) process.exit(0);
   }
 }

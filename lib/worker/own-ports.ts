@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { drain } from '../group/drain';
 import { captureContext, type InContext } from '../hook/context';
+import { closeUnnoticed } from '../hook/node';
 import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
@@ -41,7 +42,10 @@ export class OwnPorts {
    */
   release(key: string): void {
     const port = this.ports.get(key);
-    if (port && this.park(key, port)) this.ports.delete(key);
+    if (!port) return this.released(key);
+    // no descriptor to be had: a server that closes lets go of the port, too
+    if (!this.park(key, port)) return closeUnnoticed(port.handle.owner);
+    this.ports.delete(key);
     this.released(key);
   }
 

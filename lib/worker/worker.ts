@@ -4,6 +4,7 @@ import type { Settings } from '../config/settings';
 import { ArrivalSampler } from '../group/arrivals';
 import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
 import { captureContext } from '../hook/context';
+import { beforeDisconnect } from '../hook/disconnect';
 import { spareUnheard } from '../hook/http-close';
 import { type Datagram, hookGetServer, interceptClose, isServer, type ServerQuery } from '../hook/node';
 import { hookTcp, type ServerInside, type TcpHandle } from '../hook/tcp';
@@ -12,7 +13,8 @@ import { backlogFor } from '../seam/backlog';
 import { attachSeam } from '../seam/seam';
 import { deliverSignal, installWorkerSignals } from '../signals/worker-signals';
 import { COMMAND, isOurs, type ToOrigin, type ToWorker } from '../workers/messages';
-import { beginDisconnect, disconnect } from './disconnect';
+import { ClusterServers } from './cluster-servers';
+import { disconnect } from './disconnect';
 import { refuseEarlyConnects } from './early-connects';
 import { InheritedSockets } from './inherited';
 import { openAnyPort } from './judged';
@@ -53,6 +55,7 @@ export class Worker {
   private readonly late: LateListens;
   private readonly own: OwnPorts;
   private readonly shared: SharedBinds;
+  private readonly servers = new ClusterServers(() => this.listeners.goIfDone());
   /** The backlogs that the app has named. */
   private readonly named = new WeakMap<ServerInside, unknown>();
   /** Handles that the origin has left to this worker, by address. */
@@ -80,7 +83,8 @@ export class Worker {
     const { inherited, own } = this;
     const tell = (message: ToOrigin) => this.tell(message);
     this.shared = new SharedBinds({ addon, inherited, tell, ended: () => this.listeners.goIfDone() });
-    this.listeners = new Listeners({ addon, inherited, own, tell, others: () => this.shared.ending });
+    const others = () => this.shared.ending + this.servers.ending;
+    this.listeners = new Listeners({ addon, inherited, own, tell, others });
   }
 
   install(): void {
@@ -97,11 +101,12 @@ export class Worker {
     this.place.install();
     refuseEarlyConnects(tcp, this.inherited, this.listeners);
     this.shared.install();
-    hookGetServer(
-      (server, query, callback, alone) =>
+    hookGetServer({
+      take: (server, query, callback, alone) =>
         this.shared.take(server, query, callback, alone) || this.takeListen(server, query, alone),
-      (socket, handle) => this.shared.boundAlone(socket, handle),
-    );
+      bound: (socket, handle) => this.shared.boundAlone(socket, handle),
+      listens: (server) => this.servers.add(server),
+    });
     hookTcp(tcp, {
       bindsAnyPort: settings.testGroups === 'worker',
       bind: (handle, bind, native) => this.bind(handle, bind, native),
@@ -121,11 +126,23 @@ export class Worker {
       // before this message was parsed, hence the second.
       setImmediate(() => setImmediate(() => this.obey(body)));
     });
-    // cluster.worker.disconnect(): Node's own handles know nothing of these servers
+    beforeDisconnect((done) => this.part(done));
+    // the app has let go of the channel in a way of its own
     process.once('disconnect', () => {
       this.listeners.closeAll();
       this.shared.disconnected();
+      this.listeners.letGo();
     });
+  }
+
+  /** cluster.worker.disconnect(): what it has open closes, what the origin has lent goes, and then the channel. */
+  private part(done: () => void): void {
+    this.servers.close(() => {
+      this.listeners.letGo();
+      this.tell({ kind: 'parts' });
+      done();
+    });
+    this.shared.disconnected();
   }
 
   private tell(body: ToOrigin): void {
@@ -266,12 +283,11 @@ export class Worker {
       case 'release':
         return this.own.release(message.key);
       case 'leave':
+        this.servers.leave();
         this.shared.leave();
-        return this.listeners.leave(() => process.exit(0));
+        return this.listeners.leave();
       case 'disconnect':
-        beginDisconnect();
-        this.shared.leave();
-        return this.listeners.leave(disconnect);
+        return disconnect();
       case 'place':
         return this.place.change(message.core, message.free);
       case 'exit':

@@ -39,6 +39,8 @@ export interface Member {
   ordered?: boolean;
   /** It is ending: what it is given now it may have until then, and nobody waits for that. */
   killed?: boolean;
+  /** It has given up its channel, or is about to: it is given nothing any more. */
+  parted?: boolean;
   ended?: boolean;
 }
 

@@ -38,6 +38,8 @@ export type ToOrigin =
   | { kind: 'unshared'; key: string; generation: number }
   /** After 'unshare': the last connection of this shared socket's server has ended. */
   | { kind: 'served'; key: string; generation: number }
+  /** All its servers have closed, their last connections have ended, and it is about to give up the channel. */
+  | { kind: 'parts' }
   | { kind: 'arrivals'; cpus: Arrivals[]; local: number; remote: number }
   | { kind: 'connections'; id: number; count: number };
 

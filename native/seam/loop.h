@@ -252,6 +252,7 @@ long enterRing(Loop& loop, int ring, unsigned submit, unsigned complete, unsigne
 void closing(Loop* loop, int fd);
 // These descriptors of the message go to another process, too.
 void sharing(Loop& loop, const msghdr& message);
+void share(Loop& loop, int fd);
 // A read has found nothing.
 void foundNothing(Loop& loop, int fd);
 // libuv closes its ring, or the loop's thread ends.

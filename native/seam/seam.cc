@@ -125,12 +125,23 @@ napi_value jsOwn(napi_env env, napi_callback_info info) {
   return number(env, 0);
 }
 
+// Another process has this descriptor, too.
+napi_value jsShare(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int fd = args.integer(0);
+  if (!args.ok()) return nullptr;
+  Loop* loop = seam::currentLoop();
+  if (loop != nullptr) seam::share(*loop, fd);
+  return number(env, 0);
+}
+
 }  // namespace
 
 bool exportSeam(napi_env env, napi_value exports) {
   static const Export kTable[] = {
       {"seamAttach", jsAttach},
       {"seamOwn", jsOwn},
+      {"seamShare", jsShare},
   };
   return defineAll(env, exports, kTable);
 }

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// sendmsg: a descriptor that goes to another process (child_process's send(), cluster's primary) is no longer ours
-// alone.
+// A descriptor that goes to another process is no longer ours alone: by sendmsg (child_process's send(), cluster's
+// primary), or inherited (child_process, options.stdio), of which JavaScript tells us.
 #include <string.h>
 
 #include "connects.h"
 #include "libc.h"
 
 namespace fastsocket::seam {
-
-namespace {
 
 void share(Loop& loop, int fd) {
   Handle* handle = Handles::known(fd);
@@ -36,8 +34,6 @@ void share(Loop& loop, int fd) {
     handle->clear(kFresh | kKnown | kNoDelay);
   }
 }
-
-}  // namespace
 
 void sharing(Loop& loop, const msghdr& message) {
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
