@@ -97,7 +97,8 @@ describe('system calls for each short connection', { skip: noStrace }, () => {
     const app = await start(t);
     const hook = await callsPerConnection(t, app);
     t.diagnostic(`plain Node ${plain.toFixed(2)}, hook ${hook.toFixed(2)}`);
-    assert.ok(hook <= (major === 20 ? 6.3 : 5.6), `${hook} system calls`);
+    // how many come in one turn of a traced loop depends on the machine
+    assert.ok(hook <= plain * (major === 20 ? 0.7 : 2 / 3), `${hook} system calls, plain Node ${plain}`);
     assert.ok(plain >= 8.5, `${plain} system calls under plain Node`);
   });
 });
