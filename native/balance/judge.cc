@@ -23,6 +23,11 @@ constexpr int64_t kMostSpare = 20'000'000;
 // More are as many.
 constexpr uint64_t kMostCounted = 100;
 
+// Two long turns within this time, and the third one is expected to be long: handlers that all take a while.
+constexpr uint64_t kAgainWithin = 50'000'000;
+// It is taken for long after so much of T.
+constexpr uint64_t kSooner = 4;
+
 bool sleeps(uint64_t turns) { return (turns & 1) != 0; }
 
 // For half of the time, at least.
@@ -37,10 +42,14 @@ uint64_t Judge::grain(int seats) {
   return all > kGrain ? all : kGrain;
 }
 
+uint64_t Judge::longNs(const Mind& mind) const {
+  return lookedAt_ < mind.soonUntil ? rules_.blockedNs / kSooner : rules_.blockedNs;
+}
+
 // It has been in it for long; and has been seen in it for half as long: what it computes is known of that time alone.
 uint64_t Judge::longAt(const Mind& mind) const {
-  const uint64_t known = mind.seenAt + rules_.blockedNs / 2;
-  const uint64_t isLong = mind.turnedAt + rules_.blockedNs;
+  const uint64_t known = mind.seenAt + longNs(mind) / 2;
+  const uint64_t isLong = mind.turnedAt + longNs(mind);
   return known > isLong ? known : isLong;
 }
 
@@ -50,7 +59,7 @@ bool Judge::hasComputed(const Mind& mind, uint64_t cpuNs, uint64_t now) const {
   if (mind.beforeCpu == 0 || cpuNs < mind.beforeCpu) return false;
   const uint64_t used = cpuNs - mind.beforeCpu;
   const uint64_t before = mind.turnedAt > mind.beforeAt ? mind.turnedAt - mind.beforeAt : 0;
-  return used >= rules_.blockedNs + before && used <= now - mind.beforeAt + kShortest;
+  return used >= longNs(mind) + before && used <= now - mind.beforeAt + kShortest;
 }
 
 // One callback for all that time; where several share a CPU, for as much of it as it was given one.
@@ -58,9 +67,9 @@ bool Judge::isInLongTurn(const Mind& mind, const Sight& sight, uint64_t now) con
   const uint64_t from = mind.seenAt > mind.turnedAt ? mind.seenAt : mind.turnedAt;
   const uint64_t cpu = sight.cpuNs != 0 && mind.seenCpu != 0 ? sight.cpuNs - mind.seenCpu : 0;
   if (sleeps(sight.turns)) return false;
-  if (now >= mind.turnedAt + rules_.blockedNs && hasComputed(mind, sight.cpuNs, now)) return true;
+  if (now >= mind.turnedAt + longNs(mind) && hasComputed(mind, sight.cpuNs, now)) return true;
   return now >= longAt(mind) && cpu > 0 &&
-         (cpu >= rules_.blockedNs + (from - mind.seenAt) || computesInTurn(cpu, now - from));
+         (cpu >= longNs(mind) + (from - mind.seenAt) || computesInTurn(cpu, now - from));
 }
 
 void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
@@ -83,6 +92,7 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
   }
   if (moved || turned || !sight.serves) mind.blocked = false;
   mind.longTurn = sight.serves && isInLongTurn(mind, sight, now);
+  if (mind.longTurn) expect(mind, now);
   if (!sight.serves || !sight.queued || moved) {
     mind.stillSince = 0;
     return;
@@ -98,6 +108,14 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
   if (mind.blocked || (!mind.longTurn && !busy && still < rules_.starvedNs)) return;
   mind.blocked = true;
   mind.blockedAt = now;
+}
+
+// As its last turns were.
+void Judge::expect(Mind& mind, uint64_t now) {
+  const bool another = mind.longTurnOf != mind.turns;
+  if (another && mind.longTurnAt != 0 && now - mind.longTurnAt < kAgainWithin) mind.soonUntil = now + kAgainWithin;
+  mind.longTurnOf = mind.turns;
+  mind.longTurnAt = now;
 }
 
 void Judge::look(uint64_t now, const Sight* sights, int seats) {
@@ -186,8 +204,7 @@ uint64_t Judge::pause(uint64_t now, int seats) const {
     } else if (mind.stillSince != 0) {
       // where nobody could help there is no hurry
       uint64_t turn = helpers_ > 0 && !sleeps(mind.turns) ? longAt(mind) : 0;
-      if (turn != 0 && mind.beforeCpu != 0 && mind.turnedAt + rules_.blockedNs > now)
-        turn = mind.turnedAt + rules_.blockedNs;
+      if (turn != 0 && mind.beforeCpu != 0 && mind.turnedAt + longNs(mind) > now) turn = mind.turnedAt + longNs(mind);
       if (turn > now && turn - now < apart) turn = now + apart;
       const uint64_t ends[] = {turn, mind.stillSince + rules_.blockedNs, mind.stillSince + rules_.starvedNs};
       for (const uint64_t due : ends)

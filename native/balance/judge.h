@@ -98,14 +98,21 @@ class Judge {
     uint64_t blockedAt;
     // It computes, and has for long, whatever its queue.
     bool longTurn;
+    // Number of the long turn that was seen last, and when; and until when its turns are taken for long sooner.
+    uint64_t longTurnOf;
+    uint64_t longTurnAt;
+    uint64_t soonUntil;
     // It is not blocked, and has nothing to accept.
     bool helps;
     bool blocked;
     bool excluded;
   };
   void judge(Mind& mind, const Sight& sight, uint64_t now);
+  void expect(Mind& mind, uint64_t now);
   // It has been blocked for so long.
   [[nodiscard]] bool isLate(const Mind& mind, uint64_t now, uint64_t ns) const;
+  // How long a turn of this one is to last, to be a long one.
+  [[nodiscard]] uint64_t longNs(const Mind& mind) const;
   // Of a turn that is not over.
   [[nodiscard]] uint64_t longAt(const Mind& mind) const;
   // It has computed for that long, whatever it has done before.

@@ -216,6 +216,47 @@ void whoIsHeldByItsTurn() {
   CHECK(!world.judge->isHeld(1));
 }
 
+// Handlers that all take a while: a worker's third long turn in a short time is known to be one by a quarter of T.
+void oneLongTurnAfterAnother() {
+  World world(2);
+  world.sights[1].cpuNs = 50 * kMs;
+  world.after(2 * kMs);
+  const auto computes = [&](uint64_t ns) {
+    world.sights[1].cpuNs += ns;
+    world.sights[1].turnNs += ns;
+    world.after(ns);
+  };
+  // whether it is held after so much of a new turn
+  const auto heldAfter = [&](uint64_t ns) {
+    world.wakeUp(1);
+    world.turn(1);
+    world.sights[1].turnNs = 0;
+    computes(1);
+    computes(ns - 2);
+    const bool sooner = world.judge->isHeld(1);
+    computes(1);
+    return !sooner && world.judge->isHeld(1);
+  };
+  const auto sleepsFor = [&](uint64_t ns) {
+    world.sights[1].turns |= 1;
+    world.after(ns);
+  };
+  // its own first turn goes on in the second look: one turn, however often it is looked at
+  CHECK(heldAfter(2 * kMs));
+  computes(kMs);
+  CHECK(heldAfter(2 * kMs));
+  for (int i = 0; i < 10; i++) {
+    CHECK(heldAfter(kMs / 2));
+    sleepsFor(45 * kMs);
+  }
+  sleepsFor(10 * kMs);
+  CHECK(heldAfter(2 * kMs));
+  sleepsFor(51 * kMs);
+  CHECK(heldAfter(2 * kMs));
+  CHECK(heldAfter(2 * kMs));
+  CHECK(heldAfter(kMs / 2));
+}
+
 // However many they are, and whenever their turns began.
 void manyTurns() {
   World world(128);
@@ -249,6 +290,7 @@ int main() {
   model::turnsThatAreSaidToBeOld();
   model::longTurnOnASharedCpu();
   model::whoIsHeldByItsTurn();
+  model::oneLongTurnAfterAnother();
   model::manyTurns();
   printf("all\n");
   return 0;
