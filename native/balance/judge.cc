@@ -110,6 +110,11 @@ void Judge::judge(Mind& mind, const Sight& sight, uint64_t now) {
   mind.blockedAt = now;
 }
 
+void Judge::rested(uint64_t ns) {
+  const auto most = static_cast<uint64_t>(kMostSpare);
+  spare_ += static_cast<int64_t>(ns < most ? ns : most);
+}
+
 // As its last turns were.
 void Judge::expect(Mind& mind, uint64_t now) {
   const bool another = mind.longTurnOf != mind.turns;

@@ -54,6 +54,8 @@ class Judge {
   // A new process has this seat.
   void begin(int seat) { minds_[seat] = {}; }
 
+  // Nobody has looked for so long, in ns, since nothing has come.
+  void rested(uint64_t ns);
   // Something has come to a queue: the next look is for that.
   void came() { came_ = true; }
   // `sights` has one for each seat up to `seats`; 0 is nobody's.

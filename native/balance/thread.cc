@@ -89,11 +89,13 @@ void* Balancer::run(void* data) {
 
 void Balancer::loop() {
   for (;;) {
+    const uint64_t before = nowNs();
     if (!rest()) return;
+    uint64_t last = nowNs();
+    judge_.rested(last - before);
     bool quiet = false;
     // what has come is served by now, nearly always
     uint64_t pause = judge_.isSparse() ? 0 : options_.rules.blockedNs;
-    uint64_t last = nowNs();
     while (!quiet) {
       pauseFor(pause);
       pthread_mutex_lock(&lock_);

@@ -62,6 +62,14 @@ void littleComes() {
   comes(2 * kMs, uint64_t{1} << 62U);
   for (int i = 0; i < 11; i++) comes(2 * kMs, 0);
   CHECK(world.judge->isSparse());
+  // what comes while nobody looks comes after a rest, which counts
+  for (int i = 0; i < 20; i++) comes(2 * kMs, 1);
+  CHECK(!comes(2 * kMs, 1));
+  for (int i = 0; i < 30; i++) {
+    world.judge->rested(2 * kMs);
+    comes(2 * kMs, 1);
+  }
+  CHECK(world.judge->isSparse());
 }
 
 // Whoever accepts says nothing of it, being without the seam: looks for what comes have no end then.
