@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LatePorts, OWN_MS, TAKEN_MS } from '../lib/origin/late-ports';
+import { LatePorts, OWN_MS, SETTLED_OWN_MS, TAKEN_MS } from '../lib/origin/late-ports';
+import { SETTLES_MS, Settled } from '../lib/origin/settled';
 import { type App, answeredBy, fixture, freePort, multiplied, request, startApp, until } from './support/app';
 import { exited } from './support/ending';
 import { Ledger } from './support/ledger';
@@ -133,11 +134,12 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
 
 describe('who has a late port', () => {
   const log: string[] = [];
-  const make = () => {
+  const make = (settled = false) => {
     log.length = 0;
     return new LatePorts<string>({
       grant: (worker, key) => log.push(`grant ${worker} ${key}`),
       release: (worker, key) => log.push(`release ${worker} ${key}`),
+      settled: () => settled,
     });
   };
 
@@ -186,6 +188,66 @@ describe('who has a late port', () => {
     ports.reclaim('q', () => done++);
     t.mock.timers.tick(60_000);
     assert.equal(done, 2);
+  });
+
+  test('the first that waits, sooner in an app that has settled; the others find it taken sooner, too', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ports = make(true);
+    ports.wait('a', 'p');
+    ports.wait('b', 'p');
+    t.mock.timers.tick(SETTLED_OWN_MS - 1);
+    assert.deepEqual(log, []);
+    t.mock.timers.tick(1);
+    assert.deepEqual(log, ['grant a p']);
+    t.mock.timers.tick(OWN_MS);
+    assert.deepEqual(log, ['grant a p', 'grant b p']);
+  });
+
+  test('whoever wants it, where it has been a worker’s own before: at once, until the origin has wanted it', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ports = make();
+    ports.wait('a', 'p');
+    t.mock.timers.tick(OWN_MS);
+    ports.released('a', 'p');
+    ports.wait('b', 'p');
+    t.mock.timers.tick(1);
+    assert.deepEqual(log, ['grant a p', 'grant b p']);
+    ports.released('b', 'p');
+    ports.opened('p');
+    ports.wait('a', 'p');
+    t.mock.timers.tick(OWN_MS - 1);
+    assert.equal(log.length, 2);
+    t.mock.timers.tick(1);
+    assert.deepEqual(log.slice(2), ['grant a p']);
+    ports.reclaim('p', () => {});
+    ports.released('a', 'p');
+    ports.wait('b', 'p');
+    t.mock.timers.tick(OWN_MS - 1);
+    assert.deepEqual(log.slice(3), ['release a p']);
+  });
+
+  test('a worker that has taken it without asking, until the origin wants it', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ports = make();
+    let done = 0;
+    ports.owns('a', 'p');
+    ports.owns('b', 'p');
+    assert.ok(ports.isOwned('p'));
+    ports.reclaim('p', () => done++);
+    ports.released('a', 'p');
+    assert.deepEqual([log, done, ports.isOwned('p')], [['release a p'], 1, false]);
+  });
+
+  test('an app has settled when nothing has happened for a while', (t) => {
+    let now = 0;
+    t.mock.method(performance, 'now', () => now);
+    const settled = new Settled();
+    now = SETTLES_MS - 1;
+    assert.equal(settled.now, false);
+    now = SETTLES_MS;
+    assert.equal(settled.now, true);
+    settled.changed();
+    assert.equal(settled.now, false);
   });
 
   test('nobody, when the origin opens it in time', (t) => {

@@ -6,8 +6,11 @@ import {
   CANARY,
   ELSEWHERE_MS,
   FORK_GRACE_MS,
+  LASTS_MS,
   Lifecycle,
   SETTLED_MS,
+  SOON_ENDED,
+  SOON_MS,
 } from '../lib/workers/lifecycle';
 
 interface Group {
@@ -89,9 +92,81 @@ describe('from one process to many', () => {
     assert.deepEqual(seen, ['start 1']);
     second.ready.add(CANARY);
     lifecycle.workerReady();
+    pass(LASTS_MS - 1);
+    assert.deepEqual(seen, ['start 1']);
+    pass(1);
     assert.deepEqual(seen, ['start 1', 'multiply']);
     pass(60_000);
     assert.equal(lifecycle.state, 'full');
+  });
+
+  test('a canary that fails a moment after it has come to serve has proved nothing', (t) => {
+    const { lifecycle, seen, pass, open } = set(t);
+    open().ready.add(CANARY);
+    pass(SETTLED_MS);
+    lifecycle.workerReady();
+    pass(LASTS_MS - 1);
+    assert.equal(lifecycle.canaryExited(1, null), true);
+    pass(60_000);
+    assert.deepEqual(seen, [
+      'start 1',
+      'give up: the copy exited with code 1 soon after it had come to listen',
+    ]);
+  });
+
+  test('one that closes its server in that moment serves later, or not', (t) => {
+    const { lifecycle, seen, pass, open } = set(t);
+    const { ready } = open();
+    pass(SETTLED_MS);
+    ready.add(CANARY);
+    lifecycle.workerReady();
+    ready.delete(CANARY);
+    pass(LASTS_MS);
+    assert.deepEqual(seen, ['start 1']);
+    ready.add(CANARY);
+    lifecycle.workerReady();
+    pass(LASTS_MS);
+    assert.deepEqual(seen, ['start 1', 'multiply']);
+  });
+
+  describe('workers that end by themselves soon after they have come to serve', () => {
+    const multiplied = (t: TestContext) => {
+      const world = set(t);
+      world.open().ready.add(CANARY);
+      world.pass(SETTLED_MS);
+      world.lifecycle.workerReady();
+      world.pass(LASTS_MS);
+      return world;
+    };
+
+    test('one after the other: the app is one process', (t) => {
+      const { lifecycle, seen } = multiplied(t);
+      for (let i = 1; i < SOON_ENDED; i++) assert.equal(lifecycle.workerExited(1, SOON_MS - 1, false), false);
+      assert.equal(lifecycle.workerExited(1, SOON_MS - 1, false), true);
+      assert.match(
+        seen.at(-1) as string,
+        /^withdraw: the copy exited with code 1 soon after it had come to listen/,
+      );
+    });
+
+    test('while others last, or after one that has served longer: they are replaced', (t) => {
+      const { lifecycle } = multiplied(t);
+      for (const [servedMs, othersLast] of [
+        [1, true],
+        [1, false],
+        [1, false],
+        [SOON_MS, false],
+        [1, false],
+        [1, false],
+      ] as const)
+        assert.equal(lifecycle.workerExited(1, servedMs, othersLast), false);
+    });
+
+    test('once one has served for long it is no matter of copies', (t) => {
+      const { lifecycle } = multiplied(t);
+      assert.equal(lifecycle.workerExited(1, 10_000, false), false);
+      for (let i = 0; i < 9; i++) assert.equal(lifecycle.workerExited(1, 1, false), false);
+    });
   });
 
   test('a canary that dies, listens elsewhere, or never listens ends multiplying once and for all', (t) => {
@@ -176,6 +251,7 @@ describe('from one process to many', () => {
     open().ready.add(CANARY);
     pass(SETTLED_MS);
     lifecycle.workerReady();
+    pass(LASTS_MS);
     lifecycle.clusterRequest('queryServer');
     assert.deepEqual(seen, ['start 1', 'multiply']);
   });

@@ -44,10 +44,15 @@ function scratch(t: TestContext): string {
 }
 
 describe('flags that mean one process', () => {
-  for (const flag of ['--inspect=0', '--cpu-prof', '--heap-prof']) {
+  for (const flag of [
+    '--inspect=0',
+    '--cpu-prof',
+    '--heap-prof',
+    '--trace-event-categories=node.environment',
+  ]) {
     for (const way of ['on the command line', 'in NODE_OPTIONS']) {
       // Node 20 refuses it there
-      if (way === 'in NODE_OPTIONS' && flag !== '--inspect=0' && major < 22) continue;
+      if (way === 'in NODE_OPTIONS' && flag.endsWith('-prof') && major < 22) continue;
       test(`${flag} ${way}`, async (t) => {
         const folder = scratch(t);
         const line = way === 'on the command line';
@@ -95,6 +100,22 @@ describe('another platform', () => {
       assert.deepEqual(await api(app), { active: false, workers: 0, reason: 'darwin is not Linux' });
       assert.deepEqual(ours(app), []);
       assert.doesNotMatch(app.stderr, /listener group/);
+      assert.deepEqual([...(await census(app.port, 5)).keys()], [app.pid]);
+    });
+  }
+});
+
+describe('another program with a Node in it', () => {
+  for (const [name, reason] of [
+    ['electron', 'not node but electron'],
+    ['nw', 'not node but nw'],
+    ['pkg', 'an executable made by pkg'],
+  ] as const) {
+    test(`${name}: one process`, async (t) => {
+      const env = { EMBEDDER: name };
+      const app = await start(t, { hook: ['-r', fixture('embedder.cjs'), '-r', hook], env });
+      assert.deepEqual(await api(app), { active: false, workers: 0, reason });
+      assert.deepEqual(ours(app), []);
       assert.deepEqual([...(await census(app.port, 5)).keys()], [app.pid]);
     });
   }

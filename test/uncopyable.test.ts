@@ -63,6 +63,9 @@ const KINDS: Record<string, RegExp> = {
   'lock file': /the copy exited with code 1 before/,
   'second start throws': /the copy exited with code 1 before/,
   'second start throws after listen()': /the copy exited with code 1 before/,
+  // its word that it serves may be lost with it
+  'second start fails a moment later':
+    /the copy exited with code 1 (soon after it had come to listen|before it listened on everything the original listens on)$/,
   'rejected promise': /the copy exited with code 1 before/,
   'port by pid': /the copy listens on 127\.0\.0\.3:2\d{4}, the original does not/,
   'leaves the port to a worker': /the copy listens on 127\.0\.0\.2:\d+, the original does not/,
@@ -94,6 +97,17 @@ describe('an app that', { concurrency: true }, () => {
       assert.equal(app.stdout, '');
     });
   }
+});
+
+test('an app whose copies serve for a while, and fail then', async (t) => {
+  const { app, where } = await start(t, 'second start fails a while later');
+  await until(() => ours(app).length > 0, `a line on stderr:\n${app.stderr}`);
+  await until(async () => (await api(where)).workers === 0, 'the end of the copies');
+  const said = await api(where);
+  assert.match(said.reason ?? '', /the copy exited with code 1 soon after it had come to listen, 3 times/);
+  assert.deepEqual(ours(app), [`fastsocket: the app runs as plain Node: ${said.reason}`]);
+  for (let i = 0; i < 24; i++) assert.equal(await whoAnswers('http', where), app.pid);
+  assert.deepEqual(app.workers(), []);
 });
 
 describe('an app that uses cluster itself', { concurrency: 2 }, () => {

@@ -52,6 +52,12 @@ describe('inspector flags', () => {
     assert.equal(singleProcessFlag(['--inspect=0'], undefined), '--inspect=0');
     assert.equal(singleProcessFlag([], '-r x --cpu-prof'), '--cpu-prof');
     assert.equal(singleProcessFlag(['--inspect-port=1', '--cpu-prof-dir=x'], ''), undefined);
+    const trace = ['--trace-event-categories', 'node.http'];
+    assert.equal(singleProcessFlag(trace, undefined), '--trace-event-categories');
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: Node's own
+    const pattern = ['--trace-event-file-pattern', 'trace-${pid}.log'];
+    assert.equal(singleProcessFlag([...trace, ...pattern], undefined), undefined);
+    assert.equal(singleProcessFlag([...trace, ...pattern, '--prof'], undefined), '--prof');
   });
 });
 

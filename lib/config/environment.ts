@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only file that reads or writes process.env. Part of the preload: small.
+import { currentState } from '../state';
 
 /** Name of the variable that marks the programs of a tree. */
 export const markerName = 'FASTSOCKET_CORE';
@@ -41,17 +42,22 @@ export function connectAsked(): boolean {
 }
 
 /**
- * The environment that this process was started with, with what PM2 adds to it: a worker thread may have been given another
- * one, and an app may have emptied its own. proc(5), /proc/pid/environ; what it is now where that cannot be read.
+ * The environment that this process was started with, with what PM2 adds to it, --env-file and preloads before us: a worker
+ * thread may have been given another one, and an app may have emptied its own.
  */
 export function initialEnvironment(): Record<string, string> {
+  const given = currentState()?.environment ?? processEnvironment();
+  return { ...given, ...pm2Environment(given['pm2_env']) };
+}
+
+/** proc(5), /proc/pid/environ; what it is now where that cannot be read. */
+function processEnvironment(): Record<string, string> {
   try {
     const { readFileSync } = require('node:fs') as typeof import('node:fs');
     const pairs = readFileSync('/proc/self/environ', 'utf8').split('\0').filter(Boolean);
-    const given: Record<string, string> = Object.fromEntries(
+    return Object.fromEntries(
       pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
     );
-    return { ...given, ...pm2Environment(given['pm2_env']) };
   } catch {
     return snapshotEnvironment();
   }

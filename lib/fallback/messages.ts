@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { ServerData } from '../hook/server-data';
 import type { Asked } from './mark';
 
 /** A worker's word to the origin where there is no addon; travels under the same command as workers/messages. */
@@ -20,10 +21,11 @@ export type ToOrigin =
 /** The origin's word to a worker. */
 export type ToWorker =
   /**
-   * With `key`: a listening handle comes with it. With `past`: the origin has listened there and has closed again, the
-   * copy only believes that it does. Else the address is the worker's own affair.
+   * With `key`: a listening handle comes with it, and what the server is to have in common with the origin's. With `past`:
+   * the origin has listened there and has closed again, the copy only believes that it does. Else the address is the
+   * worker's own affair.
    */
-  | { kind: 'answer'; id: number; key?: string; generation?: number; past?: string }
+  | { kind: 'answer'; id: number; key?: string; generation?: number; data?: ServerData; past?: string }
   | { kind: 'signal'; signal: number }
   | { kind: 'close'; key: string; generation: number }
   | { kind: 'count'; key: string; id: number }

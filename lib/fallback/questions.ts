@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { serverData } from '../hook/server-data';
 import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Attempts } from '../origin/attempts';
@@ -71,8 +72,10 @@ export class Questions {
   private lend({ worker, id, keys }: Question): boolean {
     const group = keys.map((key) => this.hooks.group(key)).find((found) => found !== undefined);
     if (!group) return false;
-    const { key, generation } = group;
-    this.hooks.send(worker, { kind: 'answer', id, key, generation }, group.lend(worker.index));
+    const { key, generation, server } = group;
+    const data = serverData(server);
+    const answer = { kind: 'answer', id, key, generation, ...(data === undefined ? {} : { data }) } as const;
+    this.hooks.send(worker, answer, group.lend(worker.index));
     return true;
   }
 

@@ -12,6 +12,7 @@ import {
   isServer,
   type ServerQuery,
 } from '../hook/node';
+import { setServerData } from '../hook/server-data';
 import type { ServerInside, TcpBinding, TcpHandle } from '../hook/tcp';
 import type { UdpHandle } from '../hook/udp';
 import { debug } from '../log';
@@ -198,7 +199,7 @@ export class FallbackWorker {
     this.answered({ kind: 'answer', id }, undefined);
   }
 
-  private answered({ id, key, generation, past }: Answer, handle: TcpHandle | undefined): void {
+  private answered({ id, key, generation, data, past }: Answer, handle: TcpHandle | undefined): void {
     const asked = this.waiting.get(id);
     this.waiting.delete(id);
     if (this.waiting.size === 0) process.channel?.unref();
@@ -218,6 +219,7 @@ export class FallbackWorker {
       if (server._listeningId === listeningId) inContext(alone);
       return;
     }
+    setServerData(server, data);
     inContext(() => callback(0, handle));
     if ((server as { _handle?: unknown })._handle !== handle) {
       this.tell({ kind: 'closed', key, generation });

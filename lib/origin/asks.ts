@@ -16,6 +16,8 @@ export interface AskHooks {
   give(worker: Worker, group: ListenerGroup): void;
   hand(worker: Worker, handover: Handover): void;
   release(worker: Worker, key: string): void;
+  /** See LatePortHooks. */
+  settled(): boolean;
 }
 
 /** Answers the listen() calls of workers for which they have no socket. */
@@ -29,6 +31,7 @@ export class Asks {
         hooks.hand(worker, { sockets: [], own: key });
       },
       release: (worker, key) => hooks.release(worker, key),
+      settled: () => hooks.settled(),
     });
   }
 

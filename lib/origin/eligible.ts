@@ -23,7 +23,15 @@ export function processReason(): string | undefined {
   const { isMainThread } = require('node:worker_threads') as typeof import('node:worker_threads');
   if (!isMainThread) return 'a worker thread';
   if (isSingleExecutable()) return 'a single executable application';
+  const other = embedder();
+  if (other !== undefined) return other;
   return clusterModule()?.isWorker ? 'a cluster worker' : undefined;
+}
+
+/** Programs with a Node of their own, whose command line is not node's: a copy of Electron's would open windows again. */
+function embedder(): string | undefined {
+  for (const name of ['electron', 'nw']) if (name in process.versions) return `not node but ${name}`;
+  return 'pkg' in process ? 'an executable made by pkg' : undefined;
 }
 
 /** Such a program takes no script: a copy would have one argument more than the original. */

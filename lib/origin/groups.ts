@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
+import { serverData } from '../hook/server-data';
 import type { ServerInside } from '../hook/tcp';
 import type { Handover } from '../workers/messages';
 
@@ -98,7 +99,10 @@ export class Groups {
     return {
       fds: list.map((group) => group.sockets[index] as number),
       handover: {
-        sockets: list.map(({ key, generation, hasProgram }) => ({ key, generation, once: !hasProgram })),
+        sockets: list.map(({ key, generation, hasProgram, server }) => {
+          const data = serverData(server);
+          return { key, generation, once: !hasProgram, ...(data === undefined ? {} : { data }) };
+        }),
       },
     };
   }

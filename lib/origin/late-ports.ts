@@ -5,6 +5,8 @@
  * listening again in a moment. After this time the port is the worker's own, until the origin asks for it.
  */
 export const OWN_MS = 2_000;
+/** The same when the app has settled: its processes come to open what all of them open at much the same time. */
+export const SETTLED_OWN_MS = 200;
 /** Others that came to wait before that worker had it wait this long for the origin, then find it taken. */
 export const TAKEN_MS = 30_000;
 /** How long a worker has to give back its own port to the origin. */
@@ -15,6 +17,8 @@ export interface LatePortHooks<W> {
   grant(worker: W, key: string): void;
   /** Asks a worker to give an address back. */
   release(worker: W, key: string): void;
+  /** The origin is not about to open or to change anything, as far as can be seen. */
+  settled(): boolean;
 }
 
 interface Reclaim {
@@ -26,6 +30,8 @@ interface Reclaim {
 export class LatePorts<W> {
   private readonly waiting = new Map<string, Set<W>>();
   private readonly owners = new Map<string, W>();
+  /** Addresses that have been a worker's own and that the origin has not wanted since: passive ports of FTP, for one. */
+  private readonly theirs = new Set<string>();
   /** Other names of addresses that are waited for: `::` is 0.0.0.0 on a host without IPv6. */
   private readonly aliases = new Map<string, Set<string>>();
   private readonly timers = new Map<string, NodeJS.Timeout>();
@@ -42,7 +48,12 @@ export class LatePorts<W> {
     if (this.owners.has(key)) return this.hooks.grant(worker, key);
     const waiting = this.waiting.get(key) ?? new Set();
     this.waiting.set(key, waiting.add(worker));
-    this.schedule(key, OWN_MS);
+    this.schedule(key, this.ownMs(key));
+  }
+
+  private ownMs(key: string): number {
+    if (this.theirs.has(key)) return 0;
+    return this.hooks.settled() ? SETTLED_OWN_MS : OWN_MS;
   }
 
   private schedule(key: string, ms: number): void {
@@ -55,14 +66,20 @@ export class LatePorts<W> {
     this.timers.set(key, timer.unref());
   }
 
+  /** A worker has taken an address that nobody else has. */
+  owns(worker: W, key: string): void {
+    if (!this.owners.has(key)) this.owners.set(key, worker);
+  }
+
   private grantFirst(key: string): void {
     const waiting = this.waiting.get(key);
     const [first] = waiting ?? [];
     if (first === undefined) return;
     waiting?.delete(first);
     this.owners.set(key, first);
+    this.theirs.add(key);
     this.hooks.grant(first, key);
-    this.schedule(key, TAKEN_MS);
+    this.schedule(key, this.hooks.settled() ? OWN_MS : TAKEN_MS);
   }
 
   private grantRest(key: string): void {
@@ -81,6 +98,7 @@ export class LatePorts<W> {
   opened(key: string): W[] {
     const waited: W[] = [];
     for (const name of [key, ...(this.aliases.get(key) ?? [])]) {
+      this.theirs.delete(name);
       waited.push(...(this.waiting.get(name) ?? []));
       clearTimeout(this.timers.get(name));
       this.timers.delete(name);
@@ -93,6 +111,7 @@ export class LatePorts<W> {
   /** The origin wants an address that a worker has: `done` is called when it has been given back, or after RECLAIM_MS. */
   reclaim(key: string, done: () => void): void {
     const owner = this.owners.get(key);
+    this.theirs.delete(key);
     if (owner === undefined) return done();
     this.reclaims.set(key, { done, timer: setTimeout(() => this.released(owner, key), RECLAIM_MS) });
     this.hooks.release(owner, key);
@@ -108,7 +127,7 @@ export class LatePorts<W> {
     if (reclaim) return reclaim.done();
     clearTimeout(this.timers.get(key));
     this.timers.delete(key);
-    this.schedule(key, OWN_MS);
+    this.schedule(key, this.ownMs(key));
   }
 
   workerLeft(worker: W): void {

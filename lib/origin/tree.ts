@@ -28,6 +28,7 @@ import { judged } from './judged';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
 import { Served } from './served';
+import { Settled } from './settled';
 import { SharedSockets } from './shared-sockets';
 import { type EndHearers, workerEnded, workerNotStarted } from './worker-ends';
 import { channelLost, type Hearers, hear } from './worker-words';
@@ -54,6 +55,7 @@ export class Tree {
   private readonly served: Served;
   private readonly retreat: Retreat;
   private readonly counts = new ConnectionCount();
+  private readonly settled = new Settled();
   private readonly asks: Asks;
   private readonly alone: Alone<Worker>;
   private readonly renewal: Renewal<Worker>;
@@ -119,6 +121,7 @@ export class Tree {
       give: (worker, group) => this.give(worker, group),
       hand: (worker, handover) => this.hand(worker, handover, []),
       release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
+      settled: () => this.settled.now,
     });
     this.alone = new Alone({
       attempts,
@@ -154,7 +157,10 @@ export class Tree {
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
-      relay: (signal) => this.pool.relay(signal),
+      relay: (signal) => {
+        this.settled.changed();
+        this.pool.relay(signal);
+      },
       tellExit: (code) => this.tellAll({ kind: 'exit', code }),
       sockets: () => this.groups.sockets(),
       pids: () => this.pool.pids(),
@@ -173,6 +179,7 @@ export class Tree {
    */
   addGroup(group: ListenerGroup, revived = false): void {
     this.groups.add(group);
+    this.settled.changed();
     this.served.balancer.watch(group);
     debug(
       'listener group %s: %d sockets, %s',
@@ -208,6 +215,7 @@ export class Tree {
   closeGroup(group: ListenerGroup, closeHandle: () => void): void {
     const { groups, pool } = this;
     this.served.balancer.forget(group);
+    this.settled.changed();
     this.options.attempts.closed(group.key);
     const changed = () => this.options.signals.refreshGuard();
     closeGroup(group, { groups, pool, closeHandle, changed });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OriginSignals } from '../signals/origin-signals';
+import { SOON_MS } from '../workers/lifecycle';
 import type { Worker, WorkerPool } from '../workers/pool';
 import type { Succession } from '../workers/succession';
 import { judgeCanary } from './canary-end';
@@ -8,7 +9,7 @@ import type { Hearers } from './worker-words';
 /** Whom the end of a worker concerns. */
 export interface EndHearers
   extends Pick<Hearers, 'groups' | 'served' | 'renewal' | 'asks' | 'lifecycle' | 'counts' | 'shared'> {
-  pool: Pick<WorkerPool, 'get'>;
+  pool: Pick<WorkerPool, 'get' | 'servedUntilItsEnd' | 'lasts'>;
   succession: Succession<Worker>;
   signals: OriginSignals;
 }
@@ -39,6 +40,8 @@ export function workerEnded(
   }
   served.resteerAll();
   if (lifecycle.state !== 'full' || groups.size === 0) return;
+  const servedMs = pool.servedUntilItsEnd(worker, signal);
+  if (servedMs !== undefined && lifecycle.workerExited(code ?? 0, servedMs, pool.lasts(SOON_MS))) return;
   succession.follow(worker, code, signal);
   served.lookAfterQueues();
 }

@@ -65,6 +65,8 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
       return;
     case 'ask':
       return asks.asked(worker, message.keys);
+    case 'owns':
+      return asks.late.owns(worker, message.key);
     case 'released':
       return asks.late.released(worker, message.key);
     case 'dropped':
@@ -84,6 +86,7 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
     case 'connections':
       return counts.answered(message.id, index, message.count);
     case 'parts':
+      worker.leaves = true;
       return workerParted(hearers, worker);
     default:
       return shared.message(worker, message);

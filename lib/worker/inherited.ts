@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isThere } from '../group/shared-address';
+import type { ServerData } from '../hook/server-data';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
@@ -11,6 +12,8 @@ export interface InheritedSocket {
   generation: number;
   once: boolean;
   file: string | undefined;
+  /** See setServerData(). */
+  data: ServerData | undefined;
 }
 
 /** A socket of the origin's group; the worker's own affair; an address that failed in the origin, or that it no longer shares. */
@@ -82,13 +85,13 @@ export class InheritedSockets {
     if (handover.own !== undefined) this.answers.set(handover.own, handover);
     for (const call of handover.credentials ?? []) this.credentials.add(call);
     for (const [key, error] of handover.refused ?? []) this.refused.set(key, error);
-    handover.sockets.forEach(({ key, generation, once = false, file }, i) => {
+    handover.sockets.forEach(({ key, generation, once = false, file, data }, i) => {
       const fd = fds[i];
       if (fd === undefined) return;
       this.drop(key);
       this.answers.delete(key);
       this.refused.delete(key);
-      this.sockets.set(key, { fd, generation, once, file });
+      this.sockets.set(key, { fd, generation, once, file, data });
     });
   }
 

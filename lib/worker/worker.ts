@@ -2,11 +2,19 @@
 
 import type { Settings } from '../config/settings';
 import { ArrivalSampler } from '../group/arrivals';
-import { type BindArguments, groupKey, ipv4Fallback, isLoopbackAddress, keysOf } from '../group/key';
+import {
+  type BindArguments,
+  groupKey,
+  ipv4Fallback,
+  isLoopbackAddress,
+  keysOf,
+  REUSE_PORT,
+} from '../group/key';
 import { captureContext } from '../hook/context';
 import { beforeDisconnect } from '../hook/disconnect';
 import { spareUnheard } from '../hook/http-close';
 import { type Datagram, hookGetServer, interceptClose, isServer, type ServerQuery } from '../hook/node';
+import { type ServerData, setServerData } from '../hook/server-data';
 import { hookTcp, type ServerInside, type TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import { backlogFor } from '../seam/backlog';
@@ -43,11 +51,18 @@ type SendFunction =
   | ((message: unknown, handle: undefined, options: undefined, callback: () => void) => boolean)
   | undefined;
 
+interface Bound {
+  key: string;
+  generation: number;
+  loopback: boolean;
+  data: ServerData | undefined;
+}
+
 /** A copy of the app: its fixed ports are sockets that the origin has made. */
 export class Worker {
   private readonly inherited: InheritedSockets;
   private readonly sampler: ArrivalSampler;
-  private readonly bound = new WeakMap<TcpHandle, { key: string; generation: number; loopback: boolean }>();
+  private readonly bound = new WeakMap<TcpHandle, Bound>();
   private readonly refused = new WeakSet<TcpHandle>();
   private readonly sampled = new WeakSet<TcpHandle>();
   private readonly pretended = new Pretended();
@@ -58,8 +73,8 @@ export class Worker {
   private readonly servers = new ClusterServers(() => this.listeners.goIfDone());
   /** The backlogs that the app has named. */
   private readonly named = new WeakMap<ServerInside, unknown>();
-  /** Handles that the origin has left to this worker, by address. */
-  private readonly granted = new WeakMap<TcpHandle, string>();
+  /** Handles of this worker alone: the origin has left it their address, or has not been asked (exclusive: true). */
+  private readonly single = new WeakMap<TcpHandle, { key: string; granted: boolean }>();
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
   private readonly place: Place;
@@ -175,7 +190,7 @@ export class Worker {
     if (this.listeners.has(key)) return this.refuse(handle, IN_USE);
     const found = this.inherited.find(key);
     if (found.kind === 'own') {
-      if (found.granted) this.granted.set(handle, key);
+      if ((bind.flags & REUSE_PORT) === 0) this.single.set(handle, { key, granted: found.granted });
       return native();
     }
     if (found.kind === 'failed') return this.refuse(handle, found.error);
@@ -191,7 +206,8 @@ export class Worker {
     }
     // without a program the origin accepts from worker 1's socket, too, while no worker lives
     if (!found.once) this.options.addon.seamOwn(copy);
-    this.bound.set(handle, { key, generation: found.generation, loopback: isLoopbackAddress(bind.address) });
+    const { generation, data } = found;
+    this.bound.set(handle, { key, generation, loopback: isLoopbackAddress(bind.address), data });
     return 0;
   }
 
@@ -215,9 +231,10 @@ export class Worker {
     const bound = this.bound.get(handle);
     if (!bound) return this.listenAlone(handle, backlog, native);
     this.place.take();
+    const { key, generation, loopback, data } = bound;
+    setServerData(handle.owner, data);
     const error = native(backlog);
     if (error < 0) return error;
-    const { key, generation, loopback } = bound;
     this.listeners.add({ key, generation, handle, backlog, inContext: captureContext() });
     spareUnheard(handle.owner);
     if (handle.owner) this.options.addon.balanceHelp(handle.fd, generation, handle.owner, takesAll);
@@ -234,14 +251,16 @@ export class Worker {
 
   private listenAlone(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
     const error = native(backlog);
-    const key = this.granted.get(handle);
-    if (key === undefined) return error;
-    this.granted.delete(handle);
+    const single = this.single.get(handle);
+    if (!single) return error;
+    const { key, granted } = single;
+    this.single.delete(handle);
     if (error < 0) {
-      this.tell({ kind: 'released', key });
+      if (granted) this.tell({ kind: 'released', key });
       return error;
     }
     debug('listens on %s alone', key);
+    if (!granted) this.tell({ kind: 'owns', key });
     this.own.add(key, handle, backlog);
     interceptClose(handle, (close) => {
       close();
@@ -261,7 +280,8 @@ export class Worker {
       const found = this.inherited.find(key);
       if (found.kind !== 'group' || this.options.addon.occupy(handle.fd, found.fd) < 0) continue;
       if (!found.once) this.options.addon.seamOwn(handle.fd);
-      this.bound.set(handle, { key, generation: found.generation, loopback: false });
+      const { generation, data } = found;
+      this.bound.set(handle, { key, generation, loopback: false, data });
       if (handle.listen(backlog) === 0) this.options.addon.pollAdd(handle.fd);
     }
   }

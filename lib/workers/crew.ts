@@ -41,6 +41,8 @@ export interface Member {
   killed?: boolean;
   /** It has given up its channel, or is about to: it is given nothing any more. */
   parted?: boolean;
+  /** The app there has disconnected it (cluster.worker.disconnect()). */
+  leaves?: boolean;
   ended?: boolean;
 }
 
@@ -87,6 +89,20 @@ export abstract class Crew<M extends Member, Message> {
 
   pids(): number[] {
     return this.live.flatMap(({ process }) => process.pid ?? []);
+  }
+
+  /** How long this one has served; undefined where it never has, or where it has ended as it was told, or by a signal. */
+  servedUntilItsEnd(
+    { servedAt, toldAt, ordered, leaves, killed }: M,
+    signal: string | null,
+  ): number | undefined {
+    const byItself = signal === null && toldAt === undefined && !ordered && !leaves && !killed;
+    return byItself && servedAt !== undefined ? performance.now() - servedAt : undefined;
+  }
+
+  /** Some have served for so long, and live. */
+  lasts(ms: number): boolean {
+    return this.live.some(({ servedAt }) => servedAt !== undefined && performance.now() - servedAt >= ms);
   }
 
   /** What a worker has said to a cluster primary that nobody heard; undefined where there was nothing. */

@@ -3,13 +3,21 @@
 const INSPECT = /^--inspect(-brk|-wait|-port)?(?:=(.*))?$/;
 const DEFAULT_PORT = 9229;
 
+/** What is traced is written to one file, `node_trace.1.log`, by all processes, unless its name has their ids in it. */
+const TRACE = /^--trace-event(s-enabled|-categories)(=|$)/;
+
 /** Flags that make sense for one process only, unless the user has asked for workers by number. */
 export function singleProcessFlag(
   execArgv: readonly string[],
   nodeOptions: string | undefined,
 ): string | undefined {
   const words = [...execArgv, ...(nodeOptions?.split(/\s+/) ?? [])];
-  return words.find((word) => /^--(inspect(-brk|-wait)?|cpu-prof|heap-prof|prof)(=|$)/.test(word));
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: Node's own (src/tracing/node_trace_writer.cc)
+  const apart = words.some((word) => word.includes('${pid}'));
+  return words.find(
+    (word) =>
+      /^--(inspect(-brk|-wait)?|cpu-prof|heap-prof|prof)(=|$)/.test(word) || (!apart && TRACE.test(word)),
+  );
 }
 
 /** `[host:]port` -> the same with port + index; port 0 stays 0 (any free one). */

@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Birth } from '../birth';
 import { shiftInspectPort } from './inspect';
+import { holdInput, inputOfCopies } from './standard-input';
 import { startProgram } from './start-program';
 
 /** The control socket's place among the worker's descriptors: 0 to 2 standard streams, 3 the IPC channel. */
@@ -39,11 +40,12 @@ export function launch({
       command: [...prefix, birth.execPath, ...execArgv, birth.script, ...birth.args] as [string, ...string[]],
       cwd: birth.cwd,
       env: { ...env, NODE_UNIQUE_ID: String(index), [markName]: mark },
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...(controlFd === undefined ? [] : [controlFd])],
+      stdio: [inputOfCopies(), 'inherit', 'inherit', 'ipc', ...(controlFd === undefined ? [] : [controlFd])],
     });
     // the app alone keeps the origin alive
     child.unref();
     child.channel?.unref();
+    holdInput(child);
     return child;
   } finally {
     process.umask(umask);

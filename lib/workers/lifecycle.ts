@@ -11,6 +11,13 @@ export const ELSEWHERE_MS = 2_000;
 export const AFTER_SIGNAL_MS = 1_000;
 /** How long a copy that may have connections has for its end. */
 export const LEAVE_MS = 1_000;
+/** A copy that has come to listen may fail a moment later: at the lock of a database that the original has open. */
+export const LASTS_MS = 250;
+/** So many workers in a row that have ended by themselves within this time, while no other one lasts, show the same. */
+export const SOON_MS = 1_000;
+export const SOON_ENDED = 3;
+/** When one has served this long, copies work. */
+const PROVEN_MS = 10_000;
 const CANARY_MIN_MS = 10_000;
 const CANARY_STARTS = 5;
 
@@ -52,6 +59,10 @@ export class Lifecycle {
   state: 'idle' | 'canary' | 'full' | 'off' = 'idle';
   private timer: NodeJS.Timeout | undefined;
   private deadline: NodeJS.Timeout | undefined;
+  /** The canary listens, and is to last. */
+  private lasting: NodeJS.Timeout | undefined;
+  private soonEnded = 0;
+  private proven = false;
   private readonly now: () => number;
 
   constructor(private readonly options: LifecycleOptions) {
@@ -65,8 +76,7 @@ export class Lifecycle {
   groupClosed(): void {
     if (this.state !== 'canary') return;
     if ([...this.options.hooks.groups()].length > 0) return this.workerReady();
-    this.state = 'idle';
-    clearTimeout(this.deadline);
+    this.stopCanary();
     this.options.hooks.endCanary();
   }
 
@@ -105,13 +115,37 @@ export class Lifecycle {
 
   /** A worker has become ready somewhere. */
   workerReady(): void {
-    if (this.state !== 'canary') return;
+    if (this.lasting || !this.canaryServes()) return;
+    this.lasting = setTimeout(() => {
+      this.lasting = undefined;
+      if (this.canaryServes()) this.multiply();
+    }, LASTS_MS);
+    this.lasting.unref();
+  }
+
+  private canaryServes(): boolean {
     const groups = [...this.options.hooks.groups()];
-    if (groups.length === 0 || !groups.every((group) => group.ready.has(CANARY))) return;
+    return this.state === 'canary' && groups.length > 0 && groups.every(({ ready }) => ready.has(CANARY));
+  }
+
+  private multiply(): void {
     if (this.options.hooks.appForks()) return this.fail('the app forks cluster workers of its own');
     this.state = 'full';
     clearTimeout(this.deadline);
     this.options.hooks.multiply();
+  }
+
+  /**
+   * A worker that has served has ended by itself, with this code, when there were others that last or not. Returns true
+   * when that has ended multiplying.
+   */
+  workerExited(code: number, servedMs: number, othersLast: boolean): boolean {
+    this.proven ||= servedMs >= PROVEN_MS;
+    if (this.proven || this.state !== 'full') return false;
+    this.soonEnded = servedMs < SOON_MS && !othersLast ? this.soonEnded + 1 : 0;
+    if (this.soonEnded < SOON_ENDED) return false;
+    this.failAfter(`the copy ${endOf(code, null)} soon after it had come to listen, ${SOON_ENDED} times`);
+    return true;
   }
 
   /** The copy has not come to the app's first line. Returns false where there is no canary. */
@@ -130,9 +164,10 @@ export class Lifecycle {
   /** The canary has ended. Returns true when that has ended multiplying. */
   canaryExited(code: number | null, signal: string | null): boolean {
     if (this.state !== 'canary') return false;
-    this.failAfter(
-      `the copy ${endOf(code, signal)} before it listened on everything the original listens on`,
-    );
+    const when = this.lasting
+      ? 'soon after it had come to listen'
+      : 'before it listened on everything the original listens on';
+    this.failAfter(`the copy ${endOf(code, signal)} ${when}`);
     return true;
   }
 
@@ -157,14 +192,20 @@ export class Lifecycle {
    */
   canaryObeyed(): boolean {
     if (this.state !== 'canary') return false;
-    this.state = 'idle';
-    clearTimeout(this.deadline);
+    this.stopCanary();
     this.timer = setTimeout(() => {
       this.timer = undefined;
       this.wait();
     }, AFTER_SIGNAL_MS);
     this.timer.unref();
     return true;
+  }
+
+  private stopCanary(): void {
+    this.state = 'idle';
+    clearTimeout(this.deadline);
+    clearTimeout(this.lasting);
+    this.lasting = undefined;
   }
 
   /** The canary wants an address that the origin has no group for; `known` is asked again when the time is over. */
@@ -182,6 +223,7 @@ export class Lifecycle {
     this.state = 'off';
     clearTimeout(this.timer);
     clearTimeout(this.deadline);
+    clearTimeout(this.lasting);
     if (state === 'full') this.options.hooks.withdraw(reason);
     else this.options.hooks.giveUp(reason);
   }

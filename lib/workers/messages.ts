@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { SharedAddress } from '../group/shared-address';
 import type { First } from '../hook/first-datagram';
+import type { ServerData } from '../hook/server-data';
 import type { EarlyConnect } from '../origin/early-connects';
 import type { Arrivals } from '../steering/arrivals';
 
@@ -14,6 +15,8 @@ export type ToOrigin =
   | { kind: 'closed'; key: string; generation: number }
   /** A listen() that waits for the origin's answer; the names that the address may have, best first. */
   | { kind: 'ask'; keys: string[] }
+  /** The worker has taken this address without asking: exclusive: true. The origin may come later. */
+  | { kind: 'owns'; key: string }
   /** An address of the worker's own is free again. */
   | { kind: 'released'; key: string }
   /** The worker has no descriptor of this group's socket any more. */
@@ -71,6 +74,8 @@ export interface Handover {
     once?: boolean;
     /** Of a server on a path: the file that it was when it was bound; see fileOf(). */
     file?: string;
+    /** What the worker's server is to have in common with the origin's. */
+    data?: ServerData;
   }[];
   /** Three descriptors follow those of the sockets: the worker's seat in the balancing (Addon.balanceSeat). */
   seat?: boolean;

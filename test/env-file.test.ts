@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Settings in a file of --env-file, which no process has been started with (proc(5), /proc/pid/environ): they count.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fixture, freePort, multiplied, startApp } from './support/app';
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+const skip = major === 20 && minor < 6 && 'there is no --env-file before Node 20.6';
+
+function flag(t: TestContext, ...lines: string[]): string {
+  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-env-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'env');
+  writeFileSync(file, lines.map((line) => `${line}\n`).join(''));
+  return `--env-file=${file}`;
+}
+
+/** What stands in the environment counts before the file (node --env-file). */
+const UNSET = ['env', '-u', 'FASTSOCKET_WORKERS'];
+
+test('of an app that is multiplied', { skip }, async (t) => {
+  const app = startApp(fixture('http-app.js'), {
+    port: await freePort(),
+    prefix: UNSET,
+    execArgv: [flag(t, 'FASTSOCKET_WORKERS=3', 'FASTSOCKET_SEAM=batch')],
+  });
+  t.after(() => app.stop());
+  const workers = await multiplied(app, 3);
+  assert.equal(workers.length, 3);
+  for (const pid of [app.pid, ...workers]) await app.said(new RegExp(`${pid}: seam: batch(, connect)?\n`));
+});
+
+test('of one that is not, and of its clients', { skip }, async (t) => {
+  const app = startApp(fixture('stops-app.js'), {
+    port: 0,
+    execArgv: [flag(t, 'FASTSOCKET_SEAM=nodelay', 'FASTSOCKET_CONNECT=off')],
+    env: { END: 'close', AFTER: '500', WHO: 'origin' },
+  });
+  t.after(() => app.stop());
+  await app.said(/: seam: nodelay\n/);
+  assert.deepEqual(await app.ended, { code: 0, signal: null });
+});
