@@ -15,6 +15,7 @@ import { originOnlyProgram } from '../group/steering';
 import { debug } from '../log';
 import { type Addon, loadAddon } from '../native/addon';
 import { singleProcessFlag } from '../workers/inspect';
+import { type FirstListen, mayHaveMore } from './later';
 import { testFacts, testSign } from './test-run';
 
 /** How the app is to be multiplied. */
@@ -52,6 +53,8 @@ export interface Single {
   /** No fault: not worth a line on stderr. */
   quiet: boolean;
   addon?: undefined;
+  /** There was room for one worker only, which may change. */
+  first?: FirstListen | undefined;
 }
 
 export type Plan = Multiplied | Single;
@@ -162,8 +165,11 @@ function roomOf(settings: Settings, originRssBytes: number | undefined): Multipl
     roomFor({ settings, mask, quotaCpus: cpus, memoryBytes, originRssBytes });
 }
 
-/** Made once, at the first listen() that could be multiplied. */
-export function makePlan(settings: Settings, birth: Birth): Plan {
+/**
+ * Made at the first listen() that could be multiplied.
+ * @param first how it was then, where there was room for one worker only: once more when there is room for others
+ */
+export function makePlan(settings: Settings, birth: Birth, first?: FirstListen): Plan {
   const single = singleReason(settings, birth);
   if (single !== undefined) return { reason: single, quiet: true };
   const { addon, reason } = loadAddon();
@@ -176,10 +182,16 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   }
   const { testGroups } = settings;
   const mask = typeof affinity === 'number' ? [] : affinity;
-  const size = residentBytes();
+  const size = first ? first.originRssBytes : residentBytes();
+  const originStartMs = first?.originStartMs ?? process.uptime() * 1000;
+  const room = roomOf(settings, size);
   const layout = layOut(settings, mask, [], size);
   const { workers, why } = layout;
-  if (workers < 2 && !testGroups) return { reason: `one worker is no gain (${why})`, quiet: true };
+  if (workers < 2 && !testGroups) {
+    const again = { addon, originRssBytes: size, originStartMs, limits: () => limitsNow() };
+    const later = room && mayHaveMore() ? { ...again, room } : undefined;
+    return { reason: `one worker is no gain (${why})`, quiet: true, first: later };
+  }
   const cpus = new Cpus(pinPlaces(layout), workers);
   for (let index = 1; index <= workers; index++) cpus.take(index);
   return {
@@ -190,13 +202,13 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
     mask,
     quotaCpus: layout.quotaCpus,
     limits: () => limitsNow(),
-    room: roomOf(settings, size),
+    room,
     layOutAgain: layoutAgain(settings),
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,
     testGroups,
     originOnly: originOnlyProgram(),
-    originStartMs: process.uptime() * 1000,
+    originStartMs,
   };
 }
