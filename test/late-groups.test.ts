@@ -13,13 +13,13 @@ const WORKERS = 2;
 const PROGRAM = new Uint8Array(8);
 
 /** Says what happens; `refuse` is asked about each call that can fail. */
-function scene(refuse: (call: string) => number | undefined) {
+function scene(refuse: (call: string, open: number) => number | undefined) {
   const events: string[] = [];
   const open = new Set<number>();
   let fd = 100;
   const call = (name: string) => {
     events.push(name);
-    return refuse(name) ?? 0;
+    return refuse(name, open.size) ?? 0;
   };
   const make = (name: string) => {
     const error = call(name);
@@ -72,7 +72,7 @@ for (const [what, refuse] of [
   ['the second cannot be shared', (call: string) => (call === 'share 20' ? EPERM : undefined)],
   [
     'there are no descriptors for the second',
-    (call: string) => (call === 'sibling of 20' ? EMFILE : undefined),
+    (call: string, open: number) => (call === 'sibling of 20' && open === 3 ? EMFILE : undefined),
   ],
   ['the last socket does not listen', (call: string) => (call === 'listen 106' ? EADDRINUSE : undefined)],
 ] as const)

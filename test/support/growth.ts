@@ -34,9 +34,12 @@ export async function start(
   const folder = mkdtempSync(join(tmpdir(), 'fastsocket-cpus-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, 'cpus');
-  // in place, and always as long: the app has it open
+  // in place, at once, and always as long: the app has it open
   const tell = (count: number) =>
-    writeFileSync(file, JSON.stringify(Array.from({ length: count }, (_, cpu) => cpu)).padEnd(200));
+    writeFileSync(file, JSON.stringify(Array.from({ length: count }, (_, cpu) => cpu)).padEnd(200), {
+      flag: 'r+',
+    });
+  writeFileSync(file, '');
   tell(cpus ?? 0);
   const second = await freePort(HOST);
   const app = startApp(fixture('growth-app.js'), {
