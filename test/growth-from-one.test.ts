@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // An app that is started with room for one worker is plain Node until there is room for more.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { census, request, until } from './support/app';
 import { HOST } from './support/balance';
@@ -9,9 +11,12 @@ import { untilPortFree } from './support/ending';
 import { serving, start, underLoad } from './support/growth';
 import { Load } from './support/load';
 import { loopMask, ownCpus } from './support/masks';
+import { refusing } from './support/refuse';
 
 const few = ownCpus.length < 2 && 'needs two CPUs';
 const two = ownCpus.slice(0, 2);
+/** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
+const ATTACH = 51;
 /** Servers that look would have done so. */
 const LOOKS_MS = 2_500;
 
@@ -27,6 +32,10 @@ test('from one CPU to two', { skip: needsGroups('cpuset').skip || few }, async (
     () => `a CPU each: ${app.workers().map(loopMask)}\n${app.stderr}`,
   );
   assert.ok(!(await census(app.port, 20, HOST)).has(app.pid), 'the first process stands by');
+  const another = createServer().listen({ port: app.port, host: HOST, exclusive: true });
+  t.after(() => another.close());
+  const [error] = (await once(another, 'error')) as [NodeJS.ErrnoException];
+  assert.equal(error.code, 'EADDRINUSE', 'as ever');
   process.kill(workers[0] as number, 'SIGKILL');
   await until(
     () => app.workers().length === 2 && !app.workers().includes(workers[0] as number),
@@ -68,6 +77,19 @@ test('a copy that fails: it stays as it is, and says why', { skip: few }, async 
   assert.ok(answered > 0);
   assert.deepEqual(failed, { refused: 0, lost: 0, cut: 0 });
   assert.deepEqual([...(await census(app.port, 5, HOST)).keys()], [app.pid]);
+  assert.deepEqual(app.workers(), []);
+});
+
+test('where the kernel takes no steering program it stays as it is', { skip: few }, async (t) => {
+  const tree = await start(t, { cpus: 1, prefix: refusing(`setsockopt:2=${ATTACH}:EPERM`) });
+  const { app } = tree;
+  const load = new Load(app.port, { clients: 3, host: HOST });
+  t.after(() => load.stop());
+  tree.cpus(2);
+  await app.said(/more than 1 are not to be had: .*the kernel takes no steering program \(errno 1\)/);
+  const { answered, ...failed } = await load.served();
+  assert.ok(answered > 0);
+  assert.deepEqual(failed, { refused: 0, lost: 0, cut: 0 });
   assert.deepEqual(app.workers(), []);
 });
 

@@ -10,7 +10,10 @@ import { LimitedGroup, needsGroups } from './support/cgroup';
 import { type Growing, serving, start, underLoad } from './support/growth';
 import { Load } from './support/load';
 import { loopMask, ownCpus } from './support/masks';
+import { refusing } from './support/refuse';
 
+/** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
+const ATTACH = 51;
 const NOBODY = 65534;
 const few = ownCpus.length < 2 && 'needs two CPUs';
 const root = process.getuid?.() !== 0 && 'needs root';
@@ -115,6 +118,13 @@ test('a larger quota: more workers', { skip: needsGroups('cpu').skip || few }, a
   const tree = await start(t, { cpus: 4, prefix: group.prefix });
   await serving(tree, 2);
   await underLoad(t, tree, () => group.quota(3), 3);
+});
+
+test('without a steering program', { skip: few }, async (t) => {
+  const tree = await start(t, { cpus: 2, prefix: refusing(`setsockopt:2=${ATTACH}:EPERM`) });
+  await serving(tree, 2);
+  await tree.app.said(/no steering program/);
+  await underLoad(t, tree, () => tree.cpus(4), 4);
 });
 
 test('an app that has given up its user keeps its number, and says why', { skip: root || few }, async (t) => {
