@@ -116,7 +116,11 @@ export function startWorker(state: State, mark: string): boolean {
     state.core = cpu;
     setMarker(cpu === undefined ? 'none' : String(cpu));
   };
+  const counted = (workers: number) => {
+    state.workers = () => workers;
+  };
   const { settings = DEFAULT_SETTINGS } = parseSettings(snapshotEnvironment());
+  counted(Number(count));
   new Worker({
     addon,
     tcp,
@@ -124,12 +128,12 @@ export function startWorker(state: State, mark: string): boolean {
     index: Number(index),
     core: wanted,
     pinned,
+    counted,
     settings,
     ports: portShare(Number(count), Number(index)),
   }).install();
   state.role = 'worker';
   state.active = true;
-  state.workers = () => Number(count);
   state.destinations = destinations;
   return true;
 }

@@ -34,7 +34,7 @@ export function core(): number | undefined {
   return currentState()?.core;
 }
 
-/** In the origin: the number of workers that live now. In a worker: the number of workers there should be. Else 0. */
+/** In the origin: the number of workers that live now. In a worker: the number of workers there are to be, which may change. Else 0. */
 export function workers(): number {
   return currentState()?.workers() ?? 0;
 }

@@ -8,7 +8,7 @@ export interface State {
   active: boolean;
   /** CPU this worker's event loop is pinned to. */
   core: number | undefined;
-  /** In the origin: workers that live now. In a worker: how many there should be. */
+  /** In the origin: workers that live now. In a worker: how many there are to be. */
   workers: () => number;
   /** Why the app is not multiplied, or what had to be left out. */
   reason: string | undefined;

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, mock, test } from 'node:test';
 import { layOutAgain } from '../lib/cluster/plan';
 import type { Settings } from '../lib/config/settings';
+import type { Limits } from '../lib/cpu/cgroup';
 import { assign } from '../lib/cpu/count';
 import { Cpus } from '../lib/cpu/cpus';
 import { CpuSet, EVERY_MS, REPLACED_MS } from '../lib/origin/cpu-set';
@@ -13,12 +14,12 @@ interface Scene {
   set: CpuSet;
   told: string[];
   plan: Multiplied;
-  world: { mask: number[] | number; whole: number[] | number };
+  world: { mask: number[] | number; whole: number[] | number; limits: Limits | undefined };
 }
 
 /** Two workers, on CPUs 0 and 1; as many CPUs as workers, or nobody is pinned. */
 function scene(): Scene {
-  const world: Scene['world'] = { mask: [0, 1], whole: [0, 1] };
+  const world: Scene['world'] = { mask: [0, 1], whole: [0, 1], limits: { detail: '' } };
   const told: string[] = [];
   const places = [0, 1].map((cpu) => ({ cpu, node: 0 }));
   const cpus = new Cpus(places, 2);
@@ -27,6 +28,8 @@ function scene(): Scene {
     addon: { getAffinity: () => world.mask, groupCpus: () => world.whole },
     workers: 2,
     mask: [0, 1],
+    quotaCpus: undefined,
+    limits: () => world.limits,
     cpus,
     layOutAgain(mask: number[], before: (number | undefined)[]) {
       told.push(`laid out for ${mask}, before ${before.slice(1)}`);
@@ -181,9 +184,38 @@ describe("CPUs for an app's own workers that are others", () => {
     });
 });
 
-test('where the CPUs cannot be seen nothing happens', () => {
+test('where the CPUs, or the limits, cannot be seen nothing happens', () => {
   const { set, told, world } = scene();
   world.mask = -1;
   set.lookAtOnce();
+  world.mask = [0];
+  world.limits = undefined;
+  set.lookAtOnce();
   assert.deepEqual(told, []);
+});
+
+test('another quota is looked at anew, and the same one is not', (t) => {
+  t.after(() => mock.timers.reset());
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { set, told, world } = scene();
+  for (const cpus of [1.5, 1.5, 2, 2]) {
+    world.limits = { cpus, detail: '' };
+    set.lookAtOnce();
+    mock.timers.tick(10_000);
+  }
+  world.limits = { detail: '' };
+  set.lookAtOnce();
+  assert.equal(told.filter((line) => line.startsWith('laid out')).length, 3);
+});
+
+test('other workers are told at once; where nothing can be seen then, at the next look', () => {
+  const { set, told, world } = scene();
+  set.crewChanged();
+  assert.equal(told.splice(0).length, 4);
+  world.limits = undefined;
+  set.crewChanged();
+  assert.deepEqual(told, []);
+  world.limits = { detail: '' };
+  set.lookAtOnce();
+  assert.equal(told.length, 4);
 });

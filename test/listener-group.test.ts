@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HANDSHAKE_MS, LINGER_MS } from '../lib/group/departures';
 import { ListenerGroup } from '../lib/group/listener-group';
+import { makeSiblings } from '../lib/group/siblings';
 import type { TcpHandle } from '../lib/hook/tcp';
 import type { Addon } from '../lib/native/addon';
 
@@ -101,6 +102,27 @@ test('without a program only sockets that are served are in the group, and there
     assert.equal(group.departing, false);
     assert.equal(kernel.polled, live.length === 0, 'the origin accepts where nobody else does');
   }
+});
+
+test('sockets for more workers come to listen with their workers, and nothing has to leave for them', () => {
+  const kernel = new Kernel();
+  const group = open(kernel);
+  kernel.polled = true;
+  for (const index of [1, 2, 3]) kernel.listen(group.sockets[index] as number);
+  group.settle([1, 2, 3]);
+  group.advance();
+  assert.equal(group.departing, false);
+  const more = makeSiblings(kernel.addon, group, 2);
+  assert.ok(typeof more !== 'string');
+  group.add(more);
+  group.settle([1, 2, 3]);
+  assert.equal(group.departing, false);
+  assert.equal(kernel.listening.size, 3);
+  kernel.listen(group.sockets[5] as number);
+  group.settle([1, 2, 3, 5]);
+  group.workerEnded(5);
+  group.settle([1, 2, 3]);
+  assert.equal(group.departing, true, 'like the others');
 });
 
 test('the origin stands by also where libuv has not come to poll its socket yet', () => {

@@ -2,6 +2,7 @@
 import type { Settings } from '../config/settings';
 import { perCpu } from '../cpu/count';
 import { Cpus } from '../cpu/cpus';
+import { limitsNow } from '../cpu/limits-now';
 import { insideTree } from '../cpu/neighbours';
 import { readText } from '../cpu/read';
 import { originOnlyProgram } from '../group/steering';
@@ -57,6 +58,8 @@ function planWith(addon: Addon, settings: Settings, live: number, copies: number
     first: copies + 1,
     places: { ...layout.places, nodes: cpus.nodes },
     mask,
+    quotaCpus: layout.quotaCpus,
+    limits: () => limitsNow(),
     layOutAgain: (now, before) => layOutAgain(settings, now, before),
     steer: settings.steer,
     balance: settings.balance,

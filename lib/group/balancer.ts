@@ -171,12 +171,18 @@ export class Balancer {
     if (this.started) this.addon.balanceVacate(index);
   }
 
+  /** The group is new, or has more sockets than before. */
   watch(group: ListenerGroup): void {
     // without a program sockets leave the group when nobody serves them
     if (!group.hasProgram || !this.start()) return;
     const error = this.addon.balanceWatch(group.generation, group.sockets);
     if (error === 0) this.watched.add(group.generation);
-    else debug('%s is not balanced (errno %d)', group.key, -error);
+    else this.unwatchable(group, error);
+  }
+
+  private unwatchable(group: ListenerGroup, error: number): void {
+    debug('%s is not balanced (errno %d)', group.key, -error);
+    this.forget(group);
   }
 
   serve({ generation }: ListenerGroup, workers: readonly number[]): void {

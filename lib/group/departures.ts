@@ -45,6 +45,11 @@ export class Departures {
     return this.away;
   }
 
+  /** This socket has not come to listen. */
+  absent(index: number): void {
+    this.away.add(index);
+  }
+
   /** Nobody serves this socket from now on. */
   begin(index: number, now = performance.now()): void {
     if (!this.away.has(index) && !this.going.has(index)) this.going.set(index, { since: now });

@@ -8,9 +8,7 @@ import { Departures } from './departures';
 import { drain } from './drain';
 import { type BindArguments, groupKey, isLoopbackAddress } from './key';
 import { addressOf } from './name';
-
-/** A backlog for sockets that are bound only. */
-const NOT_LISTENING = -1;
+import { makeSiblings } from './siblings';
 
 export interface GroupOptions {
   key: string;
@@ -117,19 +115,21 @@ export class ListenerGroup {
     this.refused = addon.attachProgram(fd, options.originOnly);
     this.hasProgram = this.refused === 0;
     if (!this.hasProgram) this.sockets.push(fd);
-    // nobody serves them yet; with a program they are not selected, without one they do not listen before their worker
-    const backlog = this.hasProgram ? options.backlog : NOT_LISTENING;
-    for (let i = this.sockets.length; i <= options.workers; i++) {
-      const socket = addon.sibling(fd, backlog);
-      if (socket < 0) {
-        this.closeSiblings();
-        return { error, failed: `socket ${i} of the listener group could not be made (errno ${-socket})` };
-      }
+    const made = makeSiblings(addon, this, options.workers + 1 - this.sockets.length);
+    if (typeof made !== 'string') {
+      this.add(made);
+      return { error };
+    }
+    this.closeSiblings();
+    return { error, failed: made };
+  }
+
+  /** Sockets for more workers (makeSiblings), which nobody serves yet. */
+  add(sockets: readonly number[]): void {
+    for (const socket of sockets) {
+      if (!this.hasProgram) this.departures.absent(this.sockets.length);
       this.sockets.push(socket);
     }
-    if (!this.hasProgram)
-      this.departures = this.departuresFrom(this.sockets.map((_, index) => index).slice(2));
-    return { error };
   }
 
   /** Takes over the sockets of a group of the same address that is closing: close(); listen() in one tick. */

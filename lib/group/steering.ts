@@ -53,7 +53,7 @@ export class Steering {
   /** One for all groups of the process: a client has the same worker on every port, and on sockets that were adopted. */
   private seed: number | undefined;
 
-  /** @param cores by worker index, of all workers that there can be; 0 is nobody's. */
+  /** @param cores by worker index, of all workers that there can be, which become more perhaps; 0 is nobody's. */
   constructor(
     private readonly mode: SteerSetting,
     private readonly cores: readonly (number | undefined)[],
@@ -106,6 +106,7 @@ export class Steering {
       const cpu = this.cores[index];
       return { index, live: live.includes(index), ...(cpu === undefined ? {} : { cpu }) };
     });
+    this.arrivals.expect(workers.length);
     const previous = this.decisions.get(group);
     const decision = decide({
       mode: this.mode,

@@ -133,7 +133,10 @@ export interface Addon {
   balanceVacate(index: number): number;
   /** It has a CPU of this NUMA node from now on. */
   balancePlace(index: number, node: number): number;
-  /** The thread looks after these sockets, by index, until balanceForget; nobody closes them before. */
+  /**
+   * The thread looks after these sockets, by index, until balanceForget; nobody closes them before. A group that is watched may
+   * have more now, behind those that it had; where that fails the group is to be forgotten.
+   */
   balanceWatch(generation: number, sockets: number[]): number;
   /** Workers that serve the group now. */
   balanceServe(generation: number, indexes: number[]): number;
@@ -252,7 +255,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 11;
+const VERSION = 12;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { formatCpuList } from '../config/cpulist';
+import type { Limits } from '../cpu/cgroup';
 import type { Places } from '../group/balancer';
 import { debug, debugOnce } from '../log';
 import { type Layout, type Multiplied, pinPlaces } from './plan';
@@ -7,7 +8,7 @@ import { type Layout, type Multiplied, pinPlaces } from './plan';
 /** Looks come with what ticks while there is traffic; they need not come more often than this. */
 export const EVERY_MS = 400;
 /** The kernel changes the threads of a control group one after the other (kernel/cgroup/cpuset.c, cpuset_update_tasks_cpumask). */
-const AGAIN_MS = 200;
+export const AGAIN_MS = 200;
 /** An app that replaces a worker that has ended does so at once; the new one counts when it has been given a socket. */
 export const REPLACED_MS = 2_000;
 
@@ -21,15 +22,27 @@ export interface CpuSetHooks {
   tell(index: number, core: number | undefined, free: readonly number[]): void;
   /** The plan's CPUs are others. */
   moved(places: Places): void;
+  /** What the process may use now has been looked at. */
+  seen?(mask: readonly number[], limits: Limits): void;
 }
 
+interface Seen {
+  mask: readonly number[];
+  limits: Limits;
+  /** Where this is another, workers may have to move. */
+  key: string;
+}
+
+const keyOf = (mask: readonly number[], quotaCpus: number | undefined): string =>
+  `${mask}, ${quotaCpus ?? 'all'} of their time`;
+
 /**
- * The CPUs that the process may use, which a container's runtime changes while it runs (docker update --cpuset-cpus), and
- * so does taskset. What counts is the origin's own mask: nobody pins it. The workers are those that there are; who has which
- * CPU is decided anew, as at the start. Nothing here wakes up by itself.
+ * The CPUs that the process may use, and how much of their time, which a container's runtime changes while it runs (docker
+ * update --cpuset-cpus, --cpus), and so does taskset. What counts is the origin's own mask: nobody pins it. The workers are
+ * those that there are; who has which CPU is decided anew, as at the start. Nothing here wakes up by itself.
  */
 export class CpuSet {
-  private mask: string;
+  private key: string;
   private bounded: boolean | undefined;
   private lookedAt = Number.NEGATIVE_INFINITY;
   private timer: NodeJS.Timeout | undefined;
@@ -38,7 +51,7 @@ export class CpuSet {
     private readonly plan: Multiplied,
     private readonly hooks: CpuSetHooks,
   ) {
-    this.mask = String(plan.mask);
+    this.key = keyOf(plan.mask, plan.quotaCpus);
   }
 
   /** @param now by performance.now() */
@@ -50,11 +63,21 @@ export class CpuSet {
   /** A worker's event loop is not where it was pinned to. */
   lookAtOnce(now = performance.now()): void {
     this.lookedAt = now;
-    const mask = this.plan.addon.getAffinity(0);
-    if (typeof mask === 'number' || String(mask) === this.mask) return;
-    this.mask = String(mask);
-    this.follow(mask);
-    setTimeout(() => this.again(), AGAIN_MS).unref();
+    const seen = this.see();
+    if (!seen) return;
+    if (seen.key !== this.key) {
+      this.follow(seen);
+      setTimeout(() => this.again(), AGAIN_MS).unref();
+    }
+    this.hooks.seen?.(seen.mask, seen.limits);
+  }
+
+  /** The workers are others now, or are about to be. */
+  crewChanged(): void {
+    const seen = this.see();
+    if (seen) this.follow(seen);
+    // at the next look
+    else this.key = '';
   }
 
   /** A worker has ended. Where there were too many for anybody to have a CPU, there may be one for each now. */
@@ -62,12 +85,18 @@ export class CpuSet {
     if (!this.plan.cpus.none) return;
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
-      const mask = this.plan.addon.getAffinity(0);
-      if (typeof mask === 'number' || !this.plan.cpus.none || pinPlaces(this.layOut(mask)).length === 0)
-        return;
-      this.mask = String(mask);
-      this.follow(mask);
+      const seen = this.see();
+      if (!seen || !this.plan.cpus.none || pinPlaces(this.layOut(seen.mask)).length === 0) return;
+      this.follow(seen);
     }, REPLACED_MS).unref();
+  }
+
+  private see(): Seen | undefined {
+    const mask = this.plan.addon.getAffinity(0);
+    if (typeof mask === 'number') return undefined;
+    const limits = this.plan.limits();
+    if (!limits) return undefined;
+    return { mask, limits, key: keyOf(mask, limits.cpus) };
   }
 
   private layOut(mask: readonly number[]): Layout {
@@ -77,11 +106,8 @@ export class CpuSet {
 
   /** What was seen may have been half of it. */
   private again(): void {
-    const mask = this.plan.addon.getAffinity(0);
-    if (typeof mask === 'number') return;
-    const same = String(mask) === this.mask && this.isBounded(mask) === this.bounded;
-    this.mask = String(mask);
-    if (!same) this.follow(mask);
+    const seen = this.see();
+    if (seen && (seen.key !== this.key || this.isBounded(seen.mask) !== this.bounded)) this.follow(seen);
   }
 
   /** Somebody has given the process fewer CPUs than its cpuset has. */
@@ -92,15 +118,17 @@ export class CpuSet {
     return true;
   }
 
-  private follow(mask: readonly number[]): void {
+  private follow({ mask, limits, key }: Seen): void {
     const { plan, hooks } = this;
+    this.key = key;
     this.bounded = this.isBounded(mask);
     const { cpus } = plan;
     const workers = hooks.workers();
     const layout = this.layOut(mask);
     const { places, unpinned } = layout;
     const how = unpinned === undefined ? '' : `, not pinned: ${unpinned}`;
-    debug('the CPUs that may be used are %s now%s', formatCpuList(mask), how);
+    const quota = limits.cpus === undefined ? '' : `, the time of ${limits.cpus}`;
+    debug('the CPUs that may be used are %s%s now%s', formatCpuList(mask), quota, how);
     cpus.become(pinPlaces(layout), workers);
     for (const index of workers) hooks.tell(index, cpus.cores[index], this.bounded ? mask : []);
     hooks.moved({ ...places, nodes: cpus.nodes });

@@ -18,6 +18,11 @@ export class Groups {
     return this.byKey.values();
   }
 
+  /** Some group has not closed yet. */
+  get closing(): boolean {
+    return this.ending.size > 0;
+  }
+
   add(group: ListenerGroup): void {
     this.byKey.set(group.key, group);
   }

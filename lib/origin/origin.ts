@@ -15,6 +15,8 @@ import type { Preload } from '../preload';
 import { backlogFor } from '../seam/backlog';
 import { Attempts } from './attempts';
 import { appForks, bindReason, callReason, ownWorkers, processReason } from './eligible';
+import { makeLateGroups } from './late-groups';
+import { type FirstListen, Later } from './later';
 import { type Multiplied, makePlan, type Plan } from './plan';
 import type { Tree } from './tree';
 
@@ -37,6 +39,8 @@ export class Origin {
   private generation = 0;
   private plan: Plan | undefined;
   private tree: Tree | undefined;
+  /** Servers of an app that has room for one worker, for the time being. */
+  private later: Later | undefined;
 
   constructor(
     private readonly preload: Preload,
@@ -113,7 +117,10 @@ export class Origin {
       debug('listen on %s left to Node: %s', bound.key, why);
       if (!this.tree) this.preload.state.reason = why;
       if (bound.revives) this.takeOver(handle, bound.revives);
-      return native(backlog);
+      const error = native(backlog);
+      if (error === 0 && why === this.plan?.reason)
+        this.later?.add(handle, { bind, key: bound.key, backlog });
+      return error;
     }
     return this.openGroup(handle, bound, backlog, native);
   }
@@ -184,9 +191,39 @@ export class Origin {
         this.preload.state.reason = this.plan.reason;
         debug('one process: %s', this.plan.reason);
         if (!this.plan.quiet) say(`the app runs as plain Node: ${this.plan.reason}`);
+        if (this.plan.first) this.waitForRoom(this.plan.first);
       }
     }
     return this.plan.reason;
+  }
+
+  /** The app has room for one worker only, and runs as plain Node until there is room for more. */
+  private waitForRoom(first: FirstListen): void {
+    const { attempts, settings, preload } = this;
+    this.later = new Later(first, {
+      closed: (key) => attempts.closed(key),
+      multiply: (listening) => {
+        if (appForks() || hasClusterGroups()) return 'the app forks cluster workers of its own';
+        const plan = makePlan(settings, preload.birth, first);
+        if (plan.reason !== undefined) return plan.reason;
+        const groups = makeLateGroups(plan, listening, () => ++this.generation);
+        if (typeof groups === 'string') return groups;
+        this.plan = plan;
+        const tree = this.theTree(plan);
+        for (const group of groups) {
+          attempts.opened(group.key);
+          this.enter(tree, group, true);
+        }
+        return undefined;
+      },
+    });
+  }
+
+  /** @param revived see Tree.addGroup() */
+  private enter(tree: Tree, group: ListenerGroup, revived: boolean): void {
+    interceptClose(group.handle, (native) => tree.closeGroup(group, native));
+    spareUnheard(group.server);
+    tree.addGroup(group, revived);
   }
 
   private openGroup(
@@ -218,9 +255,7 @@ export class Origin {
     else this.attempts.opened(bound.key);
     if (error === 0 && failed !== undefined) this.serveAlone(tree, handle, bound, failed);
     if (error < 0 || failed !== undefined) return error;
-    interceptClose(handle, (native) => tree.closeGroup(group, native));
-    spareUnheard(group.server);
-    tree.addGroup(group, bound.revives !== undefined);
+    this.enter(tree, group, bound.revives !== undefined);
     return 0;
   }
 

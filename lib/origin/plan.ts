@@ -1,30 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Birth } from '../birth';
 import type { Settings } from '../config/settings';
-import { readLimits } from '../cpu/cgroup';
+import { type Limits, readLimits } from '../cpu/cgroup';
 import { assign, type WorkerCount, workerCount } from '../cpu/count';
 import { Cpus, type PinPlace } from '../cpu/cpus';
+import { limitsNow } from '../cpu/limits-now';
 import { insideTree, takenCores } from '../cpu/neighbours';
 import { coreOrder } from '../cpu/order';
 import { readText } from '../cpu/read';
+import { followsLimits, roomFor } from '../cpu/room';
 import { readTopology } from '../cpu/topology';
 import type { Places } from '../group/balancer';
 import { originOnlyProgram } from '../group/steering';
 import { debug } from '../log';
 import { type Addon, loadAddon } from '../native/addon';
 import { singleProcessFlag } from '../workers/inspect';
+import { type FirstListen, mayHaveMore } from './later';
 import { testFacts, testSign } from './test-run';
 
 /** How the app is to be multiplied. */
 export interface Multiplied {
   reason?: undefined;
   addon: Addon;
+  /** The highest number that a worker has, or had: with more room there are more. */
   workers: number;
   /** The CPU of each worker. */
   cpus: Cpus;
   places: Places;
   /** CPUs that this process could use when that was decided. */
   mask: readonly number[];
+  /** The quota then, in CPUs. */
+  quotaCpus: number | undefined;
+  /** As they are now, where that can be told. */
+  limits(): Limits | undefined;
+  /** How many workers there is room for now; undefined: there are as many as there are. */
+  room?: ((mask: readonly number[], limits: Limits) => number) | undefined;
   /** The same for other CPUs; `before`: CPU of each worker until now, from 1, one after the other. */
   layOutAgain(mask: readonly number[], before: readonly (number | undefined)[]): Layout;
   steer: Settings['steer'];
@@ -43,6 +53,8 @@ export interface Single {
   /** No fault: not worth a line on stderr. */
   quiet: boolean;
   addon?: undefined;
+  /** There was room for one worker only, which may change. */
+  first?: FirstListen | undefined;
 }
 
 export type Plan = Multiplied | Single;
@@ -84,6 +96,8 @@ export interface Layout {
   places: Places;
   /** Why none of them is pinned. */
   unpinned: string | undefined;
+  /** The quota by which that was decided, in CPUs. */
+  quotaCpus?: number | undefined;
   /** The arithmetic, one line. */
   why: string;
 }
@@ -100,11 +114,13 @@ function residentBytes(): number | undefined {
 /**
  * @param mask the CPUs this process may run on
  * @param before CPU of each worker until now, by index: whoever can keep its own does
+ * @param originRssBytes the app's size
  */
 export function layOut(
   settings: Settings,
   mask: readonly number[],
   before: readonly (number | undefined)[] = [],
+  originRssBytes = residentBytes(),
 ): Layout {
   const limits = readLimits(readText);
   const counted = workerCount({
@@ -112,7 +128,7 @@ export function layOut(
     mask,
     quotaCpus: limits.cpus,
     memoryBytes: limits.memoryBytes,
-    originRssBytes: residentBytes(),
+    originRssBytes,
   });
   debug('%s (%s)', counted.why, limits.detail);
   const topology = readTopology(readText, counted.cpus);
@@ -126,6 +142,7 @@ export function layOut(
     cores,
     places: { nodes, cpus, usable: counted.cpus.length, perCpu: counted.perCpu },
     unpinned: counted.unpinned,
+    quotaCpus: limits.cpus,
     why: counted.why,
   };
 }
@@ -135,14 +152,24 @@ export function pinPlaces({ cores, places }: Pick<Layout, 'cores' | 'places'>): 
   return cores.flatMap((cpu, index) => (cpu === undefined ? [] : { cpu, node: places.nodes[index] }));
 }
 
-/** The layout of as many workers on other CPUs: how many there are is decided once, their sockets are there. */
-export function layoutAgain(settings: Settings, workers: number): Multiplied['layOutAgain'] {
-  const asked: Settings = { ...settings, workers: { kind: 'count', n: workers } };
-  return (mask, before) => layOut(asked, mask, before);
+/** The layout of as many workers as there are, on other CPUs. */
+function layoutAgain(settings: Settings): Multiplied['layOutAgain'] {
+  return (mask, before) =>
+    layOut({ ...settings, workers: { kind: 'count', n: before.length - 1 } }, mask, before);
 }
 
-/** Made once, at the first listen() that could be multiplied. */
-export function makePlan(settings: Settings, birth: Birth): Plan {
+/** How many workers there is room for, for an app that was of this size. */
+function roomOf(settings: Settings, originRssBytes: number | undefined): Multiplied['room'] {
+  if (!followsLimits(settings) || settings.testGroups) return undefined;
+  return (mask, { cpus, memoryBytes }) =>
+    roomFor({ settings, mask, quotaCpus: cpus, memoryBytes, originRssBytes });
+}
+
+/**
+ * Made at the first listen() that could be multiplied.
+ * @param first how it was then, where there was room for one worker only: once more when there is room for others
+ */
+export function makePlan(settings: Settings, birth: Birth, first?: FirstListen): Plan {
   const single = singleReason(settings, birth);
   if (single !== undefined) return { reason: single, quiet: true };
   const { addon, reason } = loadAddon();
@@ -155,9 +182,16 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
   }
   const { testGroups } = settings;
   const mask = typeof affinity === 'number' ? [] : affinity;
-  const layout = layOut(settings, mask);
+  const size = first ? first.originRssBytes : residentBytes();
+  const originStartMs = first?.originStartMs ?? process.uptime() * 1000;
+  const room = roomOf(settings, size);
+  const layout = layOut(settings, mask, [], size);
   const { workers, why } = layout;
-  if (workers < 2 && !testGroups) return { reason: `one worker is no gain (${why})`, quiet: true };
+  if (workers < 2 && !testGroups) {
+    const again = { addon, originRssBytes: size, originStartMs, limits: () => limitsNow() };
+    const later = room && mayHaveMore() ? { ...again, room } : undefined;
+    return { reason: `one worker is no gain (${why})`, quiet: true, first: later };
+  }
   const cpus = new Cpus(pinPlaces(layout), workers);
   for (let index = 1; index <= workers; index++) cpus.take(index);
   return {
@@ -166,12 +200,15 @@ export function makePlan(settings: Settings, birth: Birth): Plan {
     cpus,
     places: { ...layout.places, nodes: cpus.nodes },
     mask,
-    layOutAgain: layoutAgain(settings, workers),
+    quotaCpus: layout.quotaCpus,
+    limits: () => limitsNow(),
+    room,
+    layOutAgain: layoutAgain(settings),
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,
     testGroups,
     originOnly: originOnlyProgram(),
-    originStartMs: process.uptime() * 1000,
+    originStartMs,
   };
 }

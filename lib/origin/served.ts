@@ -24,10 +24,10 @@ export class Served {
     plan: Multiplied,
     private readonly groups: Groups,
     private readonly multiplied: (group: ListenerGroup) => boolean,
-    pinned: Pick<CpuSetHooks, 'workers' | 'tell'>,
+    pinned: Omit<CpuSetHooks, 'moved'>,
   ) {
     this.cpuSet = new CpuSet(plan, {
-      workers: pinned.workers,
+      ...pinned,
       tell: (index, core, free) => {
         pinned.tell(index, core, free);
         this.balancer.placed(index);
@@ -76,9 +76,14 @@ export class Served {
     this.steering.arrived(cpus, () => this.resteerAll());
   }
 
-  /** A worker's event loop is not where it was pinned to. */
-  displaced(): void {
+  /** A worker's event loop is not where it was pinned to, or what the process may use is of interest now. */
+  lookAtCpus(): void {
     this.cpuSet.lookAtOnce();
+  }
+
+  /** There are, or there are to be, other workers. */
+  crewChanged(): void {
+    this.cpuSet.crewChanged();
   }
 
   /** Of the workers, which may be as many as there are, one has ended. */

@@ -23,6 +23,7 @@ import { ConnectionCount } from './connection-count';
 import type { EarlyConnects } from './early-connects';
 import { appForks, onClusterFork } from './eligible';
 import { Groups } from './groups';
+import { Growth } from './growth';
 import { early, inheritance } from './inheritance';
 import { judged } from './judged';
 import type { Multiplied } from './plan';
@@ -53,6 +54,7 @@ export class Tree {
   private readonly pool: WorkerPool;
   private readonly lifecycle: Lifecycle;
   private readonly served: Served;
+  private readonly growth: Growth;
   private readonly retreat: Retreat;
   private readonly counts = new ConnectionCount();
   private readonly settled = new Settled();
@@ -69,14 +71,19 @@ export class Tree {
     const { groups } = this;
     const changed = () => signals.refreshGuard();
     this.served = new Served(plan, this.groups, () => this.lifecycle.state === 'full', {
-      workers: () => Array.from({ length: plan.workers }, (_, i) => i + 1),
-      tell: (index, core, free) => this.tell(index, { kind: 'place', core: core ?? null, free }),
+      workers: () => this.growth.indexes,
+      tell: (index, core, free) => {
+        const workers = this.growth.indexes.length;
+        this.tell(index, { kind: 'place', core: core ?? null, free, workers });
+      },
+      seen: (mask, limits) => this.growth.look(mask, limits),
     });
     this.pool = new WorkerPool({
       addon: plan.addon,
       birth,
       markName: markerName,
-      mark: (index) => `${plan.cpus.cores[index] ?? 'none'}/${index}/${plan.workers}/${process.pid}`,
+      mark: (index) =>
+        `${plan.cpus.cores[index] ?? 'none'}/${index}/${this.growth.indexes.length}/${process.pid}`,
       events: {
         message: (worker, message) => hear(this.hearers, worker, message),
         signal: (_worker, signal) => signals.reported(signal),
@@ -113,6 +120,8 @@ export class Tree {
         unheard: () => this.pool.unheard,
       },
     });
+    const start = (index: number) => this.startWorker(index);
+    this.growth = new Growth({ plan, groups, pool, served, lifecycle: this.lifecycle, user, start });
     this.asks = new Asks({
       attempts,
       group: (key) => this.groups.get(key),
@@ -153,7 +162,7 @@ export class Tree {
       attempts,
       ready: (worker, key, generation) => this.workerReady(worker, key, generation),
     };
-    this.ends = { ...this.hearers, pool, succession: this.succession, signals };
+    this.ends = { ...this.hearers, pool, growth: this.growth, succession: this.succession, signals };
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,
@@ -191,7 +200,8 @@ export class Tree {
     for (const worker of this.pool.live) this.give(worker, group);
     if (revived) this.served.resteer(group);
     if (this.lifecycle.state === 'full') {
-      for (const index of this.pool.missing(this.options.plan.workers)) this.pool.restart(index, SETTLED_MS);
+      for (const index of this.pool.missing(this.options.plan.workers))
+        if (this.growth.replaces(index)) this.pool.restart(index, SETTLED_MS);
     }
     this.renewal.look();
     if (!judged(group, this.options)) this.lifecycle.groupOpened();

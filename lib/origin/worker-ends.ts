@@ -4,12 +4,14 @@ import { SOON_MS } from '../workers/lifecycle';
 import type { Worker, WorkerPool } from '../workers/pool';
 import type { Succession } from '../workers/succession';
 import { judgeCanary } from './canary-end';
+import type { Growth } from './growth';
 import type { Hearers } from './worker-words';
 
 /** Whom the end of a worker concerns. */
 export interface EndHearers
   extends Pick<Hearers, 'groups' | 'served' | 'renewal' | 'asks' | 'lifecycle' | 'counts' | 'shared'> {
   pool: Pick<WorkerPool, 'get' | 'servedUntilItsEnd' | 'lasts'>;
+  growth: Pick<Growth, 'replaces'>;
   succession: Succession<Worker>;
   signals: OriginSignals;
 }
@@ -21,7 +23,8 @@ export function workerEnded(
   code: number | null,
   signal: string | null,
 ): void {
-  const { groups, served, renewal, asks, lifecycle, counts, shared, pool, succession, signals } = hearers;
+  const { groups, served, renewal, asks, lifecycle, counts, shared, pool, growth, succession, signals } =
+    hearers;
   const { index } = worker;
   succession.ended(worker, code, signal);
   renewal.exited(worker);
@@ -42,17 +45,17 @@ export function workerEnded(
   if (lifecycle.state !== 'full' || groups.size === 0) return;
   const servedMs = pool.servedUntilItsEnd(worker, signal);
   if (servedMs !== undefined && lifecycle.workerExited(code ?? 0, servedMs, pool.lasts(SOON_MS))) return;
-  succession.follow(worker, code, signal);
+  if (growth.replaces(index)) succession.follow(worker, code, signal);
   served.lookAfterQueues();
 }
 
 /** No process came to be. */
 export function workerNotStarted(hearers: EndHearers, index: number, error: Error): void {
-  const { groups, served, lifecycle, shared, succession } = hearers;
+  const { groups, served, lifecycle, shared, growth, succession } = hearers;
   served.balancer.vacate(index);
   for (const group of groups) group.holders.delete(index); // it has held nothing: what has left stays away
   shared.notStarted(index);
   if (lifecycle.copyFailed(error.message)) return;
   if (lifecycle.state !== 'full' || groups.size === 0) return;
-  succession.notStarted(index, error);
+  if (growth.replaces(index)) succession.notStarted(index, error);
 }

@@ -49,13 +49,18 @@ export class ArrivalPicture {
   private looked = 0;
   /** Sum of (connections that one stands for) ^ 2. */
   private squares = 0;
-  private readonly halfLife: number;
+  private halfLife = HALF_LIFE;
+
+  /** @param workers that there can be at most */
+  constructor(workers: number) {
+    this.expect(workers);
+  }
 
   /**
-   * @param workers that there can be at most. What has once been enough for them stays enough: after any forgetting there are
+   * So many workers there can be now. What has once been enough for them stays enough: after any forgetting there are
    * `halfLife` left. From 56 workers on that is more than HALF_LIFE, and fewer for each worker than where they are fewer.
    */
-  constructor(workers: number) {
+  expect(workers: number): void {
     this.halfLife = Math.max(HALF_LIFE, samplesNeeded(workers) * MIXED);
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Connects, type ConnectsOptions } from '../connect/start';
 import { debug } from '../log';
+import type { ToWorker } from '../workers/messages';
 import { EventLoop } from './pinning';
 
 export interface PlaceOptions extends ConnectsOptions {
@@ -8,6 +9,8 @@ export interface PlaceOptions extends ConnectsOptions {
   core: number | undefined;
   /** The event loop is pinned to this CPU now; undefined: to none any more. */
   pinned(core: number | undefined): void;
+  /** There are to be so many workers. */
+  counted(workers: number): void;
 }
 
 /** Where this worker runs: the CPU of its event loop, to which its own connections come home. */
@@ -41,8 +44,9 @@ export class Place {
     if (!tried && wanted !== undefined && this.loop.pin(wanted)) this.taken(wanted);
   }
 
-  /** The origin has another CPU for it, null: none; `free`: see Addon.unpinEventLoop(). */
-  change(core: number | null, free: readonly number[]): void {
+  /** The origin has another CPU for it, or none. */
+  change({ core, free, workers }: Extract<ToWorker, { kind: 'place' }>): void {
+    this.options.counted(workers);
     this.wanted = core ?? undefined;
     if (!this.tried) return;
     this.taken(this.loop.move(this.wanted, free) ? this.wanted : undefined);

@@ -309,7 +309,7 @@ export class Worker {
       case 'disconnect':
         return disconnect();
       case 'place':
-        return this.place.change(message.core, message.free);
+        return this.place.change(message);
       case 'exit':
         return process.exit(message.code) as never;
     }

@@ -87,6 +87,11 @@ export abstract class Crew<M extends Member, Message> {
     return this.members.get(index);
   }
 
+  /** How many there are, or are about to be. */
+  get size(): number {
+    return new Set([...this.members.keys(), ...this.timers.keys()]).size;
+  }
+
   pids(): number[] {
     return this.live.flatMap(({ process }) => process.pid ?? []);
   }

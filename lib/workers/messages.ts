@@ -61,8 +61,11 @@ export type ToWorker =
   | { kind: 'leave' }
   /** The app's worker.disconnect(): the same as far as servers go, and then no more than Node's own. */
   | { kind: 'disconnect' }
-  /** The CPU of its event loop from now on, null: none of its own; and where all else may run, see Addon.unpinEventLoop(). */
-  | { kind: 'place'; core: number | null; free: readonly number[] }
+  /**
+   * The CPU of its event loop from now on, null: none of its own; where all else may run, see Addon.unpinEventLoop(); and how
+   * many workers there are to be.
+   */
+  | { kind: 'place'; core: number | null; free: readonly number[]; workers: number }
   | { kind: 'exit'; code: number };
 
 /** What travels beside the file descriptors on the control socket: one name for each, in order. */

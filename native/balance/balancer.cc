@@ -195,22 +195,18 @@ int Balancer::arm(int slot, int index, int operation) {
 int Balancer::watch(uint32_t generation, const Buffer<int>& sockets) {
   if (generation == 0 || sockets.size() < 2 || sockets.size() > kMostSeats) return -EINVAL;
   const Locked locked(&lock_);
-  if (find(generation) != nullptr) return -EEXIST;
-  Group* group = find(0);
+  Group* group = find(generation);
+  if (group == nullptr) group = find(0);
   if (group == nullptr) return -ENOSPC;
-  group->sockets = Buffer<int>(sockets.size());
-  group->serving = Buffer<bool>(sockets.size());
-  group->armed = Buffer<bool>(sockets.size());
-  group->queued = Buffer<bool>(sockets.size());
-  group->excluded = Buffer<bool>(sockets.size());
-  if (!group->sockets.valid() || !group->serving.valid() || !group->armed.valid() || !group->queued.valid() ||
-      !group->excluded.valid())
-    return -ENOMEM;
-  for (size_t i = 0; i < sockets.size(); i++) group->sockets[i] = sockets[i];
+  // those that are watched stay as they are
+  const size_t before = group->sockets.size();
+  if (sockets.size() <= before) return -EEXIST;
+  if (!group->hold(sockets)) return -ENOMEM;
   group->generation = generation;
   int error = 0;
   const auto slot = static_cast<int>(group - groups_);
-  for (size_t i = 1; i < sockets.size() && error == 0; i++) error = arm(slot, static_cast<int>(i), EPOLL_CTL_ADD);
+  for (size_t i = before > 1 ? before : 1; i < sockets.size() && error == 0; i++)
+    error = arm(slot, static_cast<int>(i), EPOLL_CTL_ADD);
   if (error == 0) return 0;
   for (size_t i = 1; i < sockets.size(); i++) (void)epoll_ctl(epoll_, EPOLL_CTL_DEL, sockets[i], nullptr);
   *group = Group();

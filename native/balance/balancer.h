@@ -49,7 +49,8 @@ class Balancer {
   void vacate(int index);
   // It is pinned to a CPU of this NUMA node from now on.
   void place(int index, int node);
-  // The thread watches the queues of these sockets from now on. 0 or a negative errno.
+  // The thread watches the queues of these sockets from now on; of a group that is watched, of those that follow the
+  // ones that it has. 0 or a negative errno; where the group was watched that may be over then.
   int watch(uint32_t generation, const Buffer<int>& sockets);
   int serve(uint32_t generation, const Buffer<int>& indexes);
   // The workers have so many CPUs together from now on.

@@ -19,7 +19,31 @@ int put(int fd, const Buffer<sock_filter>& program) {
   return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &whole, sizeof whole) < 0 ? -errno : 0;
 }
 
+template <class T>
+Buffer<T> wider(const Buffer<T>& before, size_t size) {
+  Buffer<T> now(size);
+  for (size_t i = 0; now.valid() && i < before.size() && i < size; i++) now[i] = before[i];
+  return now;
+}
+
 }  // namespace
+
+bool Group::hold(const Buffer<int>& all) {
+  const size_t size = all.size();
+  Buffer<int> newSockets = wider(all, size);
+  Buffer<bool> newServing = wider(serving, size);
+  Buffer<bool> newArmed = wider(armed, size);
+  Buffer<bool> newQueued = wider(queued, size);
+  Buffer<bool> newExcluded = wider(excluded, size);
+  if (!newSockets.valid() || !newServing.valid() || !newArmed.valid() || !newQueued.valid() || !newExcluded.valid())
+    return false;
+  sockets = static_cast<Buffer<int>&&>(newSockets);
+  serving = static_cast<Buffer<bool>&&>(newServing);
+  armed = static_cast<Buffer<bool>&&>(newArmed);
+  queued = static_cast<Buffer<bool>&&>(newQueued);
+  excluded = static_cast<Buffer<bool>&&>(newExcluded);
+  return true;
+}
 
 bool Guarded::fits() const {
   if (each == 0 || slots.size() % each != 0 || safe < 0 || static_cast<size_t>(safe) >= program.size()) return false;

@@ -45,6 +45,9 @@ struct Group {
   Buffer<bool> excluded;
   bool stale = false;
 
+  // These are its sockets now: those that it had, and more. What is known of the former stays. False: no memory, and
+  // nothing has changed.
+  bool hold(const Buffer<int>& all);
   // Excludes these, by seat, and nobody else. 1 where that needed another program, 0 where it did not, or a negative
   // errno.
   int exclude(const bool* wanted, int seats);

@@ -29,6 +29,8 @@ const plan = {
   cpus: CPUS,
   places: PLACES,
   mask: addon.getAffinity(0),
+  quotaCpus: undefined,
+  limits: () => ({}),
   layOutAgain: () => ({ cores: CPUS.cores, places: PLACES }),
   steer: 'auto',
   balance: BALANCE_PIECES,

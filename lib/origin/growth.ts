@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Limits } from '../cpu/cgroup';
+import type { ListenerGroup } from '../group/listener-group';
+import { makeSiblings } from '../group/siblings';
+import { debug } from '../log';
+import { graceMs } from '../signals/told';
+import { describeKey, type Lifecycle } from '../workers/lifecycle';
+import type { WorkerPool } from '../workers/pool';
+import type { ChangedUser } from './changed-user';
+import type { Groups } from './groups';
+import type { Multiplied } from './plan';
+import { Room } from './room';
+import type { Served } from './served';
+
+export interface GrowthOptions {
+  plan: Multiplied;
+  groups: Groups;
+  pool: Pick<WorkerPool, 'live' | 'size'>;
+  served: Pick<Served, 'balancer' | 'lookAtCpus' | 'crewChanged'>;
+  lifecycle: Pick<Lifecycle, 'state'>;
+  user: Pick<ChangedUser, 'now'>;
+  /** Starts worker `index`. */
+  start(index: number): void;
+}
+
+/** How many workers there are, where that follows the limits: each group has a socket for every one of them. */
+export class Growth {
+  private readonly room: Room;
+  /** Numbers of workers that have ended and were not replaced. */
+  private readonly vacant = new Set<number>();
+
+  constructor(private readonly options: GrowthOptions) {
+    const { pool, served } = options;
+    this.room = new Room({
+      count: () => pool.size,
+      settled: () => this.settled,
+      grow: (by) => this.grow(by),
+      lookAgain: () => served.lookAtCpus(),
+    });
+  }
+
+  /** Numbers of the workers that there are to be. */
+  get indexes(): number[] {
+    const all = Array.from({ length: this.options.plan.workers }, (_, i) => i + 1);
+    return all.filter((index) => !this.vacant.has(index));
+  }
+
+  /** What the process may use, as it is now. */
+  look(mask: readonly number[], limits: Limits): void {
+    const { room } = this.options.plan;
+    if (room) this.room.look(room(mask, limits));
+  }
+
+  /**
+   * Whether worker `index`, of which there is no process, is to be started again. Where there is no room for it now it
+   * is when there is.
+   */
+  replaces(index: number): boolean {
+    const { plan, served, pool } = this.options;
+    if (!plan.room) return true;
+    served.lookAtCpus();
+    if (this.room.hasRoom) {
+      this.vacant.delete(index);
+      return true;
+    }
+    if (this.vacant.has(index)) return false;
+    debug('worker %d is not replaced: there is room for no more than the %d that are left', index, pool.size);
+    this.vacant.add(index);
+    plan.cpus.free(index);
+    served.crewChanged();
+    return false;
+  }
+
+  /** Copies have proved themselves, nothing closes, and the app has not just been told of a signal: most end then. */
+  private get settled(): boolean {
+    const { groups, pool, lifecycle, plan } = this.options;
+    if (lifecycle.state !== 'full' || groups.size === 0 || groups.closing) return false;
+    return pool.live.every((worker) => graceMs(worker, plan.exitWaitMs) === 0);
+  }
+
+  private grow(by: number): string | undefined {
+    const { plan, served, start } = this.options;
+    const indexes = [...this.vacant].sort((a, b) => a - b).slice(0, by);
+    const more = by - indexes.length;
+    const refused = more > 0 ? this.makeSockets(more) : undefined;
+    if (more > 0 && refused === undefined) for (let n = 0; n < more; n++) indexes.push(++plan.workers);
+    if (indexes.length === 0) return refused;
+    for (const index of indexes) this.vacant.delete(index);
+    debug('there is room for more workers: %s', indexes.join(', '));
+    // before they start: each begins where it is to stay
+    served.crewChanged();
+    for (const index of indexes) start(index);
+    return refused;
+  }
+
+  /**
+   * Sockets for so many more workers, in all groups or in none. Of another user than that of the first ones they are refused
+   * (net/ipv4/inet_connection_sock.c, inet_bind_conflict: uid_eq).
+   */
+  private makeSockets(count: number): string | undefined {
+    const { groups, plan, served, user } = this.options;
+    const made = new Map<ListenerGroup, number[]>();
+    for (const group of groups) {
+      const sockets = makeSiblings(plan.addon, group, count);
+      if (typeof sockets === 'string') {
+        for (const fd of [...made.values()].flatMap((fds) => fds.reverse())) plan.addon.close(fd);
+        const asUser = user.now === undefined ? '' : ` as ${user.now}, which the app has become`;
+        return `${describeKey(group.key)}: ${sockets}${asUser}`;
+      }
+      made.set(group, sockets);
+    }
+    for (const [group, sockets] of made) {
+      group.add(sockets);
+      served.balancer.watch(group);
+    }
+    return undefined;
+  }
+}

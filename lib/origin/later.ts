@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+import { parseCpuList } from '../config/cpulist';
+import type { Limits } from '../cpu/cgroup';
+import { readText } from '../cpu/read';
+import { captureContext } from '../hook/context';
+import { interceptClose } from '../hook/node';
+import type { TcpHandle } from '../hook/tcp';
+import type { Addon } from '../native/addon';
+import type { Listening } from './late-groups';
+import { Room } from './room';
+
+/** Between two looks while connections come, which the app's own event loop has to make here. */
+const EVERY_MS = 1_000;
+
+/** An app with room for one worker, at its first listen(). */
+export interface FirstListen {
+  addon: Addon;
+  originRssBytes: number | undefined;
+  originStartMs: number;
+  limits(): Limits | undefined;
+  room(mask: readonly number[], limits: Limits): number;
+}
+
+/** Whether there can ever be room for more: a machine with one CPU is left alone. */
+export function mayHaveMore(): boolean {
+  return (parseCpuList((readText('/sys/devices/system/cpu/online') ?? '').trim())?.length ?? 1) > 1;
+}
+
+export interface LaterHooks {
+  /** Multiplies the app, which listens with these. Returns why not. */
+  multiply(listening: ReadonlyMap<TcpHandle, Listening>): string | undefined;
+  closed(key: string): void;
+}
+
+/**
+ * An app that was started with room for one worker, and runs as plain Node. While connections come it looks whether there is
+ * room for more; nothing wakes up for that.
+ */
+export class Later {
+  private readonly listening = new Map<TcpHandle, Listening>();
+  private readonly room: Room;
+  private lookedAt = performance.now();
+  private done = false;
+
+  constructor(
+    private readonly first: FirstListen,
+    private readonly hooks: LaterHooks,
+  ) {
+    this.room = new Room({
+      count: () => 1,
+      settled: () => !this.done && this.listening.size > 0,
+      grow: () => this.multiply(),
+      lookAgain: () => this.look(),
+    });
+  }
+
+  /** A server listens as in plain Node. */
+  add(handle: TcpHandle, listening: Omit<Listening, 'inContext'>): void {
+    const inContext = captureContext();
+    this.listening.set(handle, { ...listening, inContext });
+    interceptClose(handle, (close) => {
+      this.listening.delete(handle);
+      this.hooks.closed(listening.key);
+      close();
+    });
+    const inner = handle.onconnection;
+    const later = this;
+    handle.onconnection = function onconnection(this: TcpHandle, status, client) {
+      if (later.done) handle.onconnection = inner;
+      else if (performance.now() - later.lookedAt >= EVERY_MS) inContext(() => later.look());
+      return Reflect.apply(inner, this, [status, client]);
+    };
+  }
+
+  private look(): void {
+    this.lookedAt = performance.now();
+    const { first } = this;
+    const mask = first.addon.getAffinity(0);
+    const limits = first.limits();
+    if (typeof mask !== 'number' && limits) this.room.look(first.room(mask, limits));
+  }
+
+  private multiply(): string | undefined {
+    const refused = this.hooks.multiply(this.listening);
+    this.done = refused === undefined;
+    return refused;
+  }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// What it takes to have more workers: sockets in all groups or none, and an app that goes on. No kernel, no processes.
+import assert from 'node:assert/strict';
+import { mock, type TestContext, test } from 'node:test';
+import type { Limits } from '../lib/cpu/cgroup';
+import { Cpus } from '../lib/cpu/cpus';
+import type { ListenerGroup } from '../lib/group/listener-group';
+import type { ChangedUser } from '../lib/origin/changed-user';
+import { AGAIN_MS } from '../lib/origin/cpu-set';
+import { Growth, type GrowthOptions } from '../lib/origin/growth';
+
+const EMFILE = -24;
+const NO_LIMITS: Limits = { detail: '' };
+
+interface World {
+  holds: number;
+  live: { index: number; toldAt?: number }[];
+  state: GrowthOptions['lifecycle']['state'];
+  closing: boolean;
+  groups: ListenerGroup[];
+  /** Sockets that can be made. */
+  sockets: number;
+}
+
+interface Scene {
+  world: World;
+  growth: Growth;
+  plan: GrowthOptions['plan'];
+  events: string[];
+  /** Two looks, the time between them later. */
+  look(): void;
+  ends(index: number): boolean;
+}
+
+function group(port: number): ListenerGroup {
+  const sockets = [0, 1, 2].map((index) => port + index);
+  return {
+    key: `4|127.0.0.1|${port}`,
+    hasProgram: true,
+    backlog: 511,
+    sockets,
+    add: (more: number[]) => sockets.push(...more),
+  } as unknown as ListenerGroup;
+}
+
+/** Two workers for two ports, and room for two. */
+function scene(t: TestContext, follows = true): Scene {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.after(() => mock.timers.reset());
+  const events: string[] = [];
+  const world: World = {
+    holds: 2,
+    live: [{ index: 1 }, { index: 2 }],
+    state: 'full',
+    closing: false,
+    groups: [group(100), group(200)],
+    sockets: 1_000,
+  };
+  let made = 0;
+  const addon = {
+    sibling: () => (made < world.sockets ? 1_000 + ++made : EMFILE),
+    close: (fd: number) => events.push(`close ${fd}`),
+  };
+  const cpus = new Cpus(
+    [0, 1].map((cpu) => ({ cpu, node: 0 })),
+    2,
+  );
+  for (const index of [1, 2]) cpus.take(index);
+  const plan = {
+    addon,
+    workers: 2,
+    cpus,
+    exitWaitMs: 10_000,
+    room: follows ? () => world.holds : undefined,
+  } as unknown as GrowthOptions['plan'];
+  const look = () => growth.look([], NO_LIMITS);
+  const pool = {
+    get live() {
+      return world.live;
+    },
+    get size() {
+      return world.live.length;
+    },
+  } as unknown as GrowthOptions['pool'];
+  const groups = {
+    get size() {
+      return world.groups.length;
+    },
+    get closing() {
+      return world.closing;
+    },
+    [Symbol.iterator]: () => world.groups[Symbol.iterator](),
+  } as unknown as GrowthOptions['groups'];
+  const growth: Growth = new Growth({
+    plan,
+    groups,
+    pool,
+    served: {
+      balancer: { watch: ({ key }: ListenerGroup) => events.push(`watch ${key}`) },
+      lookAtCpus: look,
+      crewChanged: () => events.push(`crew ${growth.indexes}`),
+    } as unknown as GrowthOptions['served'],
+    lifecycle: {
+      get state() {
+        return world.state;
+      },
+    },
+    user: { now: undefined } as ChangedUser,
+    start: (index) => {
+      events.push(`start ${index}`);
+      world.live.push({ index });
+    },
+  });
+  const ends = (index: number) => {
+    world.live = world.live.filter((worker) => worker.index !== index);
+    return growth.replaces(index);
+  };
+  return {
+    world,
+    growth,
+    plan,
+    events,
+    look: () => {
+      look();
+      mock.timers.tick(AGAIN_MS);
+    },
+    ends,
+  };
+}
+
+test('each group has sockets for the new workers, who are laid out before they start', (t) => {
+  const { world, plan, events, look } = scene(t);
+  world.holds = 4;
+  look();
+  assert.deepEqual(events, [
+    'watch 4|127.0.0.1|100',
+    'watch 4|127.0.0.1|200',
+    'crew 1,2,3,4',
+    'start 3',
+    'start 4',
+  ]);
+  assert.equal(plan.workers, 4);
+  assert.deepEqual(
+    world.groups.map(({ sockets }) => sockets),
+    [
+      [100, 101, 102, 1001, 1002],
+      [200, 201, 202, 1003, 1004],
+    ],
+  );
+});
+
+test('where one cannot be made none is kept, and there are no more workers', (t) => {
+  const { world, plan, events, look } = scene(t);
+  world.holds = 4;
+  world.sockets = 3;
+  look();
+  assert.deepEqual(events.sort(), ['close 1001', 'close 1002', 'close 1003']);
+  assert.equal(plan.workers, 2);
+  assert.deepEqual(
+    world.groups.map(({ sockets }) => sockets.length),
+    [3, 3],
+  );
+});
+
+test('not while copies have not proved themselves, when the app is one process again, has no listener, or closes one', (t) => {
+  for (const change of [
+    { state: 'canary' },
+    { state: 'off' },
+    { groups: [] },
+    { closing: true },
+    { live: [{ index: 1 }, { index: 2, toldAt: performance.now() }] },
+  ] as Partial<World>[]) {
+    const { world, events, look } = scene(t);
+    Object.assign(world, change, { holds: 4 });
+    look();
+    assert.deepEqual(events, [], JSON.stringify(change));
+    mock.timers.reset();
+  }
+});
+
+test('who ends is not replaced where there are too many, and its CPU is free', (t) => {
+  const { world, plan, growth, events, ends, look } = scene(t);
+  world.holds = 1;
+  look();
+  assert.deepEqual(events, [], 'nobody is ended');
+  assert.equal(ends(1), false);
+  assert.deepEqual(growth.indexes, [2]);
+  assert.deepEqual(events.splice(0), ['crew 2']);
+  assert.deepEqual(plan.cpus.cores, [undefined, undefined, 1]);
+  assert.equal(growth.replaces(1), false, 'asked once more');
+  assert.deepEqual(events, []);
+  assert.equal(ends(2), true, 'of the last one there is a successor');
+});
+
+test('places that are free are taken before there are more', (t) => {
+  const { world, growth, events, ends, look } = scene(t);
+  world.holds = 1;
+  ends(1);
+  events.length = 0;
+  world.holds = 3;
+  look();
+  assert.deepEqual(events.slice(-3), ['crew 1,2,3', 'start 1', 'start 3']);
+  assert.deepEqual(growth.indexes, [1, 2, 3]);
+});
+
+test('a place that is free is taken also where no socket is to be had', (t) => {
+  const { world, growth, events, ends, look } = scene(t);
+  world.holds = 1;
+  ends(1);
+  events.length = 0;
+  world.holds = 3;
+  world.sockets = 0;
+  look();
+  assert.deepEqual(events, ['crew 1,2', 'start 1']);
+  assert.deepEqual(growth.indexes, [1, 2]);
+});
+
+test('a number that stays: whoever ends is replaced, and there are never more', (t) => {
+  const { world, events, ends, look } = scene(t, false);
+  world.holds = 4;
+  look();
+  world.holds = 1;
+  look();
+  assert.equal(ends(1), true);
+  assert.deepEqual(events, []);
+});

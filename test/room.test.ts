@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// When there is to be another number of workers, and how many there is room for. No kernel, no processes.
+import assert from 'node:assert/strict';
+import { describe, mock, type TestContext, test } from 'node:test';
+import { DEFAULT_SETTINGS, MAX_WORKERS, type Settings } from '../lib/config/settings';
+import { limitsNow } from '../lib/cpu/limits-now';
+import { followsLimits, roomFor } from '../lib/cpu/room';
+import { AGAIN_MS } from '../lib/origin/cpu-set';
+import { REFUSED_MS, Room } from '../lib/origin/room';
+
+interface Scene {
+  room: Room;
+  world: { holds: number; count: number; settled: boolean; refused: string | undefined };
+  /** By how many it has grown, one after the other. */
+  grown: number[];
+  /** A look, as traffic brings about. */
+  look(now?: number): void;
+}
+
+/** Two workers, and room for two. */
+function scene(t: TestContext): Scene {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.after(() => mock.timers.reset());
+  const world: Scene['world'] = { holds: 2, count: 2, settled: true, refused: undefined };
+  const grown: number[] = [];
+  let at = 0;
+  const look = (now = at) => {
+    at = now;
+    room.look(world.holds, now);
+  };
+  const room = new Room({
+    count: () => world.count,
+    settled: () => world.settled,
+    grow: (by) => {
+      grown.push(by);
+      if (world.refused === undefined) world.count += by;
+      return world.refused;
+    },
+    lookAgain: () => look(),
+  });
+  return { room, world, grown, look };
+}
+
+describe('more workers', () => {
+  test('when room has been seen twice', (t) => {
+    const { world, grown, look } = scene(t);
+    look();
+    world.holds = 5;
+    look();
+    look();
+    mock.timers.tick(AGAIN_MS - 1);
+    look();
+    assert.deepEqual(grown, [], 'not so soon');
+    mock.timers.tick(1);
+    assert.deepEqual(grown, [3]);
+    look();
+    mock.timers.tick(10 * AGAIN_MS);
+    assert.deepEqual(grown, [3], 'once');
+  });
+
+  test('not for room that is gone at the second look, or between the two', (t) => {
+    const { world, grown, look } = scene(t);
+    world.holds = 5;
+    look();
+    world.holds = 2;
+    mock.timers.tick(AGAIN_MS);
+    look();
+    world.holds = 5;
+    look();
+    mock.timers.tick(AGAIN_MS / 2);
+    world.holds = 2;
+    look();
+    world.holds = 5;
+    look();
+    mock.timers.tick(AGAIN_MS / 2);
+    assert.deepEqual(grown, [], 'the wait has begun anew');
+    mock.timers.tick(AGAIN_MS / 2);
+    assert.deepEqual(grown, [3]);
+  });
+
+  test('as many as there was room for all the while', (t) => {
+    const { world, grown, look } = scene(t);
+    for (const holds of [8, 3, 6]) {
+      world.holds = holds;
+      look();
+    }
+    mock.timers.tick(AGAIN_MS);
+    assert.deepEqual(grown, [1]);
+    look();
+    mock.timers.tick(AGAIN_MS);
+    assert.deepEqual(grown, [1, 3]);
+  });
+
+  test('none while workers do not serve, or something closes', (t) => {
+    const { world, grown, look } = scene(t);
+    world.holds = 3;
+    world.settled = false;
+    look();
+    mock.timers.tick(10 * AGAIN_MS);
+    world.settled = true;
+    look();
+    world.settled = false;
+    mock.timers.tick(AGAIN_MS);
+    assert.deepEqual(grown, []);
+  });
+
+  test('what is refused is not asked for all the time, and a place that is free is taken meanwhile', (t) => {
+    const { world, grown, look } = scene(t);
+    world.holds = 4;
+    world.refused = 'EMFILE';
+    look();
+    mock.timers.tick(AGAIN_MS);
+    assert.deepEqual(grown.splice(0), [2]);
+    look(REFUSED_MS - 1);
+    mock.timers.tick(AGAIN_MS);
+    assert.deepEqual(grown, []);
+    // one has ended
+    world.count = 1;
+    world.refused = undefined;
+    look(REFUSED_MS - 1);
+    mock.timers.tick(AGAIN_MS);
+    assert.deepEqual(grown.splice(0), [1]);
+    look(REFUSED_MS);
+    mock.timers.tick(AGAIN_MS);
+    assert.deepEqual(grown.splice(0), [2], 'then it is asked for again');
+  });
+
+  test('while nothing changes no timer is set', (t) => {
+    const { look } = scene(t);
+    const timers = mock.method(globalThis, 'setTimeout');
+    look();
+    look();
+    assert.equal(timers.mock.callCount(), 0);
+    timers.mock.restore();
+  });
+});
+
+test('who ends is replaced where there is room, as was last seen', (t) => {
+  const { room, world, look } = scene(t);
+  world.count = 1;
+  assert.equal(room.hasRoom, true, 'nothing has been seen');
+  world.holds = 1;
+  look();
+  assert.equal(room.hasRoom, false);
+  world.holds = 2;
+  look();
+  assert.equal(room.hasRoom, true);
+});
+
+describe('room', () => {
+  const MIB = 1024 * 1024;
+  const input = (settings: Partial<Settings>, cpus: number) => ({
+    settings: { ...DEFAULT_SETTINGS, ...settings },
+    mask: Array.from({ length: cpus }, (_, cpu) => cpu),
+    originRssBytes: 100 * MIB,
+  });
+
+  test('auto: CPUs, quota and memory', () => {
+    assert.equal(roomFor(input({}, 8)), 8);
+    assert.equal(roomFor({ ...input({}, 8), quotaCpus: 2.5 }), 3);
+    assert.equal(roomFor({ ...input({}, 8), quotaCpus: 6, memoryBytes: 700 * MIB }), 4);
+    assert.equal(roomFor({ ...input({}, 8), memoryBytes: 10 * MIB }), 1);
+  });
+
+  test('a percentage: of the CPUs alone', () => {
+    const half = { workers: { kind: 'percent', p: 50 } } as const;
+    assert.equal(roomFor({ ...input(half, 8), quotaCpus: 1, memoryBytes: 10 * MIB }), 4);
+  });
+
+  test('a list of CPUs: these, while they may be used', () => {
+    const pin = { kind: 'list', cpus: [0, 1, 2] } as const;
+    assert.equal(roomFor(input({ pin }, 8)), 3);
+    assert.equal(roomFor(input({ pin }, 2)), 2);
+  });
+
+  test('never more than there can be', () => {
+    assert.equal(roomFor(input({}, MAX_WORKERS + 1)), MAX_WORKERS);
+  });
+
+  test('a number that was asked for stays, and so do those among whom addresses choose', () => {
+    const follows = (settings: Partial<Settings>) => followsLimits({ ...DEFAULT_SETTINGS, ...settings });
+    assert.equal(follows({}), true);
+    assert.equal(follows({ workers: { kind: 'percent', p: 50 }, steer: 'cpu' }), true);
+    assert.equal(follows({ workers: { kind: 'count', n: 2 } }), false);
+    assert.equal(follows({ steer: 'ip' }), false);
+  });
+});
+
+test('limits that cannot be read for the moment are not taken for none', () => {
+  const fails = (code: string) => () => {
+    throw Object.assign(new Error(code), { code });
+  };
+  assert.equal(limitsNow(fails('EMFILE')), undefined);
+  assert.equal(limitsNow(fails('ENFILE')), undefined);
+  assert.deepEqual(limitsNow(fails('ENOENT')), { detail: 'no CPU quota, no memory limit' });
+});
