@@ -152,7 +152,8 @@ test('taskset on all of the app: what it says holds for everything', taskset, as
   const tree = await start(t, { prefix: ['taskset', '-c', both] });
   const { app, workers } = tree;
   await underLoad(t, tree, (cpus) => {
-    for (const pid of [app.pid, ...workers])
+    // the origin last: it looks at its own mask, and what it then tells the workers is not to be undone
+    for (const pid of [...workers, app.pid])
       execFileSync('taskset', ['-acp', formatCpuList(cpus), String(pid)], { stdio: 'ignore' });
   });
 });
