@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fixture, freePort, hookModule, until } from './support/app';
 import { whoAnswers } from './support/clients';
+import { ownCpus } from './support/masks';
 import {
   type ClusterOptions,
   numbers,
@@ -109,7 +110,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
   });
 
   test('those that come while others have the CPUs are pinned when these have ended', async (t) => {
-    const cluster = await ownCluster(t);
+    const cluster = await ownCluster(t, { env: { FASTSOCKET_PIN: ownCpus.slice(0, 2).join() } });
     if (!/; pinned/.test(cluster.app.stderr)) return t.skip('workers are not pinned here');
     const before = await pinned(cluster, [1, 2]);
     cluster.command('fork 2');

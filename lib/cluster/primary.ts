@@ -55,6 +55,7 @@ export class ClusterPrimary {
       members: this.members,
       balancer: this.served.balancer,
       failed: (member, group, why) => this.leaveToPrimary(member, group, why),
+      crowded: () => this.served.crowded(),
     });
   }
 

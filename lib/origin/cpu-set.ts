@@ -70,6 +70,15 @@ export class CpuSet {
     }, REPLACED_MS).unref();
   }
 
+  /** There have been more workers than CPUs for long: who has a CPU now makes no difference. */
+  crowded(): void {
+    const { plan, hooks } = this;
+    const mask = plan.addon.getAffinity(0);
+    if (typeof mask === 'number') return;
+    this.mask = String(mask);
+    this.follow(mask, plan.layOutAgain(mask, [undefined, ...hooks.workers().map(() => undefined)]));
+  }
+
   private layOut(mask: readonly number[]): Layout {
     const { plan, hooks } = this;
     return plan.layOutAgain(mask, [undefined, ...hooks.workers().map((index) => plan.cpus.cores[index])]);
@@ -92,12 +101,11 @@ export class CpuSet {
     return true;
   }
 
-  private follow(mask: readonly number[]): void {
+  private follow(mask: readonly number[], layout = this.layOut(mask)): void {
     const { plan, hooks } = this;
     this.bounded = this.isBounded(mask);
     const { cpus } = plan;
     const workers = hooks.workers();
-    const layout = this.layOut(mask);
     const { places, unpinned } = layout;
     const how = unpinned === undefined ? '' : `, not pinned: ${unpinned}`;
     debug('the CPUs that may be used are %s now%s', formatCpuList(mask), how);

@@ -86,6 +86,11 @@ export class Served {
     this.cpuSet.fewer();
   }
 
+  /** They have been more than CPUs for long. */
+  crowded(): void {
+    this.cpuSet.crowded();
+  }
+
   private moved(places: Places): void {
     this.balancer.spread(places);
     this.resteerAll();
