@@ -137,6 +137,13 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
     assert.deepEqual((await pinned(cluster, [3, 4])).toSorted(), [0, 1]);
   });
 
+  test('one that does not listen is none too many', async (t) => {
+    const cluster = await ownCluster(t, { env: { IDLE: '1', FASTSOCKET_PIN: '0,1' } });
+    if (!/; not pinned: 3 workers on 2 CPUs/.test(cluster.app.stderr))
+      return t.skip('other CPUs, or no pinning');
+    assert.deepEqual((await pinned(cluster, [1, 2])).toSorted(), [0, 1]);
+  });
+
   test('a worker that closes and listens again', async (t) => {
     const cluster = await ownCluster(t);
     const { id } = await cluster.ask('/reopen');

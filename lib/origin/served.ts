@@ -81,7 +81,7 @@ export class Served {
     this.cpuSet.lookAtOnce();
   }
 
-  /** Of the workers, which may be as many as there are, one has ended. */
+  /** The workers that serve, of which there may be any number, may be fewer than were expected. */
   fewer(): void {
     this.cpuSet.fewer();
   }
