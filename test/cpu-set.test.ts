@@ -133,7 +133,11 @@ describe('the CPUs of the control group', cgroup, () => {
         .map(({ told }) => String(told?.core))
         .filter((core, i, all) => all.indexOf(core) === i)
         .sort();
-    assert.deepEqual(await cores(), two.map(String));
+    // on a busy machine one of them may be steered around at first
+    await until(
+      async () => String(await cores()) === String(two),
+      () => `a CPU each at first:\n${cluster.app.stderr}`,
+    );
     group.cpus([one]);
     await until(
       async () => String(await cores()) === 'undefined',
