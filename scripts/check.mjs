@@ -2,6 +2,7 @@
 // Every check that needs no running program: node scripts/check.mjs
 import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { brokenLinks, untoldSettings } from './util/documents.mjs';
 import { filesBelow } from './util/files.mjs';
 import { root, run, which } from './util/shell.mjs';
 
@@ -27,6 +28,7 @@ const CHECKS = {
   'licence lines': licenceLines,
   'one reader of the environment': hiddenEnvironment,
   'package-lock.json': lockfile,
+  'documents (links, settings)': documents,
   'native code (clang-format, clang-tidy)': native,
 };
 
@@ -63,6 +65,17 @@ function hiddenEnvironment() {
       .filter(({ text }) => HIDDEN_ENVIRONMENT.test(text))
       .map(({ path }) => `${path}: process.env is read in lib/config only`),
   );
+}
+
+/** Links and the table of settings. */
+function documents() {
+  const paths = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'lib/README.md', 'bench/README.md'];
+  const texts = new Map(paths.map((path) => [path, readFileSync(join(root, path), 'utf8')]));
+  const settings = readFileSync(join(root, 'lib/config/settings.ts'), 'utf8');
+  return complain([
+    ...brokenLinks(texts, (path) => existsSync(join(root, path))),
+    ...untoldSettings(texts.get('README.md'), settings),
+  ]);
 }
 
 /** Addresses would tie the lock file to one machine's registry. */

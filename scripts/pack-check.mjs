@@ -12,10 +12,12 @@ import { cleanEnvironment } from './util/test-run.mjs';
 
 /** All that may be in the tarball. */
 const ALLOWED =
-  /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|dist\/[\w./-]+|prebuilds\/[\w-]+\/fastsocket\.node|native\/(balance\/|seam\/)?[\w-]+\.(cc|h)|native\/binding\.gyp|docs\/[\w./-]+)$/;
+  /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|dist\/[\w./-]+|prebuilds\/[\w-]+\/fastsocket\.node|native\/(balance\/|seam\/)?[\w-]+\.(cc|h)|native\/binding\.gyp|(bench|lib)\/README\.md)$/;
 const NEEDED = [
   'LICENSE',
   'README.md',
+  'bench/README.md',
+  'lib/README.md',
   'native/binding.gyp',
   'prebuilds/linux-x64-glibc/fastsocket.node',
   ...['register.cjs', 'register.mjs', 'core.cjs', 'index.cjs', 'index.mjs'].map((name) => `dist/${name}`),

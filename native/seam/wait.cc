@@ -81,9 +81,33 @@ int rearm(Loop& loop, uint64_t now) {
   return -1;
 }
 
-// Before the kernel's events: who has been accepted is read before others are accepted, who could be a sibling's while
-// one of these takes its time.
-int offerFirstReads(Loop& loop, epoll_event* events, int count) {
+bool isAccepted(const epoll_event& event) {
+  const Handle* handle = Handles::at(event.data.fd);
+  return handle != nullptr && handle->kind == Kind::kAccepted;
+}
+
+// Who has been accepted and has something to say comes before the listeners: while one of these takes its time, what is
+// queued can be a sibling's, what is accepted can not. The kernel's order is that in which they became ready
+// (fs/eventpoll.c, ep_send_events), and stays among the others. Returns where first reads belong: behind those who were
+// accepted before them.
+int acceptLast(Loop& loop, epoll_event* events, int count) {
+  int end = count;
+  while (end > 0 && !isAccepted(events[end - 1])) end--;
+  epoll_event late[kMostListeners];
+  int listeners = 0;
+  int kept = 0;
+  for (int i = 0; i < end; i++) {
+    if (listeners < kMostListeners && loop.listenerOf(events[i].data.fd) != nullptr)
+      late[listeners++] = events[i];
+    else
+      events[kept++] = events[i];
+  }
+  for (int i = 0; i < listeners; i++) events[kept + i] = late[i];
+  return kept;
+}
+
+// Who has been accepted is read before others are accepted.
+int offerFirstReads(Loop& loop, epoll_event* events, int count, int at) {
   int kept = 0;
   for (int i = 0; i < loop.heldCount; i++) {
     Held& held = loop.held[i];
@@ -95,10 +119,11 @@ int offerFirstReads(Loop& loop, epoll_event* events, int count) {
   }
   loop.heldCount = kept;
   if (kept == 0) return count;
-  memmove(events + kept, events, static_cast<size_t>(count) * sizeof *events);
+  epoll_event* first = events + at;
+  memmove(first + kept, first, static_cast<size_t>(count - at) * sizeof *events);
   for (int i = 0; i < kept; i++) {
-    events[i].events = EPOLLIN;
-    events[i].data.fd = loop.held[i].fd;
+    first[i].events = EPOLLIN;
+    first[i].data.fd = loop.held[i].fd;
   }
   loop.counters.firstReads += static_cast<uint64_t>(kept);
   loop.firstReads.offered += kept;
@@ -164,8 +189,9 @@ int collect(Loop& loop, epoll_event* events, int most, int timeout, const sigset
     if (count < 0) count = 0;
     if (count > 0) loop.worked = true;
     count = takeOffers(loop, events, count);
+    const int behindAccepted = acceptLast(loop, events, count);
     count = repeatListeners(loop, events, count, most - kMostHeld - kMostLoot);
-    count = offerFirstReads(loop, events, count);
+    count = offerFirstReads(loop, events, count, behindAccepted);
     count = offerLoot(loop, events, count, most);
     const bool over = end == 0 ? patience == timeout : nowNs() >= end;
     if (count > 0 || timeout == 0 || (timeout > 0 && over)) return count;
