@@ -10,6 +10,7 @@ import {
   snapshotEnvironment,
   switchedOff,
   underTestRunner,
+  workersAsked,
 } from './config/environment';
 import type { BindArguments } from './group/key';
 import { type FauxHandle, isClusterWorker, isRoundRobin, onFauxListen } from './hook/cluster';
@@ -124,6 +125,7 @@ function begin(state: State): string | undefined {
     argv: process.argv,
     execArgv: process.execArgv,
     underTestRunner: underTestRunner(),
+    workersAsked: workersAsked(),
   });
   return why ?? startOrigin(state);
 }

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fixture, freePort, hookModule, until } from './support/app';
 import { whoAnswers } from './support/clients';
+import { ownCpus } from './support/masks';
 import {
   type ClusterOptions,
   numbers,
@@ -109,7 +110,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
   });
 
   test('those that come while others have the CPUs are pinned when these have ended', async (t) => {
-    const cluster = await ownCluster(t);
+    const cluster = await ownCluster(t, { env: { FASTSOCKET_PIN: ownCpus.slice(0, 2).join() } });
     if (!/; pinned/.test(cluster.app.stderr)) return t.skip('workers are not pinned here');
     const before = await pinned(cluster, [1, 2]);
     cluster.command('fork 2');
@@ -134,6 +135,13 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
     cluster.command('disconnect 2');
     await cluster.seen('exit', 2);
     assert.deepEqual((await pinned(cluster, [3, 4])).toSorted(), [0, 1]);
+  });
+
+  test('one that does not listen is none too many', async (t) => {
+    const cluster = await ownCluster(t, { env: { IDLE: '1', FASTSOCKET_PIN: '0,1' } });
+    if (!/; not pinned: 3 workers on 2 CPUs/.test(cluster.app.stderr))
+      return t.skip('other CPUs, or no pinning');
+    assert.deepEqual((await pinned(cluster, [1, 2])).toSorted(), [0, 1]);
   });
 
   test('a worker that closes and listens again', async (t) => {

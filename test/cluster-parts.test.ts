@@ -8,6 +8,7 @@ import type { Member } from '../lib/cluster/members';
 import { PlainUsers } from '../lib/cluster/plain-users';
 import { roundRobinReason } from '../lib/cluster/plan';
 import { Seats, seatCount } from '../lib/cluster/seats';
+import { SURPLUS_MS } from '../lib/cluster/surplus';
 import { Cpus } from '../lib/cpu/cpus';
 import type { ListenerGroup } from '../lib/group/listener-group';
 import { nameOf } from '../lib/group/name';
@@ -225,6 +226,7 @@ describe('workers are given sockets', () => {
       members: members as never,
       balancer: { seat: () => [], placed: () => {} } as never,
       failed: (member, _group, why) => said.push(`worker ${member.id}: ${why}`),
+      crowded: () => said.push('crowded'),
     });
     const ended = (member: Member) => {
       its.holders.delete(member.index);
@@ -275,6 +277,33 @@ describe('workers are given sockets', () => {
     assert.equal(said.pop(), 'worker 13: 102 as 2, CPU 6');
     ended(first);
     assert.equal(said.length, 2, 'nobody waits any more');
+  });
+
+  test('where they are more than CPUs for long that is said, and where one ends in time it is not', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const its = group(6);
+    const { giving, said, ended } = giver(its);
+    const [first, second, third, fourth] = [11, 12, 13, 14].map(member) as [Member, Member, Member, Member];
+    const give = (each: Member) => {
+      giving.give(each, its);
+      its.ready.add(each.index);
+      said.splice(0);
+    };
+    for (const each of [first, second]) give(each);
+    t.mock.timers.tick(10 * SURPLUS_MS);
+    assert.deepEqual(said, [], 'there is one for each');
+    give(third);
+    t.mock.timers.tick(SURPLUS_MS - 1);
+    ended(first);
+    give(fourth);
+    t.mock.timers.tick(SURPLUS_MS - 1);
+    assert.deepEqual(said, [], 'there was one for each in between');
+    t.mock.timers.tick(1);
+    assert.deepEqual(said, ['crowded']);
+    t.mock.timers.tick(10 * SURPLUS_MS);
+    assert.deepEqual(said, ['crowded'], 'once');
+    ended(second);
+    assert.equal(said.pop(), 'worker 14: place 6');
   });
 
   test('and have to serve soon', (t) => {

@@ -172,6 +172,37 @@ describe("CPUs for an app's own workers that are others", () => {
         { mask: [0, 1, 2], before: [0, 1, undefined], cores: [0, 1, 2] },
       ],
     ];
+  test('whatever number of copies is asked for', () => {
+    const asked = { workers: { kind: 'count', n: 4 } } as Settings;
+    const { cores } = layOutAgain(asked, [0, 1], [undefined, undefined, undefined], layOutHere);
+    assert.deepEqual(cores, [undefined, 0, 1]);
+  });
+
+  test('too many for long: nobody is pinned, until there is one for each again', (t) => {
+    t.after(() => mock.timers.reset());
+    mock.timers.enable({ apis: ['setTimeout'] });
+    const { told, plan } = scene();
+    let workers = [1, 2, 3];
+    Object.assign(plan, {
+      layOutAgain: (mask: number[], before: (number | undefined)[]) =>
+        layOutAgain(auto, mask, before, layOutHere),
+    });
+    const crowd = new CpuSet(plan, {
+      workers: () => workers,
+      tell: (index, core) => told.push(`${index} on ${core}`),
+      moved: () => {},
+    });
+    plan.cpus.cores.push(undefined);
+    crowd.crowded();
+    assert.deepEqual(told.splice(0), ['1 on undefined', '2 on undefined', '3 on undefined']);
+    assert.deepEqual(plan.cpus.cores, new Array(4).fill(undefined));
+    workers = [2, 3];
+    crowd.fewer();
+    mock.timers.tick(REPLACED_MS);
+    assert.deepEqual(told, ['2 on 0', '3 on 1']);
+    assert.deepEqual(plan.cpus.cores, [undefined, undefined, 0, 1]);
+  });
+
   for (const [name, { mask, before, cores }] of cases)
     test(name, () => {
       const workers = before.map((_, i) => i + 1);

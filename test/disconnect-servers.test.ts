@@ -137,6 +137,43 @@ for (const [way, flags] of ways)
         assert.ok(lives(pid));
       });
 
+      // in a plain cluster the primary answers until it has heard that the worker disconnects
+      for (const again of hook === false ? ['disconnected'] : ['closed', 'disconnected'])
+        test(`what it listens on from then on stays without an answer, and it ends (${again})`, async (t) => {
+          const { app, ledger, ports } = await start(t, hook, { ALONE: '1', AGAIN: again });
+          const [[, { any }]] = [...ports] as [[number, Record<Name, number>]];
+          const line = await Line.to(t, any);
+          const { pid } = await line.say('disconnect');
+          await until(() => ledger.count('main closed', pid) === 1, "the server's end");
+          line.socket.end();
+          await until(
+            () => ledger.count('exit 0', pid) === 1,
+            () => `the worker's end: ${JSON.stringify(ledger.of(pid))}\n${app.stderr}`,
+          );
+          assert.deepEqual(
+            ledger.of(pid).filter((event) => event.startsWith('main')),
+            ['main closed'],
+          );
+        });
+
+      test('nobody waits for its handlers when the app ends', { skip: hook === false }, async (t) => {
+        const env = { ON_TERM: '1', FASTSOCKET_EXIT_WAIT_MS: '600000' };
+        const { app, ledger, ports } = await start(t, hook, env);
+        const [[, { exclusive }]] = [...ports] as [[number, Record<Name, number>]];
+        const { pid } = await (await Line.to(t, exclusive)).say('disconnect');
+        await until(
+          () => ledger.count('disconnect', pid) === 1,
+          () => `its channel's end: ${JSON.stringify(ledger.of(pid))}`,
+        );
+        app.child.kill('SIGTERM');
+        const { child } = app;
+        await until(
+          () => child.exitCode !== null || child.signalCode !== null,
+          () => `the app's end:\n${app.stderr}`,
+        );
+        assert.equal(child.exitCode, 0);
+      });
+
       test('told to by the primary, it waits for the connections of all', async (t) => {
         const { app, ledger, ports } = await start(t, hook, { ON_USR1: 'leave', ALONE: '1' });
         // round robin: until it is the first one's turn

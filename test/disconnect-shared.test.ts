@@ -4,28 +4,33 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { after, describe, type TestContext, test } from 'node:test';
 import { answering, fixture, freePort, multiplied, startApp, until } from './support/app';
 import { ask } from './support/ask';
 import { Ledger } from './support/ledger';
 import { freeUdpPort } from './support/shared-app';
+import { PackageWithoutAddon } from './support/without-addon';
+
+const bare = new PackageWithoutAddon();
+after(() => bare.remove());
 
 const HOST = '127.0.0.1';
-const OPEN = ['any open', 'fixed open', 'path open', 'reused open'];
-const CLOSED = ['any closed', 'fixed closed', 'reused closed'];
+/** What each process may have for itself, and what it has with the others. */
+const OWN = ['any', 'reused'];
+const SHARED = ['fixed', 'path'];
 
 /** What a worker notes from the moment when it disconnects. */
-async function disconnected(t: TestContext, hook: boolean): Promise<string[]> {
+async function disconnected(t: TestContext, hook: boolean | string[], names: string[]): Promise<string[]> {
   const ledger = new Ledger(t);
   const folder = mkdtempSync(join(tmpdir(), 'fastsocket-disconnect-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const shared = { UDP: String(await freeUdpPort()), PATH_NAME: join(folder, 'socket') };
   const app = startApp(fixture('disconnecting.js'), {
     port: await freePort(HOST),
     hook,
     env: {
-      UDP: String(await freeUdpPort()),
+      ...(names.includes('fixed') ? shared : {}),
       REUSED: String(await freeUdpPort()),
-      PATH_NAME: join(folder, 'socket'),
       LEDGER: ledger.path,
       ...(hook ? {} : { CLUSTER: '1' }),
     },
@@ -33,21 +38,36 @@ async function disconnected(t: TestContext, hook: boolean): Promise<string[]> {
   t.after(() => app.stop());
   if (hook) await multiplied(app, 2, HOST);
   else await answering(app.port, HOST);
-  const all = () => app.workers().every((pid) => OPEN.every((event) => ledger.count(event, pid) === 1));
+  const opened = names.map((name) => `${name} open`);
+  const all = () => app.workers().every((pid) => opened.every((event) => ledger.count(event, pid) === 1));
   await until(
     () => app.workers().length === 2 && all(),
     () => `all is open: ${JSON.stringify(ledger.entries)}\n${app.stderr}`,
   );
-  const { pid } = await ask<{ pid: number }>(app.port, '/disconnect');
-  assert.notEqual(pid, app.pid);
+  // without the addon the origin serves, too, and has nothing to disconnect from
+  const pid = await until(async () => {
+    const { pid } = await ask<{ pid: number }>(app.port, '/disconnect');
+    return pid !== app.pid && pid;
+  }, 'a worker that disconnects');
   await until(
     () => ledger.count('exit 0', pid) === 1,
     () => `the worker's end: ${JSON.stringify(ledger.of(pid))}\n${app.stderr}`,
   );
-  return ledger.of(pid).filter((event) => !OPEN.includes(event));
+  return ledger.of(pid).filter((event) => !opened.includes(event));
 }
+
+const closed = (names: readonly string[]): string[] => names.map((name) => `${name} closed`);
 
 for (const hook of [false, true])
   test(hook ? 'with the hook' : 'in a plain cluster', async (t) => {
-    assert.deepEqual((await disconnected(t, hook)).sort(), [...CLOSED, 'exit 0'].sort());
+    const events = await disconnected(t, hook, [...OWN, ...SHARED]);
+    assert.deepEqual(events.sort(), [...closed([...OWN, 'fixed']), 'exit 0'].sort());
   });
+
+describe('without the addon', () => {
+  for (const [means, hook] of Object.entries(bare.means))
+    test(means, async (t) => {
+      const events = await disconnected(t, hook, OWN);
+      assert.deepEqual(events.sort(), [...closed(OWN), 'exit 0'].sort());
+    });
+});

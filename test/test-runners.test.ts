@@ -145,6 +145,7 @@ async function run(t: TestContext, script: string, args: string[], hooked: boole
   t.after(() => app.stop());
   const ended = await app.ended;
   assert.equal(app.stderr.includes('FASTSOCKET'), hooked, 'the hook is there, or not');
+  if (hooked) assert.match(app.stderr, /a test run \(FASTSOCKET_WORKERS does not change that\)/);
   assert.doesNotMatch(app.stderr, /a first copy is started|listener group/);
   return { ended, stdout: lines(app.stdout), stderr: lines(app.stderr) };
 }

@@ -107,6 +107,13 @@ describe('what is never multiplied', () => {
       assert.equal(programReason({ ...program, argv: ['node', script] }), undefined, script);
   });
 
+  test('of a number of workers that is not obeyed the reason speaks', () => {
+    const asked = { ...program, workersAsked: true };
+    const reason = 'a test run (FASTSOCKET_WORKERS does not change that)';
+    assert.equal(programReason({ ...asked, underTestRunner: true }), reason);
+    assert.equal(programReason(asked), undefined);
+  });
+
   test('calls that ask for a socket of their own', () => {
     assert.equal(callReason({}), undefined);
     for (const options of [

@@ -5,6 +5,7 @@ import { debug } from '../log';
 import type { Groups } from '../origin/groups';
 import type { Member, Members } from './members';
 import type { ClusterPlan } from './plan';
+import { Surplus } from './surplus';
 
 /**
  * How long a worker has to serve from a socket that it was sent. It may be blocked; or the socket has not reached it
@@ -19,20 +20,28 @@ export interface GivingOptions {
   balancer: Balancer;
   /** The worker is left to the primary's round robin. */
   failed(member: Member, group: ListenerGroup, why: string): void;
+  /** There have been more workers than CPUs for long: nobody is to be pinned. */
+  crowded(): void;
 }
 
 /** Gives workers their sockets: each the one of its number. */
 export class Giving {
   /** Workers for which there was no socket, and the groups. */
   private readonly crowd = new Map<Member, Set<ListenerGroup>>();
+  private readonly surplus: Surplus;
 
-  constructor(private readonly options: GivingOptions) {}
+  constructor(private readonly options: GivingOptions) {
+    const { members, plan, crowded } = options;
+    const waits = () => members.given.some(({ index }) => plan.cpus.cores[index] === undefined);
+    this.surplus = new Surplus(() => !plan.cpus.none && waits(), crowded);
+  }
 
   give(member: Member, group: ListenerGroup): void {
     const { members, failed, plan } = this.options;
     const index = members.seat(member);
     if (index < group.sockets.length) {
       const why = this.send(member, group);
+      this.surplus.look();
       if (why === undefined) return this.expect(member, group);
       group.workerEnded(index);
       return failed(member, group, why);
@@ -71,6 +80,7 @@ export class Giving {
     const { cpus } = this.options.plan;
     cpus.free(member.index);
     this.pinRest();
+    this.surplus.look();
     this.crowd.delete(member);
     for (const [waiting, groups] of [...this.crowd]) {
       this.crowd.delete(waiting);

@@ -69,7 +69,10 @@ function planWith(addon: Addon, settings: Settings, live: number, copies: number
   };
 }
 
-/** As many workers as there would be copies have CPUs, and more where there are more: the app forks as it likes. */
+/**
+ * As many workers as there would be copies have CPUs, and more where there are more: the app forks as it likes, and a number
+ * of copies that somebody asks for says nothing of that.
+ */
 function layOutFor(
   settings: Settings,
   live: number,
@@ -77,7 +80,7 @@ function layOutFor(
   before?: readonly (number | undefined)[],
   layOutNow = layOut,
 ): Layout {
-  const usual = layOutNow(settings, mask, before);
+  const usual = layOutNow({ ...settings, workers: { kind: 'auto' } }, mask, before);
   if (live <= usual.workers) return usual;
   return layOutNow({ ...settings, workers: { kind: 'count', n: live } }, mask, before);
 }
@@ -85,7 +88,8 @@ function layOutFor(
 /**
  * For the workers that there are now, other than where an app is multiplied: it may have forked, and they may have ended.
  * While it replaces them there are more than CPUs: as many as have had one have one again, if they can, and the others
- * wait until these end, as they would have done without the change.
+ * wait until these end, as they would have done without the change. Where `before` says that nobody has had one, nobody is
+ * pinned while there are more than CPUs.
  */
 export function layOutAgain(
   settings: Settings,

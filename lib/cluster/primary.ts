@@ -55,6 +55,7 @@ export class ClusterPrimary {
       members: this.members,
       balancer: this.served.balancer,
       failed: (member, group, why) => this.leaveToPrimary(member, group, why),
+      crowded: () => this.served.crowded(),
     });
   }
 
@@ -155,6 +156,8 @@ export class ClusterPrimary {
   /** The app forks as many as it likes, whenever it likes. */
   private count(): void {
     this.served.balancer.crowded(this.members.live.filter(({ handed }) => handed).length);
+    // nobody may be pinned since there were so many at first, some of which do not listen
+    this.served.fewer();
   }
 
   private failed(member: Member, { name, generation, why }: Failed): void {
@@ -230,7 +233,6 @@ export class ClusterPrimary {
     for (const group of this.groups) this.plain.left(member.id, group);
     if (member.index > 0) this.vacate(member);
     this.giving.ended(member);
-    this.served.fewer();
     this.count();
     for (const group of this.groups) this.resteer(group);
   }

@@ -63,6 +63,11 @@ function processEnvironment(): Record<string, string> {
   }
 }
 
+/** FASTSOCKET_WORKERS is set, whatever to. */
+export function workersAsked(): boolean {
+  return (variable('FASTSOCKET_WORKERS') ?? '').trim() !== '';
+}
+
 /** For the hook's own tests: this program's listens are judged as listener groups (FASTSOCKET_TEST_GROUPS, CONTRIBUTING.md). */
 export function groupsUnderTest(): boolean {
   return process.env['FASTSOCKET_TEST_GROUPS'] !== undefined;

@@ -68,6 +68,8 @@ export class FallbackWorker {
   private readonly datagrams = new Set<Datagram>();
   /** The process ends when its servers have closed. */
   private going = false;
+  /** As in Worker. */
+  private parted = false;
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
   private readonly early = new EarlyConnects({
@@ -93,11 +95,12 @@ export class FallbackWorker {
     installFallbackSignals((signal) => this.tell({ kind: 'signal', signal }));
     refuseConnects(this.tcp, (address, port) => this.early.refuses(address, port));
     hookGetServer({
-      take: (server, query, callback, alone) => this.take(server, query, callback, alone),
+      take: (server, query, callback, alone) => this.parted || this.take(server, query, callback, alone),
       bound: (socket, handle) => this.boundAlone(socket, handle),
       listens: (server) => this.servers.add(server),
     });
     beforeDisconnect((done) => {
+      this.part();
       this.servers.close(done);
       for (const socket of this.datagrams) socket.close();
     });
@@ -112,7 +115,18 @@ export class FallbackWorker {
     });
     // The app has let go of the channel in a way of its own. Where the origin has died instead, Node ends this process
     // (lib/internal/cluster/child.js).
-    process.once('disconnect', () => this.closeAll());
+    process.once('disconnect', () => {
+      this.part();
+      this.closeAll();
+    });
+  }
+
+  /** Nobody waits for an answer any more, and none comes to what is asked from now on: see Worker. */
+  private part(): void {
+    this.parted = true;
+    if (this.waiting.size > 0) process.channel?.unref();
+    for (const { room } of this.waiting.values()) room?.();
+    this.waiting.clear();
   }
 
   private tell(body: ToOrigin): boolean {
@@ -203,7 +217,11 @@ export class FallbackWorker {
     const asked = this.waiting.get(id);
     this.waiting.delete(id);
     if (this.waiting.size === 0) process.channel?.unref();
-    if (!asked) return handle?.close();
+    if (!asked) {
+      handle?.close();
+      if (key !== undefined && generation !== undefined) this.tell({ kind: 'closed', key, generation });
+      return;
+    }
     const { server, listeningId, callback, alone, inContext, room } = asked;
     room?.();
     if (past !== undefined) {

@@ -99,6 +99,14 @@ export class CpuSet {
     return { mask, limits, key: keyOf(mask, limits.cpus) };
   }
 
+  /** There have been more workers than CPUs for long: who has a CPU now makes no difference. */
+  crowded(): void {
+    const { plan, hooks } = this;
+    const seen = this.see();
+    if (!seen) return;
+    this.follow(seen, plan.layOutAgain(seen.mask, [undefined, ...hooks.workers().map(() => undefined)]));
+  }
+
   private layOut(mask: readonly number[]): Layout {
     const { plan, hooks } = this;
     return plan.layOutAgain(mask, [undefined, ...hooks.workers().map((index) => plan.cpus.cores[index])]);
@@ -118,13 +126,12 @@ export class CpuSet {
     return true;
   }
 
-  private follow({ mask, limits, key }: Seen): void {
+  private follow({ mask, limits, key }: Seen, layout = this.layOut(mask)): void {
     const { plan, hooks } = this;
     this.key = key;
     this.bounded = this.isBounded(mask);
     const { cpus } = plan;
     const workers = hooks.workers();
-    const layout = this.layOut(mask);
     const { places, unpinned } = layout;
     const how = unpinned === undefined ? '' : `, not pinned: ${unpinned}`;
     const quota = limits.cpus === undefined ? '' : `, the time of ${limits.cpus}`;

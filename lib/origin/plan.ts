@@ -16,6 +16,7 @@ import { debug } from '../log';
 import { type Addon, loadAddon } from '../native/addon';
 import { singleProcessFlag } from '../workers/inspect';
 import { type FirstListen, mayHaveMore } from './later';
+import { testRun } from './program-reason';
 import { testFacts, testSign } from './test-run';
 
 /** How the app is to be multiplied. */
@@ -83,7 +84,7 @@ export function singleReason(settings: Settings, birth: Birth): string | undefin
     return `${flag} means one process unless FASTSOCKET_WORKERS is set`;
   // Node's own tests are judged all the same
   const sign = settings.testGroups ? undefined : testSign(testFacts(birth.env, readText));
-  if (sign !== undefined) return `a test run: ${sign}`;
+  if (sign !== undefined) return `${testRun(settings.workersSet)}: ${sign}`;
   if (insideTree(process.pid, readText)) return 'started by a program that fastsocket has multiplied already';
   return undefined;
 }

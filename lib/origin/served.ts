@@ -86,9 +86,14 @@ export class Served {
     this.cpuSet.crewChanged();
   }
 
-  /** Of the workers, which may be as many as there are, one has ended. */
+  /** The workers that serve, of which there may be any number, may be fewer than were expected. */
   fewer(): void {
     this.cpuSet.fewer();
+  }
+
+  /** They have been more than CPUs for long. */
+  crowded(): void {
+    this.cpuSet.crowded();
   }
 
   private moved(places: Places): void {

@@ -39,6 +39,12 @@ export class LateListens {
     return true;
   }
 
+  /** Nobody waits for an answer any more. */
+  end(): void {
+    if (this.waiting.size > 0) process.channel?.unref();
+    this.waiting.clear();
+  }
+
   /** Something has come from the origin. */
   look(): void {
     this.inherited.read();

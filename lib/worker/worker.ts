@@ -78,6 +78,8 @@ export class Worker {
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
   private readonly place: Place;
+  /** worker.disconnect() has been called here, or the channel has gone. */
+  private parted = false;
 
   constructor(private readonly options: WorkerOptions) {
     const { addon, control } = options;
@@ -117,8 +119,11 @@ export class Worker {
     refuseEarlyConnects(tcp, this.inherited, this.listeners);
     this.shared.install();
     hookGetServer({
+      // in Node's cluster the primary does not answer one that disconnects (lib/internal/cluster/primary.js, queryServer)
       take: (server, query, callback, alone) =>
-        this.shared.take(server, query, callback, alone) || this.takeListen(server, query, alone),
+        this.parted ||
+        this.shared.take(server, query, callback, alone) ||
+        this.takeListen(server, query, alone),
       bound: (socket, handle) => this.shared.boundAlone(socket, handle),
       listens: (server) => this.servers.add(server),
     });
@@ -144,6 +149,7 @@ export class Worker {
     beforeDisconnect((done) => this.part(done));
     // the app has let go of the channel in a way of its own
     process.once('disconnect', () => {
+      this.parted = true;
       this.listeners.closeAll();
       this.shared.disconnected();
       this.listeners.letGo();
@@ -152,6 +158,8 @@ export class Worker {
 
   /** cluster.worker.disconnect(): what it has open closes, what the origin has lent goes, and then the channel. */
   private part(done: () => void): void {
+    this.parted = true;
+    this.late.end();
     this.servers.close(() => {
       this.listeners.letGo();
       this.tell({ kind: 'parts' });

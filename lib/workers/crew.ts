@@ -159,10 +159,11 @@ export abstract class Crew<M extends Member, Message> {
     this.expect(member);
   }
 
-  /** A signal that is for all, to each of them. */
+  /** A signal that is for all, to each of them that can be told: whoever has no channel any more does not end for it. */
   relay(signal: number): void {
     const at = performance.now();
     for (const member of this.live) {
+      if (!member.process.connected) continue;
       member.toldAt = at;
       member.relayed = { signal, at };
       this.send(member, { kind: 'signal', signal });

@@ -184,6 +184,7 @@ void Balancer::pauseFor(uint64_t ns) {
   bool came = false;
   if (!wait(static_cast<int>((ns + kMs - 1) / kMs), &came)) return sleepFor(ns);
   if (!came) return;
+  if (!all && !blocked) FAILPOINT("held");
   pthread_mutex_lock(&lock_);
   figures_.woken++;
   pthread_mutex_unlock(&lock_);
