@@ -14,9 +14,10 @@ const NO_LIMITS: Limits = { detail: '' };
 
 interface World {
   holds: number;
-  live: { index: number; toldAt?: number }[];
+  live: { index: number; servedAt?: number; toldAt?: number }[];
   state: GrowthOptions['lifecycle']['state'];
   closing: boolean;
+  killed: boolean;
   groups: ListenerGroup[];
   /** Sockets that can be made. */
   sockets: number;
@@ -50,9 +51,13 @@ function scene(t: TestContext, follows = true): Scene {
   const events: string[] = [];
   const world: World = {
     holds: 2,
-    live: [{ index: 1 }, { index: 2 }],
+    live: [
+      { index: 1, servedAt: 0 },
+      { index: 2, servedAt: 0 },
+    ],
     state: 'full',
     closing: false,
+    killed: false,
     groups: [group(100), group(200)],
     sockets: 1_000,
   };
@@ -106,9 +111,10 @@ function scene(t: TestContext, follows = true): Scene {
       },
     },
     user: { now: undefined } as ChangedUser,
+    kills: { more: () => world.killed },
     start: (index) => {
       events.push(`start ${index}`);
-      world.live.push({ index });
+      world.live.push({ index, servedAt: 0 });
     },
   });
   const ends = (index: number) => {
@@ -162,13 +168,20 @@ test('where one cannot be made none is kept, and there are no more workers', (t)
   );
 });
 
-test('not while copies have not proved themselves, when the app is one process again, has no listener, or closes one', (t) => {
+test('not while copies have not proved themselves, when the app is one process again, has no listener, or closes one, or was short of memory', (t) => {
   for (const change of [
     { state: 'canary' },
     { state: 'off' },
     { groups: [] },
     { closing: true },
-    { live: [{ index: 1 }, { index: 2, toldAt: performance.now() }] },
+    { killed: true },
+    {
+      live: [
+        { index: 1, servedAt: 0 },
+        { index: 2, servedAt: 0, toldAt: performance.now() },
+      ],
+    },
+    { live: [{ index: 1, servedAt: 0 }, { index: 2 }] },
   ] as Partial<World>[]) {
     const { world, events, look } = scene(t);
     Object.assign(world, change, { holds: 4 });

@@ -10,7 +10,7 @@ import { REFUSED_MS, Room } from '../lib/origin/room';
 
 interface Scene {
   room: Room;
-  world: { holds: number; count: number; settled: boolean; refused: string | undefined };
+  world: { holds: number; count: number; most: number; settled: boolean; refused: string | undefined };
   /** By how many it has grown, one after the other. */
   grown: number[];
   /** A look, as traffic brings about. */
@@ -21,7 +21,7 @@ interface Scene {
 function scene(t: TestContext): Scene {
   mock.timers.enable({ apis: ['setTimeout'] });
   t.after(() => mock.timers.reset());
-  const world: Scene['world'] = { holds: 2, count: 2, settled: true, refused: undefined };
+  const world: Scene['world'] = { holds: 2, count: 2, most: 100, settled: true, refused: undefined };
   const grown: number[] = [];
   let at = 0;
   const look = (now = at) => {
@@ -31,6 +31,7 @@ function scene(t: TestContext): Scene {
   const room = new Room({
     count: () => world.count,
     settled: () => world.settled,
+    most: () => world.most,
     grow: (by) => {
       grown.push(by);
       if (world.refused === undefined) world.count += by;
@@ -91,6 +92,21 @@ describe('more workers', () => {
     assert.deepEqual(grown, [1, 3]);
   });
 
+  test('as many as what there is leaves room for, all the while', (t) => {
+    const { world, grown, look } = scene(t);
+    world.holds = 8;
+    for (const most of [2, 5, 3, 4]) {
+      world.most = most;
+      look();
+    }
+    mock.timers.tick(AGAIN_MS);
+    assert.deepEqual(grown, [1]);
+    look();
+    world.most = 2;
+    mock.timers.tick(AGAIN_MS);
+    assert.deepEqual(grown, [1]);
+  });
+
   test('none while workers do not serve, or something closes', (t) => {
     const { world, grown, look } = scene(t);
     world.holds = 3;
@@ -145,6 +161,9 @@ test('who ends is replaced where there is room, as was last seen', (t) => {
   world.holds = 2;
   look();
   assert.equal(room.hasRoom, true);
+  world.most = 1;
+  look();
+  assert.equal(room.hasRoom, true, 'whatever the others weigh');
 });
 
 describe('room', () => {

@@ -65,6 +65,7 @@ function planWith(addon: Addon, settings: Settings, live: number, copies: number
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,
     originOnly: originOnlyProgram(),
+    originRssBytes: undefined,
     originStartMs: 0,
   };
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Limits } from '../cpu/cgroup';
+import type { MemoryKills } from '../cpu/memory-kills';
+import { memoryUse } from '../cpu/memory-use';
+import { readText } from '../cpu/read';
 import type { ListenerGroup } from '../group/listener-group';
 import { makeSiblings } from '../group/siblings';
 import { debug } from '../log';
@@ -7,6 +10,7 @@ import { graceMs } from '../signals/told';
 import { describeKey, type Lifecycle } from '../workers/lifecycle';
 import type { WorkerPool } from '../workers/pool';
 import type { ChangedUser } from './changed-user';
+import { Fit } from './fit';
 import type { Groups } from './groups';
 import type { Multiplied } from './plan';
 import { Room } from './room';
@@ -15,10 +19,11 @@ import type { Served } from './served';
 export interface GrowthOptions {
   plan: Multiplied;
   groups: Groups;
-  pool: Pick<WorkerPool, 'live' | 'size'>;
+  pool: Pick<WorkerPool, 'live' | 'size' | 'pids'>;
   served: Pick<Served, 'balancer' | 'lookAtCpus' | 'crewChanged'>;
   lifecycle: Pick<Lifecycle, 'state'>;
   user: Pick<ChangedUser, 'now'>;
+  kills: Pick<MemoryKills, 'more'>;
   /** Starts worker `index`. */
   start(index: number): void;
 }
@@ -26,14 +31,24 @@ export interface GrowthOptions {
 /** How many workers there are, where that follows the limits: each group has a socket for every one of them. */
 export class Growth {
   private readonly room: Room;
+  private readonly fit: Fit;
+  /** The limit, as was last seen. */
+  private memoryBytes: number | undefined;
   /** Numbers of workers that have ended and were not replaced. */
   private readonly vacant = new Set<number>();
 
   constructor(private readonly options: GrowthOptions) {
-    const { pool, served } = options;
+    const { pool, served, plan, kills } = options;
+    this.fit = new Fit({
+      kills,
+      use: () => memoryUse(process.pid, pool.pids(), readText),
+      sizeBytes: () => plan.originRssBytes,
+    });
     this.room = new Room({
       count: () => pool.size,
       settled: () => this.settled,
+      // those that are about to start again are not live
+      most: () => pool.live.length + this.fit.more(this.memoryBytes),
       grow: (by) => this.grow(by),
       lookAgain: () => served.lookAtCpus(),
     });
@@ -48,6 +63,7 @@ export class Growth {
   /** What the process may use, as it is now. */
   look(mask: readonly number[], limits: Limits): void {
     const { room } = this.options.plan;
+    this.memoryBytes = limits.memoryBytes;
     if (room) this.room.look(room(mask, limits));
   }
 
@@ -71,11 +87,13 @@ export class Growth {
     return false;
   }
 
-  /** Copies have proved themselves, nothing closes, and the app has not just been told of a signal: most end then. */
+  /** Copies have proved themselves, all serve (and weigh something), nothing closes, and the app has not just been told of a signal: most end then. */
   private get settled(): boolean {
     const { groups, pool, lifecycle, plan } = this.options;
     if (lifecycle.state !== 'full' || groups.size === 0 || groups.closing) return false;
-    return pool.live.every((worker) => graceMs(worker, plan.exitWaitMs) === 0);
+    return pool.live.every(
+      (worker) => worker.servedAt !== undefined && graceMs(worker, plan.exitWaitMs) === 0,
+    );
   }
 
   private grow(by: number): string | undefined {

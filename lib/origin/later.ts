@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { parseCpuList } from '../config/cpulist';
 import type { Limits } from '../cpu/cgroup';
+import { MemoryKills } from '../cpu/memory-kills';
+import { memoryUse } from '../cpu/memory-use';
 import { readText } from '../cpu/read';
 import { captureContext } from '../hook/context';
 import { interceptClose } from '../hook/node';
 import type { TcpHandle } from '../hook/tcp';
 import type { Addon } from '../native/addon';
+import { Fit } from './fit';
 import type { Listening } from './late-groups';
 import { Room } from './room';
 
@@ -17,6 +20,8 @@ export interface FirstListen {
   addon: Addon;
   originRssBytes: number | undefined;
   originStartMs: number;
+  /** Its size now. */
+  rssBytes(): number | undefined;
   limits(): Limits | undefined;
   room(mask: readonly number[], limits: Limits): number;
 }
@@ -41,14 +46,22 @@ export class Later {
   private readonly room: Room;
   private lookedAt = performance.now();
   private done = false;
+  private memoryBytes: number | undefined;
 
   constructor(
     private readonly first: FirstListen,
     private readonly hooks: LaterHooks,
   ) {
+    const fit = new Fit({
+      kills: new MemoryKills(readText),
+      use: () => memoryUse(process.pid, [], readText),
+      // an app that serves weighs more, and so will its copies
+      sizeBytes: () => Math.max(first.originRssBytes ?? 0, first.rssBytes() ?? 0),
+    });
     this.room = new Room({
       count: () => 1,
       settled: () => !this.done && this.listening.size > 0,
+      most: () => fit.more(this.memoryBytes),
       grow: () => this.multiply(),
       lookAgain: () => this.look(),
     });
@@ -77,7 +90,9 @@ export class Later {
     const { first } = this;
     const mask = first.addon.getAffinity(0);
     const limits = first.limits();
-    if (typeof mask !== 'number' && limits) this.room.look(first.room(mask, limits));
+    if (typeof mask === 'number' || !limits) return;
+    this.memoryBytes = limits.memoryBytes;
+    this.room.look(first.room(mask, limits));
   }
 
   private multiply(): string | undefined {

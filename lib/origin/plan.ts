@@ -44,6 +44,8 @@ export interface Multiplied {
   /** No copy is started: see Settings. */
   testGroups?: Settings['testGroups'];
   originOnly: Uint8Array;
+  /** Its size then, where that is known. */
+  originRssBytes: number | undefined;
   /** From the start of the process to now, its first listen(). */
   originStartMs: number;
 }
@@ -189,7 +191,13 @@ export function makePlan(settings: Settings, birth: Birth, first?: FirstListen):
   const layout = layOut(settings, mask, [], size);
   const { workers, why } = layout;
   if (workers < 2 && !testGroups) {
-    const again = { addon, originRssBytes: size, originStartMs, limits: () => limitsNow() };
+    const again = {
+      addon,
+      originRssBytes: size,
+      rssBytes: residentBytes,
+      originStartMs,
+      limits: () => limitsNow(),
+    };
     const later = room && mayHaveMore() ? { ...again, room } : undefined;
     return { reason: `one worker is no gain (${why})`, quiet: true, first: later };
   }
@@ -210,6 +218,7 @@ export function makePlan(settings: Settings, birth: Birth, first?: FirstListen):
     exitWaitMs: settings.exitWaitMs,
     testGroups,
     originOnly: originOnlyProgram(),
+    originRssBytes: size,
     originStartMs,
   };
 }

@@ -10,6 +10,8 @@ export interface RoomHooks {
   count(): number;
   /** Workers serve, and nothing is closing. */
   settled(): boolean;
+  /** As many as there may be by what those that there are weigh; asked where there is room for more only. */
+  most(): number;
   /** So many more workers. Returns why there are fewer. */
   grow(by: number): string | undefined;
   /** Looks now, and comes back by look(). */
@@ -39,12 +41,14 @@ export class Room {
     const { hooks, more } = this;
     const wanted = this.toBeHad(holds, now);
     if (wanted <= hooks.count() || !hooks.settled()) return this.forget();
+    const bearable = Math.min(wanted, hooks.most());
+    if (bearable <= hooks.count()) return this.forget();
     if (!more) {
       const timer = setTimeout(() => this.again(), AGAIN_MS).unref();
-      this.more = { least: wanted, again: false, timer };
+      this.more = { least: bearable, again: false, timer };
       return;
     }
-    more.least = Math.min(more.least, wanted);
+    more.least = Math.min(more.least, bearable);
     if (more.again) this.grow(more.least, now);
   }
 

@@ -120,8 +120,10 @@ export class Tree {
         unheard: () => this.pool.unheard,
       },
     });
+    const { lifecycle, succession } = this;
     const start = (index: number) => this.startWorker(index);
-    this.growth = new Growth({ plan, groups, pool, served, lifecycle: this.lifecycle, user, start });
+    const kills = succession.memory;
+    this.growth = new Growth({ plan, groups, pool, served, lifecycle, user, kills, start });
     this.asks = new Asks({
       attempts,
       group: (key) => this.groups.get(key),
