@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict';
 import { describe, mock, type TestContext, test } from 'node:test';
 import { DEFAULT_SETTINGS, MAX_WORKERS, type Settings } from '../lib/config/settings';
-import { limitsNow } from '../lib/cpu/limits-now';
 import { followsLimits, roomFor } from '../lib/cpu/room';
 import { AGAIN_MS } from '../lib/origin/cpu-set';
 import { REFUSED_MS, Room } from '../lib/origin/room';
@@ -203,13 +202,4 @@ describe('room', () => {
     assert.equal(follows({ workers: { kind: 'count', n: 2 } }), false);
     assert.equal(follows({ steer: 'ip' }), false);
   });
-});
-
-test('limits that cannot be read for the moment are not taken for none', () => {
-  const fails = (code: string) => () => {
-    throw Object.assign(new Error(code), { code });
-  };
-  assert.equal(limitsNow(fails('EMFILE')), undefined);
-  assert.equal(limitsNow(fails('ENFILE')), undefined);
-  assert.deepEqual(limitsNow(fails('ENOENT')), { detail: 'no CPU quota, no memory limit' });
 });

@@ -4,7 +4,7 @@ import type { Settings } from '../config/settings';
 import { type Limits, readLimits } from '../cpu/cgroup';
 import { assign, type WorkerCount, workerCount } from '../cpu/count';
 import { Cpus, type PinPlace } from '../cpu/cpus';
-import { limitsNow } from '../cpu/limits-now';
+import { LimitsNow } from '../cpu/limits-now';
 import { insideTree, takenCores } from '../cpu/neighbours';
 import { coreOrder } from '../cpu/order';
 import { readText } from '../cpu/read';
@@ -37,7 +37,7 @@ export interface Multiplied {
   /** How many workers there is room for now; undefined: there are as many as there are. */
   room?: ((mask: readonly number[], limits: Limits) => number) | undefined;
   /** The same for other CPUs; `before`: CPU of each worker until now, from 1, one after the other. */
-  layOutAgain(mask: readonly number[], before: readonly (number | undefined)[]): Layout;
+  layOutAgain(mask: readonly number[], before: readonly (number | undefined)[], limits: Limits): Layout;
   steer: Settings['steer'];
   balance: Settings['balance'];
   exitWaitMs: number;
@@ -99,8 +99,8 @@ export interface Layout {
   places: Places;
   /** Why none of them is pinned. */
   unpinned: string | undefined;
-  /** The quota by which that was decided, in CPUs. */
-  quotaCpus?: number | undefined;
+  /** The limits by which that was decided. */
+  limits?: Limits;
   /** The arithmetic, one line. */
   why: string;
 }
@@ -118,14 +118,15 @@ function residentBytes(): number | undefined {
  * @param mask the CPUs this process may run on
  * @param before CPU of each worker until now, by index: whoever can keep its own does
  * @param originRssBytes the app's size
+ * @param limits as they are now
  */
 export function layOut(
   settings: Settings,
   mask: readonly number[],
   before: readonly (number | undefined)[] = [],
   originRssBytes = residentBytes(),
+  limits = readLimits(readText),
 ): Layout {
-  const limits = readLimits(readText);
   const counted = workerCount({
     settings,
     mask,
@@ -145,7 +146,7 @@ export function layOut(
     cores,
     places: { nodes, cpus, usable: counted.cpus.length, perCpu: counted.perCpu },
     unpinned: counted.unpinned,
-    quotaCpus: limits.cpus,
+    limits,
     why: counted.why,
   };
 }
@@ -157,8 +158,14 @@ export function pinPlaces({ cores, places }: Pick<Layout, 'cores' | 'places'>): 
 
 /** The layout of as many workers as there are, on other CPUs. */
 function layoutAgain(settings: Settings): Multiplied['layOutAgain'] {
-  return (mask, before) =>
-    layOut({ ...settings, workers: { kind: 'count', n: before.length - 1 } }, mask, before);
+  return (mask, before, limits) =>
+    layOut(
+      { ...settings, workers: { kind: 'count', n: before.length - 1 } },
+      mask,
+      before,
+      undefined,
+      limits,
+    );
 }
 
 /** How many workers there is room for, for an app that was of this size. */
@@ -190,13 +197,14 @@ export function makePlan(settings: Settings, birth: Birth, first?: FirstListen):
   const room = roomOf(settings, size);
   const layout = layOut(settings, mask, [], size);
   const { workers, why } = layout;
+  const limits = new LimitsNow(layout.limits?.above);
   if (workers < 2 && !testGroups) {
     const again = {
       addon,
       originRssBytes: size,
       rssBytes: residentBytes,
       originStartMs,
-      limits: () => limitsNow(),
+      limits: () => limits.now(),
     };
     const later = room && mayHaveMore() ? { ...again, room } : undefined;
     return { reason: `one worker is no gain (${why})`, quiet: true, first: later };
@@ -209,8 +217,8 @@ export function makePlan(settings: Settings, birth: Birth, first?: FirstListen):
     cpus,
     places: { ...layout.places, nodes: cpus.nodes },
     mask,
-    quotaCpus: layout.quotaCpus,
-    limits: () => limitsNow(),
+    quotaCpus: layout.limits?.cpus,
+    limits: () => limits.now(),
     room,
     layOutAgain: layoutAgain(settings),
     steer: settings.steer,
