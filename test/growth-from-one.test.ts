@@ -8,7 +8,7 @@ import { census, request, until } from './support/app';
 import { HOST } from './support/balance';
 import { LimitedGroup, needsGroups } from './support/cgroup';
 import { untilPortFree } from './support/ending';
-import { serving, start, underLoad } from './support/growth';
+import { type Growing, serving, start, underLoad } from './support/growth';
 import { Load } from './support/load';
 import { loopMask, ownCpus } from './support/masks';
 import { refusing } from './support/refuse';
@@ -17,8 +17,8 @@ const few = ownCpus.length < 2 && 'needs two CPUs';
 const two = ownCpus.slice(0, 2);
 /** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
 const ATTACH = 51;
-/** Servers that look would have done so. */
-const LOOKS_MS = 2_500;
+/** Servers that look would have seen it twice. */
+const LOOKS_MS = 4_000;
 
 test('from one CPU to two', { skip: needsGroups('cpuset').skip || few }, async (t) => {
   const group = new LimitedGroup(t, 'cpuset').cpus(two.slice(0, 1));
@@ -93,10 +93,23 @@ test('where the kernel takes no steering program it stays as it is', { skip: few
   assert.deepEqual(app.workers(), []);
 });
 
-test('one worker that was asked for stays', { skip: few }, async (t) => {
-  const tree = await start(t, { cpus: 1, env: { FASTSOCKET_WORKERS: '1' } });
-  tree.cpus(2);
+async function stays({ app, cpus }: Growing): Promise<void> {
+  cpus(2);
   for (const end = performance.now() + LOOKS_MS; performance.now() < end; )
-    await request(tree.app.port, '/', HOST);
-  assert.deepEqual(tree.app.workers(), []);
+    await request(app.port, '/', HOST);
+  assert.deepEqual(app.workers(), []);
+}
+
+test('one worker that was asked for stays', { skip: few }, async (t) => {
+  await stays(await start(t, { cpus: 1, env: { FASTSOCKET_WORKERS: '1' } }));
 });
+
+for (const when of ['before', 'after'])
+  test(`an app that has forked a cluster worker ${when} it listened stays as it is`, {
+    skip: few,
+  }, async (t) => {
+    const tree = await start(t, { cpus: 1, env: { FORKS: when } });
+    await tree.app.said(/forked once/);
+    await tree.app.said(/one process for good: the app forks/);
+    await stays(tree);
+  });

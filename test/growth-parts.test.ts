@@ -6,8 +6,8 @@ import type { Limits } from '../lib/cpu/cgroup';
 import { Cpus } from '../lib/cpu/cpus';
 import type { ListenerGroup } from '../lib/group/listener-group';
 import type { ChangedUser } from '../lib/origin/changed-user';
-import { AGAIN_MS } from '../lib/origin/cpu-set';
 import { Growth, type GrowthOptions } from '../lib/origin/growth';
+import { HOLDS_MS } from '../lib/origin/room';
 
 const EMFILE = -24;
 const NO_LIMITS: Limits = { detail: '' };
@@ -128,7 +128,7 @@ function scene(t: TestContext, follows = true): Scene {
     events,
     look: () => {
       look();
-      mock.timers.tick(AGAIN_MS);
+      mock.timers.tick(HOLDS_MS);
     },
     ends,
   };

@@ -4,6 +4,7 @@ import type { MemoryKills } from '../cpu/memory-kills';
 import { memoryUse } from '../cpu/memory-use';
 import { readText } from '../cpu/read';
 import type { ListenerGroup } from '../group/listener-group';
+import type { Refusal } from '../group/refusal';
 import { makeSiblings } from '../group/siblings';
 import { debug } from '../log';
 import { graceMs } from '../signals/told';
@@ -15,6 +16,9 @@ import type { Groups } from './groups';
 import type { Multiplied } from './plan';
 import { Room } from './room';
 import type { Served } from './served';
+
+/** What the kernel says where the sockets that there are belong to another user. */
+const EADDRINUSE = -98;
 
 export interface GrowthOptions {
   plan: Multiplied;
@@ -96,12 +100,12 @@ export class Growth {
     );
   }
 
-  private grow(by: number): string | undefined {
+  private grow(by: number): Refusal | undefined {
     const { plan, served, start } = this.options;
     const indexes = [...this.vacant].sort((a, b) => a - b).slice(0, by);
     const more = by - indexes.length;
     const refused = more > 0 ? this.makeSockets(more) : undefined;
-    if (more > 0 && refused === undefined) for (let n = 0; n < more; n++) indexes.push(++plan.workers);
+    if (more > 0 && !refused) for (let n = 0; n < more; n++) indexes.push(++plan.workers);
     if (indexes.length === 0) return refused;
     for (const index of indexes) this.vacant.delete(index);
     debug('there is room for more workers: %s', indexes.join(', '));
@@ -115,15 +119,20 @@ export class Growth {
    * Sockets for so many more workers, in all groups or in none. Of another user than that of the first ones they are refused
    * (net/ipv4/inet_connection_sock.c, inet_bind_conflict: uid_eq).
    */
-  private makeSockets(count: number): string | undefined {
+  private makeSockets(count: number): Refusal | undefined {
     const { groups, plan, served, user } = this.options;
     const made = new Map<ListenerGroup, number[]>();
     for (const group of groups) {
       const sockets = makeSiblings(plan.addon, group, count);
-      if (typeof sockets === 'string') {
+      if (!Array.isArray(sockets)) {
         for (const fd of [...made.values()].flatMap((fds) => fds.reverse())) plan.addon.close(fd);
-        const asUser = user.now === undefined ? '' : ` as ${user.now}, which the app has become`;
-        return `${describeKey(group.key)}: ${sockets}${asUser}`;
+        const { why, lasts, error } = sockets;
+        const before = `${describeKey(group.key)}: ${why}`;
+        if (user.now === undefined) return { why: before, lasts };
+        return {
+          why: `${before} as ${user.now}, which the app has become`,
+          lasts: lasts || error === EADDRINUSE,
+        };
       }
       made.set(group, sockets);
     }

@@ -168,6 +168,11 @@ function layoutAgain(settings: Settings): Multiplied['layOutAgain'] {
     );
 }
 
+function limitsFrom({ limits }: Layout): Multiplied['limits'] {
+  const now = new LimitsNow(limits?.above);
+  return () => now.now();
+}
+
 /** How many workers there is room for, for an app that was of this size. */
 function roomOf(settings: Settings, originRssBytes: number | undefined): Multiplied['room'] {
   if (!followsLimits(settings) || settings.testGroups) return undefined;
@@ -177,9 +182,13 @@ function roomOf(settings: Settings, originRssBytes: number | undefined): Multipl
 
 /**
  * Made at the first listen() that could be multiplied.
- * @param first how it was then, where there was room for one worker only: once more when there is room for others
+ * @param late how it was then, where there was room for one worker only, and how many there is room for now
  */
-export function makePlan(settings: Settings, birth: Birth, first?: FirstListen): Plan {
+export function makePlan(
+  settings: Settings,
+  birth: Birth,
+  late?: { first: FirstListen; workers: number },
+): Plan {
   const single = singleReason(settings, birth);
   if (single !== undefined) return { reason: single, quiet: true };
   const { addon, reason } = loadAddon();
@@ -192,19 +201,21 @@ export function makePlan(settings: Settings, birth: Birth, first?: FirstListen):
   }
   const { testGroups } = settings;
   const mask = typeof affinity === 'number' ? [] : affinity;
+  const first = late?.first;
   const size = first ? first.originRssBytes : residentBytes();
   const originStartMs = first?.originStartMs ?? process.uptime() * 1000;
   const room = roomOf(settings, size);
-  const layout = layOut(settings, mask, [], size);
+  const asked: Settings = late ? { ...settings, workers: { kind: 'count', n: late.workers } } : settings;
+  const layout = layOut(asked, mask, [], size, first?.limits());
   const { workers, why } = layout;
-  const limits = new LimitsNow(layout.limits?.above);
+  const limits = first?.limits ?? limitsFrom(layout);
   if (workers < 2 && !testGroups) {
     const again = {
       addon,
       originRssBytes: size,
       rssBytes: residentBytes,
       originStartMs,
-      limits: () => limits.now(),
+      limits,
     };
     const later = room && mayHaveMore() ? { ...again, room } : undefined;
     return { reason: `one worker is no gain (${why})`, quiet: true, first: later };
@@ -218,7 +229,7 @@ export function makePlan(settings: Settings, birth: Birth, first?: FirstListen):
     places: { ...layout.places, nodes: cpus.nodes },
     mask,
     quotaCpus: layout.limits?.cpus,
-    limits: () => limits.now(),
+    limits,
     room,
     layOutAgain: layoutAgain(settings),
     steer: settings.steer,
