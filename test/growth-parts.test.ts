@@ -31,6 +31,9 @@ interface Scene {
   /** Two looks, the time between them later. */
   look(): void;
   ends(index: number): boolean;
+  /** All that has happened at once has. */
+  settle(): void;
+  looks(): number;
 }
 
 function group(port: number): ListenerGroup {
@@ -46,7 +49,7 @@ function group(port: number): ListenerGroup {
 
 /** Two workers for two ports, and room for two. */
 function scene(t: TestContext, follows = true): Scene {
-  mock.timers.enable({ apis: ['setTimeout'] });
+  mock.timers.enable({ apis: ['setTimeout', 'setImmediate'] });
   t.after(() => mock.timers.reset());
   const events: string[] = [];
   const world: World = {
@@ -62,6 +65,7 @@ function scene(t: TestContext, follows = true): Scene {
     sockets: 1_000,
   };
   let made = 0;
+  let looked = 0;
   const addon = {
     sibling: () => (made < world.sockets ? 1_000 + ++made : EMFILE),
     close: (fd: number) => events.push(`close ${fd}`),
@@ -102,7 +106,10 @@ function scene(t: TestContext, follows = true): Scene {
     pool,
     served: {
       balancer: { watch: ({ key }: ListenerGroup) => events.push(`watch ${key}`) },
-      lookAtCpus: look,
+      lookAtCpus: () => {
+        looked++;
+        look();
+      },
       crewChanged: () => events.push(`crew ${growth.indexes}`),
     } as unknown as GrowthOptions['served'],
     lifecycle: {
@@ -121,6 +128,7 @@ function scene(t: TestContext, follows = true): Scene {
     world.live = world.live.filter((worker) => worker.index !== index);
     return growth.replaces(index);
   };
+  const settle = () => mock.timers.tick(0);
   return {
     world,
     growth,
@@ -131,6 +139,8 @@ function scene(t: TestContext, follows = true): Scene {
       mock.timers.tick(HOLDS_MS);
     },
     ends,
+    settle,
+    looks: () => looked,
   };
 }
 
@@ -192,23 +202,26 @@ test('not while copies have not proved themselves, when the app is one process a
 });
 
 test('who ends is not replaced where there are too many, and its CPU is free', (t) => {
-  const { world, plan, growth, events, ends, look } = scene(t);
+  const { world, plan, growth, events, ends, settle, look } = scene(t);
   world.holds = 1;
   look();
   assert.deepEqual(events, [], 'nobody is ended');
   assert.equal(ends(1), false);
   assert.deepEqual(growth.indexes, [2]);
+  settle();
   assert.deepEqual(events.splice(0), ['crew 2']);
   assert.deepEqual(plan.cpus.cores, [undefined, undefined, 1]);
   assert.equal(growth.replaces(1), false, 'asked once more');
+  settle();
   assert.deepEqual(events, []);
   assert.equal(ends(2), true, 'of the last one there is a successor');
 });
 
 test('places that are free are taken before there are more', (t) => {
-  const { world, growth, events, ends, look } = scene(t);
+  const { world, growth, events, ends, settle, look } = scene(t);
   world.holds = 1;
   ends(1);
+  settle();
   events.length = 0;
   world.holds = 3;
   look();
@@ -217,9 +230,10 @@ test('places that are free are taken before there are more', (t) => {
 });
 
 test('a place that is free is taken also where no socket is to be had', (t) => {
-  const { world, growth, events, ends, look } = scene(t);
+  const { world, growth, events, ends, settle, look } = scene(t);
   world.holds = 1;
   ends(1);
+  settle();
   events.length = 0;
   world.holds = 3;
   world.sockets = 0;
@@ -236,4 +250,32 @@ test('a number that stays: whoever ends is replaced, and there are never more', 
   look();
   assert.equal(ends(1), true);
   assert.deepEqual(events, []);
+});
+
+test('many at once: the others are laid out once, and nobody looks for each of them', (t) => {
+  const { world, growth, plan, events, looks, settle } = scene(t);
+  plan.workers = 6;
+  world.live = [];
+  world.holds = 2;
+  assert.deepEqual(growth.toReplace([1, 2, 3, 4, 5, 6]), [1, 2]);
+  assert.equal(looks(), 1);
+  assert.deepEqual(events, []);
+  settle();
+  assert.deepEqual(events.splice(0), ['crew 1,2']);
+  assert.deepEqual(
+    [2, 3].map((index) => growth.vacantSince(index) !== undefined),
+    [false, true],
+  );
+  // one after the other, at the same time
+  world.live = [{ index: 1, servedAt: 0 }];
+  world.holds = 1;
+  growth.replaces(2);
+  growth.replaces(3);
+  settle();
+  assert.deepEqual(events.splice(0), ['crew 1']);
+  // and back
+  world.holds = 3;
+  assert.deepEqual(growth.toReplace([2, 3, 4]), [2, 3]);
+  settle();
+  assert.deepEqual(events, ['crew 1,2,3']);
 });

@@ -38,8 +38,9 @@ export class Growth {
   private readonly fit: Fit;
   /** The limit, as was last seen. */
   private memoryBytes: number | undefined;
-  /** Numbers of workers that have ended and were not replaced. */
-  private readonly vacant = new Set<number>();
+  /** Numbers of workers that have ended and were not replaced, and since when. */
+  private readonly vacant = new Map<number, number>();
+  private telling: NodeJS.Immediate | undefined;
 
   constructor(private readonly options: GrowthOptions) {
     const { pool, served, plan, kills } = options;
@@ -71,24 +72,46 @@ export class Growth {
     if (room) this.room.look(room(mask, limits));
   }
 
-  /**
-   * Whether worker `index`, of which there is no process, is to be started again. Where there is no room for it now it
-   * is when there is.
-   */
+  /** Whether worker `index`, of which there is no process, is to be started again: see toReplace(). */
   replaces(index: number): boolean {
-    const { plan, served, pool } = this.options;
-    if (!plan.room) return true;
+    return this.toReplace([index]).length > 0;
+  }
+
+  /**
+   * Those of the workers, of which there are no processes, that are to be started again. Where there is no room for one now
+   * it is when there is.
+   */
+  toReplace(indexes: readonly number[]): number[] {
+    const { plan, served } = this.options;
+    if (!plan.room || indexes.length === 0) return [...indexes];
     served.lookAtCpus();
-    if (this.room.hasRoom) {
-      this.vacant.delete(index);
-      return true;
-    }
-    if (this.vacant.has(index)) return false;
+    const replaced = indexes.slice(0, Math.max(0, this.room.free));
+    const before = this.vacant.size;
+    const returned = replaced.filter((index) => this.vacant.delete(index));
+    for (const index of indexes.slice(replaced.length)) this.vacate(index);
+    if (returned.length > 0 || this.vacant.size > before) this.changed();
+    return replaced;
+  }
+
+  /** Since when there is no worker `index`, because there is no room for it. */
+  vacantSince(index: number): number | undefined {
+    return this.vacant.get(index);
+  }
+
+  private vacate(index: number): void {
+    const { plan, pool } = this.options;
+    if (this.vacant.has(index)) return;
     debug('worker %d is not replaced: there is room for no more than the %d that are left', index, pool.size);
-    this.vacant.add(index);
+    this.vacant.set(index, performance.now());
     plan.cpus.free(index);
-    served.crewChanged();
-    return false;
+  }
+
+  /** Workers often end together: the others are laid out anew once. */
+  private changed(): void {
+    this.telling ??= setImmediate(() => {
+      this.telling = undefined;
+      this.options.served.crewChanged();
+    });
   }
 
   /** Copies have proved themselves, all serve (and weigh something), nothing closes, and the app has not just been told of a signal: most end then. */
@@ -102,7 +125,7 @@ export class Growth {
 
   private grow(by: number): Refusal | undefined {
     const { plan, served, start } = this.options;
-    const indexes = [...this.vacant].sort((a, b) => a - b).slice(0, by);
+    const indexes = [...this.vacant.keys()].sort((a, b) => a - b).slice(0, by);
     const more = by - indexes.length;
     const refused = more > 0 ? this.makeSockets(more) : undefined;
     if (more > 0 && !refused) for (let n = 0; n < more; n++) indexes.push(++plan.workers);

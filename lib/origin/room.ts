@@ -87,9 +87,9 @@ export class Room {
     );
   }
 
-  /** Another worker than those that there are would find room. */
-  get hasRoom(): boolean {
-    return this.hooks.count() < this.holds;
+  /** How many more than those that there are would find room; below zero: there are too many. */
+  get free(): number {
+    return this.holds - this.hooks.count();
   }
 
   private again(): void {
