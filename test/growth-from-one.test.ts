@@ -15,6 +15,7 @@ import { refusing } from './support/refuse';
 
 const few = ownCpus.length < 2 && 'needs two CPUs';
 const two = ownCpus.slice(0, 2);
+const MIB = 1024 * 1024;
 /** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
 const ATTACH = 51;
 /** Servers that look would have seen it twice. */
@@ -57,6 +58,16 @@ test('from a quota of less than one CPU to four, and more again', {
   await app.said(/one process: one worker is no gain/);
   await underLoad(t, tree, () => group.quota(2), 2);
   await underLoad(t, tree, () => group.quota(4), 4);
+});
+
+test('from a memory limit that holds one to a larger one', {
+  skip: needsGroups('memory').skip || few,
+}, async (t) => {
+  const group = new LimitedGroup(t, 'memory').memory(128 * MIB);
+  const tree = await start(t, { cpus: 2, prefix: group.prefix });
+  const { app } = tree;
+  await app.said(/one process: one worker is no gain/);
+  await underLoad(t, tree, () => group.memory(2_048 * MIB), 2);
 });
 
 test('servers that have closed meanwhile are not among them', { skip: few }, async (t) => {

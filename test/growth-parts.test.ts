@@ -267,6 +267,10 @@ test('many at once: the others are laid out once, and nobody looks for each of t
     [false, true],
   );
   // one after the other, at the same time
+  world.holds = 3;
+  growth.toReplace([3]);
+  settle();
+  events.length = 0;
   world.live = [{ index: 1, servedAt: 0 }];
   world.holds = 1;
   growth.replaces(2);

@@ -56,10 +56,7 @@ export interface Addon {
 
   /** SO_REUSEPORT on a socket that is bound and does not listen yet. */
   reusePort(fd: number): number;
-  /**
-   * Takes SO_REUSEPORT off a socket that listens: the port is taken for everybody else. Where sockets have shared it the kernel
-   * goes on letting the same user's do so (net/ipv4/inet_connection_sock.c, sk_reuseport_match: fastreuseport).
-   */
+  /** Takes it off again. Where sockets have shared the port, the same user's still may (sk_reuseport_match: fastreuseport). */
   unsharePort(fd: number): number;
   /** Another socket on fd's address, a listening member of its group unless the backlog is negative: its descriptor. */
   sibling(fd: number, backlog: number): number;
