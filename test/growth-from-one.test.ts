@@ -14,6 +14,7 @@ import { loopMask, ownCpus } from './support/masks';
 import { refusing } from './support/refuse';
 
 const few = ownCpus.length < 2 && 'needs two CPUs';
+const root = process.getuid?.() !== 0 && 'needs root';
 const two = ownCpus.slice(0, 2);
 const MIB = 1024 * 1024;
 /** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
@@ -98,6 +99,20 @@ test('where the kernel takes no steering program it stays as it is', { skip: few
   t.after(() => load.stop());
   tree.cpus(2);
   await app.said(/more than 1 are not to be had: .*the kernel takes no steering program \(errno 1\)/);
+  const { answered, ...failed } = await load.served();
+  assert.ok(answered > 0);
+  assert.deepEqual(failed, { refused: 0, lost: 0, cut: 0 });
+  assert.deepEqual(app.workers(), []);
+});
+
+test('an app that has given up its user stays as it is', { skip: root || few }, async (t) => {
+  const tree = await start(t, { cpus: 1 });
+  const { app } = tree;
+  process.kill(app.pid, 'SIGWINCH');
+  const load = new Load(app.port, { clients: 3, host: HOST });
+  t.after(() => load.stop());
+  tree.cpus(2);
+  await app.said(/one process for good: .*could not be made \(errno \d+\) as user 65534/);
   const { answered, ...failed } = await load.served();
   assert.ok(answered > 0);
   assert.deepEqual(failed, { refused: 0, lost: 0, cut: 0 });

@@ -10,15 +10,12 @@ import { debug } from '../log';
 import { graceMs } from '../signals/told';
 import { describeKey, type Lifecycle } from '../workers/lifecycle';
 import type { WorkerPool } from '../workers/pool';
-import type { ChangedUser } from './changed-user';
+import { type ChangedUser, refusedAs } from './changed-user';
 import { Fit } from './fit';
 import type { Groups } from './groups';
 import type { Multiplied } from './plan';
 import { Room } from './room';
 import type { Served } from './served';
-
-/** What the kernel says where the sockets that there are belong to another user. */
-const EADDRINUSE = -98;
 
 export interface GrowthOptions {
   plan: Multiplied;
@@ -138,10 +135,7 @@ export class Growth {
     return refused;
   }
 
-  /**
-   * Sockets for so many more workers, in all groups or in none. Of another user than that of the first ones they are refused
-   * (net/ipv4/inet_connection_sock.c, inet_bind_conflict: uid_eq).
-   */
+  /** Sockets for so many more workers, in all groups or in none. */
   private makeSockets(count: number): Refusal | undefined {
     const { groups, plan, served, user } = this.options;
     const made = new Map<ListenerGroup, number[]>();
@@ -149,13 +143,7 @@ export class Growth {
       const sockets = makeSiblings(plan.addon, group, count);
       if (!Array.isArray(sockets)) {
         for (const fd of [...made.values()].flatMap((fds) => fds.reverse())) plan.addon.close(fd);
-        const { why, lasts, error } = sockets;
-        const before = `${describeKey(group.key)}: ${why}`;
-        if (user.now === undefined) return { why: before, lasts };
-        return {
-          why: `${before} as ${user.now}, which the app has become`,
-          lasts: lasts || error === EADDRINUSE,
-        };
+        return refusedAs({ ...sockets, why: `${describeKey(group.key)}: ${sockets.why}` }, user);
       }
       made.set(group, sockets);
     }

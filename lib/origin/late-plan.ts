@@ -5,6 +5,7 @@ import type { ListenerGroup } from '../group/listener-group';
 import type { Refusal } from '../group/refusal';
 import { originOnlyProgram } from '../group/steering';
 import type { TcpHandle } from '../hook/tcp';
+import { type ChangedUser, refusedAs } from './changed-user';
 import { dropAllLateSockets, type Listening, makeAllLateSockets, openLateGroups } from './late-groups';
 import type { FirstListen } from './later';
 import { type Multiplied, makePlan } from './plan';
@@ -13,6 +14,7 @@ export interface LatePlanOptions {
   first: FirstListen;
   settings: Settings;
   birth: Birth;
+  user: Pick<ChangedUser, 'now'>;
   nextGeneration(): number;
 }
 
@@ -24,11 +26,11 @@ export interface LatePlanOptions {
 export function makeLatePlan(
   workers: number,
   listening: ReadonlyMap<TcpHandle, Listening>,
-  { first, settings, birth, nextGeneration }: LatePlanOptions,
+  { first, settings, birth, user, nextGeneration }: LatePlanOptions,
 ): { plan: Multiplied; groups: ListenerGroup[] } | Refusal {
   const late = { addon: first.addon, workers, originOnly: originOnlyProgram() };
   const sockets = makeAllLateSockets(late, listening);
-  if ('why' in sockets) return sockets;
+  if ('why' in sockets) return refusedAs(sockets, user);
   const plan = makePlan(settings, birth, { first, workers });
   if (plan.reason !== undefined) {
     dropAllLateSockets(first.addon, sockets);

@@ -210,14 +210,14 @@ export class Origin {
   /** The app has room for one worker only, and runs as plain Node until there is room for more. */
   private waitForRoom(first: FirstListen): void {
     const { attempts, settings } = this;
-    const { birth } = this.preload;
+    const { birth, user } = this.preload;
     if (everForked()) return debug('one process for good: %s', FORKS);
     const later = new Later(first, {
       closed: (key) => attempts.closed(key),
       multiply: (listening, workers) => {
         if (everForked()) return { why: FORKS, lasts: true };
         const nextGeneration = () => ++this.generation;
-        const made = makeLatePlan(workers, listening, { first, settings, birth, nextGeneration });
+        const made = makeLatePlan(workers, listening, { first, settings, birth, user, nextGeneration });
         if ('why' in made) return made;
         this.plan = made.plan;
         const tree = this.theTree(made.plan);
