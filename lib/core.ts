@@ -3,7 +3,7 @@
 import type { Cluster } from 'node:cluster';
 import { askForSocket } from './cluster/member';
 import { listenForWorkers } from './cluster/primary';
-import { initialEnvironment, setMarker, snapshotEnvironment } from './config/environment';
+import { initialSettings, setMarker, snapshotEnvironment } from './config/environment';
 import { DEFAULT_SETTINGS, parseSettings, type Settings } from './config/settings';
 import { listDestinations } from './connect/destinations';
 import { logDestinations } from './connect/log';
@@ -178,7 +178,7 @@ export function startSeam(
   backlog: { asked: number; named: unknown },
 ): number | undefined {
   const { addon } = loadAddon();
-  const { settings } = parseSettings(initialEnvironment());
+  const { settings } = parseSettings(initialSettings());
   if (!addon || !settings) return undefined;
   if (attachSeam(addon, settings) === undefined && own) addon.seamOwn(fd);
   return backlogFor(backlog.asked, backlog.named, settings);
@@ -223,7 +223,7 @@ function sayOnce(error: string): void {
 /** This process, or this thread, is about to make its first connection. */
 export function startConnects(): void {
   const { addon, reason } = loadAddon();
-  const { settings, error } = parseSettings(initialEnvironment());
+  const { settings, error } = parseSettings(initialSettings());
   if (!addon) return debug("source ports are the kernel's: %s", reason);
   if (error !== undefined) sayOnce(error);
   if (settings && attachSeam(addon, settings) === undefined) logDestinations(addon, true);

@@ -7,6 +7,7 @@ import {
   groupsUnderTest,
   marker,
   seamAsked,
+  settingsNow,
   snapshotEnvironment,
   switchedOff,
   underTestRunner,
@@ -113,7 +114,7 @@ function fail(state: State, error: unknown): void {
 function begin(state: State): string | undefined {
   if (process.platform !== 'linux') return `${process.platform} is not Linux`;
   if (switchedOff()) return 'FASTSOCKET=off';
-  if (!inThread()) state.environment = snapshotEnvironment();
+  if (!inThread()) state.settings = settingsNow();
   const mark = marker();
   if (mark !== undefined && STARTING.test(mark) && core().startWorker(state, mark)) return undefined;
   if (mark !== undefined) return startDescendant(state, mark);
@@ -210,7 +211,7 @@ function startOrigin(state: State): string | undefined {
     say(`the app runs as plain Node: ${reason}`);
     return reason;
   }
-  const birth = rememberBirth(state.environment ?? snapshotEnvironment());
+  const birth = rememberBirth(snapshotEnvironment());
   const calls: Preload['calls'] = new WeakMap();
   const overSeam = listenOverSeam(calls);
   const preload: Preload = {

@@ -12,8 +12,8 @@ export interface State {
   workers: () => number;
   /** Why the app is not multiplied, or what had to be left out. */
   reason: string | undefined;
-  /** The environment when the hook was loaded; undefined in a worker thread, which may have been given another one. */
-  environment: Record<string, string> | undefined;
+  /** Settings when the hook was loaded; undefined in a worker thread, which may have been given another environment. */
+  settings: Record<string, string> | undefined;
   /** Where connections go to whose source ports are chosen here; lib/index.ts says what is told of each. */
   destinations: () => readonly object[];
 }
@@ -38,7 +38,7 @@ export function claimState(): State | undefined {
     core: undefined,
     workers: () => 0,
     reason: undefined,
-    environment: undefined,
+    settings: undefined,
     destinations: () => [],
   };
   Object.defineProperty(process, KEY, {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Settings in a file of --env-file, which no process has been started with (proc(5), /proc/pid/environ): they count.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fixture, freePort, multiplied, startApp } from './support/app';
+import { fixture, freePort, hook, multiplied, startApp } from './support/app';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 const skip = major === 20 && minor < 6 && 'there is no --env-file before Node 20.6';
@@ -42,4 +43,17 @@ test('of one that is not, and of its clients', { skip }, async (t) => {
   t.after(() => app.stop());
   await app.said(/: seam: nodelay\n/);
   assert.deepEqual(await app.ended, { code: 0, signal: null });
+});
+
+test('nothing but settings is kept where the whole program can read it', () => {
+  const program = "console.log(JSON.stringify(process[Symbol.for('fastsocket.state')]))";
+  const pm2 = JSON.stringify({ SECRET: 'x', FASTSOCKET_PIN: 'off' });
+  const env = { SECRET: 'x', FASTSOCKET_SEAM: 'batch', WEB_CONCURRENCY: '3', pm2_env: pm2 };
+  const { stdout } = spawnSync(process.execPath, ['-r', hook, '-e', program], { env, encoding: 'utf8' });
+  assert.deepEqual(JSON.parse(stdout).settings, {
+    FASTSOCKET_SEAM: 'batch',
+    WEB_CONCURRENCY: '3',
+    FASTSOCKET_PIN: 'off',
+  });
+  assert.doesNotMatch(stdout, /SECRET/);
 });

@@ -54,7 +54,7 @@ function set(t: TestContext, overrides: { clusterLoaded?: boolean; originStartMs
     groups.splice(groups.indexOf(group), 1);
     lifecycle.groupClosed();
   };
-  return { lifecycle, groups, seen, world, pass, open, close };
+  return { lifecycle, groups, seen, world, pass, open, close, now: () => now };
 }
 
 describe('from one process to many', () => {
@@ -129,6 +129,19 @@ describe('from one process to many', () => {
     assert.deepEqual(seen, ['start 1', 'multiply']);
   });
 
+  for (const stays of [true, false])
+    test(`a canary that listens just in time, and ${stays ? 'lasts' : 'does not go on'}`, (t) => {
+      const { lifecycle, seen, pass, open } = set(t);
+      const { ready } = open();
+      pass(SETTLED_MS);
+      pass(10_000 - 1);
+      ready.add(CANARY);
+      lifecycle.workerReady();
+      if (!stays) ready.delete(CANARY);
+      pass(LASTS_MS);
+      assert.match(seen.at(-1) as string, stays ? /^multiply$/ : /^give up: .* within 10000 ms$/);
+    });
+
   describe('workers that end by themselves soon after they have come to serve', () => {
     const multiplied = (t: TestContext) => {
       const world = set(t);
@@ -139,18 +152,28 @@ describe('from one process to many', () => {
       return world;
     };
 
+    /** Time passes, and one ends that has served for so long. */
+    function ends(
+      { lifecycle, pass, now }: ReturnType<typeof set>,
+      { servedMs = 1, waitMs = SOON_MS + 1, byItself = true, othersLast = false },
+    ): boolean {
+      pass(waitMs);
+      const servedAt = now() - servedMs;
+      return lifecycle.workerExited({ code: 1, signal: null, servedAt, byItself, othersLast });
+    }
+
     test('one after the other: the app is one process', (t) => {
-      const { lifecycle, seen } = multiplied(t);
-      for (let i = 1; i < SOON_ENDED; i++) assert.equal(lifecycle.workerExited(1, SOON_MS - 1, false), false);
-      assert.equal(lifecycle.workerExited(1, SOON_MS - 1, false), true);
+      const world = multiplied(t);
+      for (let i = 1; i < SOON_ENDED; i++) assert.equal(ends(world, { servedMs: SOON_MS - 1 }), false);
+      assert.equal(ends(world, { servedMs: SOON_MS - 1 }), true);
       assert.match(
-        seen.at(-1) as string,
+        world.seen.at(-1) as string,
         /^withdraw: the copy exited with code 1 soon after it had come to listen/,
       );
     });
 
     test('while others last, or after one that has served longer: they are replaced', (t) => {
-      const { lifecycle } = multiplied(t);
+      const world = multiplied(t);
       for (const [servedMs, othersLast] of [
         [1, true],
         [1, false],
@@ -159,13 +182,29 @@ describe('from one process to many', () => {
         [1, false],
         [1, false],
       ] as const)
-        assert.equal(lifecycle.workerExited(1, servedMs, othersLast), false);
+        assert.equal(ends(world, { servedMs, othersLast }), false);
     });
 
-    test('once one has served for long it is no matter of copies', (t) => {
-      const { lifecycle } = multiplied(t);
-      assert.equal(lifecycle.workerExited(1, 10_000, false), false);
-      for (let i = 0; i < 9; i++) assert.equal(lifecycle.workerExited(1, 1, false), false);
+    for (const byItself of [true, false])
+      test(`once one has served for long, and ended ${byItself ? 'by itself' : 'as it was told'}: no matter of copies`, (t) => {
+        const world = multiplied(t);
+        assert.equal(ends(world, { servedMs: 10_000, byItself }), false);
+        for (let i = 0; i < 9; i++) assert.equal(ends(world, {}), false);
+      });
+
+    test('all of a crew at once are one attempt', (t) => {
+      const world = multiplied(t);
+      for (let i = 1; i < SOON_ENDED; i++) {
+        assert.equal(ends(world, { servedMs: 100 }), false);
+        for (const servedMs of [101, 102, 103, 104])
+          assert.equal(ends(world, { servedMs, waitMs: 1 }), false);
+      }
+      assert.equal(ends(world, { servedMs: 100 }), true);
+    });
+
+    test('those that were told to end, or were killed, show nothing', (t) => {
+      const world = multiplied(t);
+      for (let i = 0; i < 9; i++) assert.equal(ends(world, { byItself: false }), false);
     });
   });
 

@@ -57,7 +57,11 @@ describe('inspector flags', () => {
     // biome-ignore lint/suspicious/noTemplateCurlyInString: Node's own
     const pattern = ['--trace-event-file-pattern', 'trace-${pid}.log'];
     assert.equal(singleProcessFlag([...trace, ...pattern], undefined), undefined);
+    assert.equal(singleProcessFlag([...trace, pattern.join('=')], undefined), undefined);
     assert.equal(singleProcessFlag([...trace, ...pattern, '--prof'], undefined), '--prof');
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: another flag's
+    assert.equal(singleProcessFlag([...trace, '--report-filename=${pid}'], undefined), trace[0]);
+    assert.equal(singleProcessFlag(['--cpu_prof'], undefined), '--cpu_prof');
   });
 });
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { initialEnvironment, setMarker } from '../config/environment';
+import { initialSettings, setMarker } from '../config/environment';
 import { parseSettings, type Settings } from '../config/settings';
 import { ArrivalSampler } from '../group/arrivals';
 import { isLoopbackAddress } from '../group/key';
@@ -200,7 +200,7 @@ export function askForSocket(state: State, server: ServerInside, faux: FauxHandl
 
 function make(state: State): ClusterMember | undefined {
   const { addon, reason } = loadAddon();
-  const { settings, error } = parseSettings(initialEnvironment());
+  const { settings, error } = parseSettings(initialSettings());
   const why = reason ?? error ?? (settings?.workersSet ? roundRobinReason(settings) : undefined);
   if (why === undefined && addon && settings) return new ClusterMember(addon, loadTcp(), settings, state);
   debug("servers are left to the primary's round robin: %s", why);

@@ -41,13 +41,25 @@ export function connectAsked(): boolean {
   return seamAsked() && !OFF.test(variable('FASTSOCKET_CONNECT') ?? '');
 }
 
+/** Nothing else of an environment is kept where all of a program can read it: apps delete secrets. */
+const isSetting = (name: string): boolean => name.startsWith('FASTSOCKET') || name === 'WEB_CONCURRENCY';
+
+function settingsIn(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const settings: Record<string, string> = {};
+  for (const env of [environment, pm2Environment(environment['pm2_env'])])
+    for (const name of Object.keys(env).filter(isSetting)) settings[name] = env[name] as string;
+  return settings;
+}
+
+/** What settings are read from, as it is now. */
+export const settingsNow = (): Record<string, string> => settingsIn(process.env);
+
 /**
- * The environment that this process was started with, with what PM2 adds to it, --env-file and preloads before us: a worker
+ * The same as this process was started with it, with what PM2 adds to it, --env-file and preloads before us: a worker
  * thread may have been given another one, and an app may have emptied its own.
  */
-export function initialEnvironment(): Record<string, string> {
-  const given = currentState()?.environment ?? processEnvironment();
-  return { ...given, ...pm2Environment(given['pm2_env']) };
+export function initialSettings(): Record<string, string> {
+  return currentState()?.settings ?? settingsIn(processEnvironment());
 }
 
 /** proc(5), /proc/pid/environ; what it is now where that cannot be read. */

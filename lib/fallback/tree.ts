@@ -13,7 +13,7 @@ import type { OriginSignals } from '../signals/origin-signals';
 import { RELAYED, RELOADS } from '../signals/relayed';
 import { exitWaits, graceMs } from '../signals/told';
 import type { State } from '../state';
-import { LEAVE_MS, Lifecycle, SETTLED_MS, SOON_MS } from '../workers/lifecycle';
+import { LEAVE_MS, Lifecycle, SETTLED_MS } from '../workers/lifecycle';
 import { Renewal } from '../workers/renewal';
 import { Succession } from '../workers/succession';
 import type { FallbackGroup } from './group';
@@ -215,9 +215,8 @@ export class FallbackTree {
       });
     }
     if (this.lifecycle.state !== 'full' || this.groups.size === 0) return;
-    const servedMs = this.pool.servedUntilItsEnd(worker, signal);
-    const lasts = this.pool.lasts(SOON_MS);
-    if (servedMs !== undefined && this.lifecycle.workerExited(code ?? 0, servedMs, lasts)) return;
+    const end = this.pool.servedEnd(worker, code, signal);
+    if (end && this.lifecycle.workerExited(end)) return;
     this.succession.follow(worker, code, signal);
   }
 

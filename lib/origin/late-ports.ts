@@ -76,10 +76,11 @@ export class LatePorts<W> {
     const [first] = waiting ?? [];
     if (first === undefined) return;
     waiting?.delete(first);
+    const theirs = this.theirs.has(key);
     this.owners.set(key, first);
     this.theirs.add(key);
     this.hooks.grant(first, key);
-    this.schedule(key, this.hooks.settled() ? OWN_MS : TAKEN_MS);
+    this.schedule(key, theirs ? OWN_MS : TAKEN_MS);
   }
 
   private grantRest(key: string): void {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OriginSignals } from '../signals/origin-signals';
-import { SOON_MS } from '../workers/lifecycle';
 import type { Worker, WorkerPool } from '../workers/pool';
 import type { Succession } from '../workers/succession';
 import { judgeCanary } from './canary-end';
@@ -10,7 +9,7 @@ import type { Hearers } from './worker-words';
 /** Whom the end of a worker concerns. */
 export interface EndHearers
   extends Pick<Hearers, 'groups' | 'served' | 'renewal' | 'asks' | 'lifecycle' | 'counts' | 'shared'> {
-  pool: Pick<WorkerPool, 'get' | 'servedUntilItsEnd' | 'lasts'>;
+  pool: Pick<WorkerPool, 'get' | 'servedEnd'>;
   growth: Pick<Growth, 'replaces'>;
   succession: Succession<Worker>;
   signals: OriginSignals;
@@ -43,8 +42,8 @@ export function workerEnded(
   }
   served.resteerAll();
   if (lifecycle.state !== 'full' || groups.size === 0) return;
-  const servedMs = pool.servedUntilItsEnd(worker, signal);
-  if (servedMs !== undefined && lifecycle.workerExited(code ?? 0, servedMs, pool.lasts(SOON_MS))) return;
+  const end = pool.servedEnd(worker, code, signal);
+  if (end && lifecycle.workerExited(end)) return;
   if (growth.replaces(index)) succession.follow(worker, code, signal);
   served.lookAfterQueues();
 }

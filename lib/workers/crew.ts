@@ -4,6 +4,7 @@ import { onClusterListener } from '../hook/cluster-workers';
 import { debug } from '../log';
 import { SAME_SIGNAL_MS } from '../signals/origin-signals';
 import { countDeath, respawnDelay } from './backoff';
+import { type ServedEnd, SOON_MS } from './lifecycle';
 import { isOurs } from './messages';
 import { Speaker, type SpeakerOrders } from './speaker';
 import { Unheard } from './unheard';
@@ -21,6 +22,10 @@ const NOT_SUPPORTED = -95;
 const BEGINS_WITHIN_MS = 10_000;
 /** In steps, so that time in which this process stands still itself (a container that is paused) counts as one of them. */
 const STEP_MS = 1_000;
+/** A process that ends by one of these has most often made it itself: an assertion of a native addon, a fatal error of V8. */
+const CRASHES: ReadonlySet<string> = new Set(
+  'SIGABRT SIGBUS SIGFPE SIGILL SIGSEGV SIGSYS SIGTRAP'.split(' '),
+);
 /** How long a worker without a channel has for its end by a signal of the app's. */
 const DEAF_MS = 1_000;
 
@@ -96,18 +101,22 @@ export abstract class Crew<M extends Member, Message> {
     return this.live.flatMap(({ process }) => process.pid ?? []);
   }
 
-  /** How long this one has served; undefined where it never has, or where it has ended as it was told, or by a signal. */
-  servedUntilItsEnd(
+  /** How this one has ended; undefined where it has never served. */
+  servedEnd(
     { servedAt, toldAt, ordered, leaves, killed }: M,
+    code: number | null,
     signal: string | null,
-  ): number | undefined {
-    const byItself = signal === null && toldAt === undefined && !ordered && !leaves && !killed;
-    return byItself && servedAt !== undefined ? performance.now() - servedAt : undefined;
+  ): ServedEnd | undefined {
+    if (servedAt === undefined) return undefined;
+    const told = toldAt !== undefined || ordered || leaves || killed;
+    const byItself = !told && (signal === null || CRASHES.has(signal));
+    return { code, signal, servedAt, byItself, othersLast: this.someLast() };
   }
 
-  /** Some have served for so long, and live. */
-  lasts(ms: number): boolean {
-    return this.live.some(({ servedAt }) => servedAt !== undefined && performance.now() - servedAt >= ms);
+  private someLast(): boolean {
+    return this.live.some(
+      ({ servedAt }) => servedAt !== undefined && performance.now() - servedAt >= SOON_MS,
+    );
   }
 
   /** What a worker has said to a cluster primary that nobody heard; undefined where there was nothing. */

@@ -3,8 +3,13 @@
 const INSPECT = /^--inspect(-brk|-wait|-port)?(?:=(.*))?$/;
 const DEFAULT_PORT = 9229;
 
+const SINGLE = /^--(inspect(-brk|-wait)?|cpu-prof|heap-prof|prof)$/;
 /** What is traced is written to one file, `node_trace.1.log`, by all processes, unless its name has their ids in it. */
-const TRACE = /^--trace-event(s-enabled|-categories)(=|$)/;
+const TRACE = /^--trace-event(s-enabled|-categories)$/;
+const TRACE_FILE = '--trace-event-file-pattern';
+
+/** Node takes `_` for `-` in the names of its flags (src/node_options-inl.h, OptionsParser::Parse). */
+const flagOf = (word: string): string => (word.split('=', 1)[0] as string).replaceAll('_', '-');
 
 /** Flags that make sense for one process only, unless the user has asked for workers by number. */
 export function singleProcessFlag(
@@ -12,12 +17,12 @@ export function singleProcessFlag(
   nodeOptions: string | undefined,
 ): string | undefined {
   const words = [...execArgv, ...(nodeOptions?.split(/\s+/) ?? [])];
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: Node's own (src/tracing/node_trace_writer.cc)
-  const apart = words.some((word) => word.includes('${pid}'));
-  return words.find(
-    (word) =>
-      /^--(inspect(-brk|-wait)?|cpu-prof|heap-prof|prof)(=|$)/.test(word) || (!apart && TRACE.test(word)),
-  );
+  const apart = words.some((word, i) => {
+    const pattern = word.includes('=') ? word : words[i + 1];
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: Node's own (src/tracing/node_trace_writer.cc)
+    return flagOf(word) === TRACE_FILE && pattern?.includes('${pid}');
+  });
+  return words.find((word) => SINGLE.test(flagOf(word)) || (!apart && TRACE.test(flagOf(word))));
 }
 
 /** `[host:]port` -> the same with port + index; port 0 stays 0 (any free one). */

@@ -54,6 +54,18 @@ export interface LifecycleOptions {
 
 export const CANARY = 1;
 
+/** How a worker that has served has ended. */
+export interface ServedEnd {
+  code: number | null;
+  signal: string | null;
+  /** When it came to serve, by performance.now(). */
+  servedAt: number;
+  /** Nobody has told it to, and no signal has ended it but one of its own making. */
+  byItself: boolean;
+  /** Others have served for SOON_MS, and live. */
+  othersLast: boolean;
+}
+
 /** Decides whether and when the app is multiplied: one copy first, the others when that one has shown that copies work. */
 export class Lifecycle {
   state: 'idle' | 'canary' | 'full' | 'off' = 'idle';
@@ -61,7 +73,9 @@ export class Lifecycle {
   private deadline: NodeJS.Timeout | undefined;
   /** The canary listens, and is to last. */
   private lasting: NodeJS.Timeout | undefined;
+  private overdue = false;
   private soonEnded = 0;
+  private countedAt = Number.NEGATIVE_INFINITY;
   private proven = false;
   private readonly now: () => number;
 
@@ -98,16 +112,20 @@ export class Lifecycle {
     this.timer.unref();
   }
 
+  /** How long a copy may take to listen on everything. */
+  private get patience(): number {
+    return Math.max(CANARY_MIN_MS, CANARY_STARTS * this.options.originStartMs);
+  }
+
   private startCanary(): void {
-    const { hooks, originStartMs } = this.options;
+    const { hooks } = this.options;
     if (hooks.appForks()) return this.fail('the app forks cluster workers of its own');
     this.state = 'canary';
-    const patience = Math.max(CANARY_MIN_MS, CANARY_STARTS * originStartMs);
+    this.overdue = false;
     this.deadline = setTimeout(() => {
-      this.failAfter(
-        `the copy did not listen on everything the original listens on within ${Math.round(patience)} ms`,
-      );
-    }, patience);
+      this.overdue = true;
+      if (!this.lasting) this.tooLate();
+    }, this.patience);
     this.deadline.unref();
     debug('a first copy is started');
     hooks.start(CANARY);
@@ -119,6 +137,7 @@ export class Lifecycle {
     this.lasting = setTimeout(() => {
       this.lasting = undefined;
       if (this.canaryServes()) this.multiply();
+      else if (this.overdue) this.tooLate();
     }, LASTS_MS);
     this.lasting.unref();
   }
@@ -135,16 +154,23 @@ export class Lifecycle {
     this.options.hooks.multiply();
   }
 
-  /**
-   * A worker that has served has ended by itself, with this code, when there were others that last or not. Returns true
-   * when that has ended multiplying.
-   */
-  workerExited(code: number, servedMs: number, othersLast: boolean): boolean {
-    this.proven ||= servedMs >= PROVEN_MS;
-    if (this.proven || this.state !== 'full') return false;
-    this.soonEnded = servedMs < SOON_MS && !othersLast ? this.soonEnded + 1 : 0;
+  private tooLate(): void {
+    const ms = Math.round(this.patience);
+    this.failAfter(`the copy did not listen on everything the original listens on within ${ms} ms`);
+  }
+
+  /** A worker that has served has ended. Returns true when that has ended multiplying. */
+  workerExited({ code, signal, servedAt, byItself, othersLast }: ServedEnd): boolean {
+    const now = this.now();
+    this.proven ||= now - servedAt >= PROVEN_MS;
+    if (this.proven || this.state !== 'full' || !byItself) return false;
+    const soon = now - servedAt < SOON_MS && !othersLast;
+    // those that were there when the last one ended have met what that one has met: a server that was away for a moment
+    if (soon && servedAt <= this.countedAt) return false;
+    this.countedAt = now;
+    this.soonEnded = soon ? this.soonEnded + 1 : 0;
     if (this.soonEnded < SOON_ENDED) return false;
-    this.failAfter(`the copy ${endOf(code, null)} soon after it had come to listen, ${SOON_ENDED} times`);
+    this.failAfter(`the copy ${endOf(code, signal)} soon after it had come to listen, ${SOON_ENDED} times`);
     return true;
   }
 
