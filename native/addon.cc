@@ -5,7 +5,7 @@
 
 NAPI_MODULE_INIT() {
   using namespace fastsocket;
-  napi_value version = number(env, 12);
+  napi_value version = number(env, 13);
   if (version == nullptr || napi_set_named_property(env, exports, "version", version) != napi_ok) return nullptr;
   const bool complete = exportSockets(env, exports) && exportLoop(env, exports) && exportControl(env, exports) &&
                         exportWatch(env, exports) && exportAffinity(env, exports) && exportReport(env, exports) &&

@@ -45,6 +45,13 @@ napi_value jsReusePort(napi_env env, napi_callback_info info) {
   return number(env, setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1));
 }
 
+napi_value jsUnsharePort(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  const int fd = args.integer(0);
+  if (!args.ok()) return nullptr;
+  return number(env, setOption(fd, SOL_SOCKET, SO_REUSEPORT, 0));
+}
+
 int makeSibling(int fd, int backlog) {
   sockaddr_storage address = {};
   socklen_t length = sizeof address;
@@ -341,6 +348,7 @@ napi_value jsOpenFds(napi_env env, napi_callback_info info) {
 bool exportSockets(napi_env env, napi_value exports) {
   static const Export kTable[] = {
       {"reusePort", jsReusePort},
+      {"unsharePort", jsUnsharePort},
       {"bindShared", jsBindShared},
       {"sibling", jsSibling},
       {"attachProgram", jsAttachProgram},

@@ -244,3 +244,15 @@ describe('errors are numbers', () => {
       assert.ok(addon.attachProgram(sockets[0] as number, new Uint8Array(length)) < 0);
   });
 });
+
+test("a port that may be shared is one listener's own again", async (t) => {
+  for (const again of [false, true]) {
+    const { handle, port } = await listening(t, '127.0.0.1');
+    assert.equal(addon.reusePort(handle.fd), 0);
+    if (again) assert.equal(addon.unsharePort(handle.fd), 0);
+    const fd = addon.bindShared(4, '127.0.0.1', port, 0);
+    if (!again) assert.ok(fd >= 0, `shared: ${fd}`);
+    else assert.equal(fd, -98, 'EADDRINUSE');
+    if (fd >= 0) addon.close(fd);
+  }
+});

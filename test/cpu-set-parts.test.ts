@@ -215,14 +215,36 @@ describe("CPUs for an app's own workers that are others", () => {
     });
 });
 
-test('where the CPUs, or the limits, cannot be seen nothing happens', () => {
+test('where the CPUs cannot be seen nothing happens', () => {
   const { set, told, world } = scene();
   world.mask = -1;
   set.lookAtOnce();
-  world.mask = [0];
+  assert.deepEqual(told, []);
+});
+
+test('where the limits are not known the CPUs are followed with those of before, and there is no more room', (t) => {
+  t.after(() => mock.timers.reset());
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { plan, world } = scene();
+  const events: string[] = [];
+  const { layOutAgain } = plan;
+  plan.layOutAgain = (mask, before, limits) => {
+    events.push(`laid out by a quota of ${limits.cpus}`);
+    return layOutAgain(mask, before, limits);
+  };
+  const set = new CpuSet(plan, {
+    workers: () => [1, 2],
+    tell: () => {},
+    moved: () => {},
+    seen: (mask, { cpus }) => events.push(`seen: ${mask}, ${cpus}`),
+  });
+  world.limits = { cpus: 2, detail: '' };
+  set.lookAtOnce();
   world.limits = undefined;
   set.lookAtOnce();
-  assert.deepEqual(told, []);
+  world.mask = [0];
+  set.lookAtOnce();
+  assert.deepEqual(events, ['laid out by a quota of 2', 'seen: 0,1, 2', 'laid out by a quota of 2']);
 });
 
 test('another quota is looked at anew, and the same one is not', (t) => {
@@ -243,10 +265,10 @@ test('other workers are told at once; where nothing can be seen then, at the nex
   const { set, told, world } = scene();
   set.crewChanged();
   assert.equal(told.splice(0).length, 4);
-  world.limits = undefined;
+  world.mask = -1;
   set.crewChanged();
   assert.deepEqual(told, []);
-  world.limits = { detail: '' };
+  world.mask = [0, 1];
   set.lookAtOnce();
   assert.equal(told.length, 4);
 });

@@ -8,17 +8,19 @@ import { census, request, until } from './support/app';
 import { HOST } from './support/balance';
 import { LimitedGroup, needsGroups } from './support/cgroup';
 import { untilPortFree } from './support/ending';
-import { serving, start, underLoad } from './support/growth';
+import { type Growing, serving, start, underLoad } from './support/growth';
 import { Load } from './support/load';
 import { loopMask, ownCpus } from './support/masks';
 import { refusing } from './support/refuse';
 
 const few = ownCpus.length < 2 && 'needs two CPUs';
+const root = process.getuid?.() !== 0 && 'needs root';
 const two = ownCpus.slice(0, 2);
+const MIB = 1024 * 1024;
 /** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
 const ATTACH = 51;
-/** Servers that look would have done so. */
-const LOOKS_MS = 2_500;
+/** Servers that look would have seen it twice. */
+const LOOKS_MS = 4_000;
 
 test('from one CPU to two', { skip: needsGroups('cpuset').skip || few }, async (t) => {
   const group = new LimitedGroup(t, 'cpuset').cpus(two.slice(0, 1));
@@ -59,6 +61,16 @@ test('from a quota of less than one CPU to four, and more again', {
   await underLoad(t, tree, () => group.quota(4), 4);
 });
 
+test('from a memory limit that holds one to a larger one', {
+  skip: needsGroups('memory').skip || few,
+}, async (t) => {
+  const group = new LimitedGroup(t, 'memory').memory(128 * MIB);
+  const tree = await start(t, { cpus: 2, prefix: group.prefix });
+  const { app } = tree;
+  await app.said(/one process: one worker is no gain/);
+  await underLoad(t, tree, () => group.memory(2_048 * MIB), 2);
+});
+
 test('servers that have closed meanwhile are not among them', { skip: few }, async (t) => {
   const tree = await start(t, { cpus: 1, env: { CLOSES: 'once' } });
   const { app } = tree;
@@ -93,10 +105,37 @@ test('where the kernel takes no steering program it stays as it is', { skip: few
   assert.deepEqual(app.workers(), []);
 });
 
-test('one worker that was asked for stays', { skip: few }, async (t) => {
-  const tree = await start(t, { cpus: 1, env: { FASTSOCKET_WORKERS: '1' } });
+test('an app that has given up its user stays as it is', { skip: root || few }, async (t) => {
+  const tree = await start(t, { cpus: 1 });
+  const { app } = tree;
+  process.kill(app.pid, 'SIGWINCH');
+  const load = new Load(app.port, { clients: 3, host: HOST });
+  t.after(() => load.stop());
   tree.cpus(2);
-  for (const end = performance.now() + LOOKS_MS; performance.now() < end; )
-    await request(tree.app.port, '/', HOST);
-  assert.deepEqual(tree.app.workers(), []);
+  await app.said(/one process for good: .*could not be made \(errno \d+\) as user 65534/);
+  const { answered, ...failed } = await load.served();
+  assert.ok(answered > 0);
+  assert.deepEqual(failed, { refused: 0, lost: 0, cut: 0 });
+  assert.deepEqual(app.workers(), []);
 });
+
+async function stays({ app, cpus }: Growing): Promise<void> {
+  cpus(2);
+  for (const end = performance.now() + LOOKS_MS; performance.now() < end; )
+    await request(app.port, '/', HOST);
+  assert.deepEqual(app.workers(), []);
+}
+
+test('one worker that was asked for stays', { skip: few }, async (t) => {
+  await stays(await start(t, { cpus: 1, env: { FASTSOCKET_WORKERS: '1' } }));
+});
+
+for (const when of ['before', 'after'])
+  test(`an app that has forked a cluster worker ${when} it listened stays as it is`, {
+    skip: few,
+  }, async (t) => {
+    const tree = await start(t, { cpus: 1, env: { FORKS: when } });
+    await tree.app.said(/forked once/);
+    await tree.app.said(/one process for good: the app forks/);
+    await stays(tree);
+  });

@@ -6,17 +6,18 @@ import type { Limits } from '../lib/cpu/cgroup';
 import { Cpus } from '../lib/cpu/cpus';
 import type { ListenerGroup } from '../lib/group/listener-group';
 import type { ChangedUser } from '../lib/origin/changed-user';
-import { AGAIN_MS } from '../lib/origin/cpu-set';
 import { Growth, type GrowthOptions } from '../lib/origin/growth';
+import { HOLDS_MS } from '../lib/origin/room';
 
 const EMFILE = -24;
 const NO_LIMITS: Limits = { detail: '' };
 
 interface World {
   holds: number;
-  live: { index: number; toldAt?: number }[];
+  live: { index: number; servedAt?: number; toldAt?: number }[];
   state: GrowthOptions['lifecycle']['state'];
   closing: boolean;
+  killed: boolean;
   groups: ListenerGroup[];
   /** Sockets that can be made. */
   sockets: number;
@@ -30,6 +31,9 @@ interface Scene {
   /** Two looks, the time between them later. */
   look(): void;
   ends(index: number): boolean;
+  /** All that has happened at once has. */
+  settle(): void;
+  looks(): number;
 }
 
 function group(port: number): ListenerGroup {
@@ -45,18 +49,23 @@ function group(port: number): ListenerGroup {
 
 /** Two workers for two ports, and room for two. */
 function scene(t: TestContext, follows = true): Scene {
-  mock.timers.enable({ apis: ['setTimeout'] });
+  mock.timers.enable({ apis: ['setTimeout', 'setImmediate'] });
   t.after(() => mock.timers.reset());
   const events: string[] = [];
   const world: World = {
     holds: 2,
-    live: [{ index: 1 }, { index: 2 }],
+    live: [
+      { index: 1, servedAt: 0 },
+      { index: 2, servedAt: 0 },
+    ],
     state: 'full',
     closing: false,
+    killed: false,
     groups: [group(100), group(200)],
     sockets: 1_000,
   };
   let made = 0;
+  let looked = 0;
   const addon = {
     sibling: () => (made < world.sockets ? 1_000 + ++made : EMFILE),
     close: (fd: number) => events.push(`close ${fd}`),
@@ -97,7 +106,10 @@ function scene(t: TestContext, follows = true): Scene {
     pool,
     served: {
       balancer: { watch: ({ key }: ListenerGroup) => events.push(`watch ${key}`) },
-      lookAtCpus: look,
+      lookAtCpus: () => {
+        looked++;
+        look();
+      },
       crewChanged: () => events.push(`crew ${growth.indexes}`),
     } as unknown as GrowthOptions['served'],
     lifecycle: {
@@ -106,15 +118,17 @@ function scene(t: TestContext, follows = true): Scene {
       },
     },
     user: { now: undefined } as ChangedUser,
+    kills: { more: () => world.killed },
     start: (index) => {
       events.push(`start ${index}`);
-      world.live.push({ index });
+      world.live.push({ index, servedAt: 0 });
     },
   });
   const ends = (index: number) => {
     world.live = world.live.filter((worker) => worker.index !== index);
     return growth.replaces(index);
   };
+  const settle = () => mock.timers.tick(0);
   return {
     world,
     growth,
@@ -122,9 +136,11 @@ function scene(t: TestContext, follows = true): Scene {
     events,
     look: () => {
       look();
-      mock.timers.tick(AGAIN_MS);
+      mock.timers.tick(HOLDS_MS);
     },
     ends,
+    settle,
+    looks: () => looked,
   };
 }
 
@@ -162,13 +178,20 @@ test('where one cannot be made none is kept, and there are no more workers', (t)
   );
 });
 
-test('not while copies have not proved themselves, when the app is one process again, has no listener, or closes one', (t) => {
+test('not while copies have not proved themselves, when the app is one process again, has no listener, or closes one, or was short of memory', (t) => {
   for (const change of [
     { state: 'canary' },
     { state: 'off' },
     { groups: [] },
     { closing: true },
-    { live: [{ index: 1 }, { index: 2, toldAt: performance.now() }] },
+    { killed: true },
+    {
+      live: [
+        { index: 1, servedAt: 0 },
+        { index: 2, servedAt: 0, toldAt: performance.now() },
+      ],
+    },
+    { live: [{ index: 1, servedAt: 0 }, { index: 2 }] },
   ] as Partial<World>[]) {
     const { world, events, look } = scene(t);
     Object.assign(world, change, { holds: 4 });
@@ -179,23 +202,26 @@ test('not while copies have not proved themselves, when the app is one process a
 });
 
 test('who ends is not replaced where there are too many, and its CPU is free', (t) => {
-  const { world, plan, growth, events, ends, look } = scene(t);
+  const { world, plan, growth, events, ends, settle, look } = scene(t);
   world.holds = 1;
   look();
   assert.deepEqual(events, [], 'nobody is ended');
   assert.equal(ends(1), false);
   assert.deepEqual(growth.indexes, [2]);
+  settle();
   assert.deepEqual(events.splice(0), ['crew 2']);
   assert.deepEqual(plan.cpus.cores, [undefined, undefined, 1]);
   assert.equal(growth.replaces(1), false, 'asked once more');
+  settle();
   assert.deepEqual(events, []);
   assert.equal(ends(2), true, 'of the last one there is a successor');
 });
 
 test('places that are free are taken before there are more', (t) => {
-  const { world, growth, events, ends, look } = scene(t);
+  const { world, growth, events, ends, settle, look } = scene(t);
   world.holds = 1;
   ends(1);
+  settle();
   events.length = 0;
   world.holds = 3;
   look();
@@ -204,9 +230,10 @@ test('places that are free are taken before there are more', (t) => {
 });
 
 test('a place that is free is taken also where no socket is to be had', (t) => {
-  const { world, growth, events, ends, look } = scene(t);
+  const { world, growth, events, ends, settle, look } = scene(t);
   world.holds = 1;
   ends(1);
+  settle();
   events.length = 0;
   world.holds = 3;
   world.sockets = 0;
@@ -223,4 +250,36 @@ test('a number that stays: whoever ends is replaced, and there are never more', 
   look();
   assert.equal(ends(1), true);
   assert.deepEqual(events, []);
+});
+
+test('many at once: the others are laid out once, and nobody looks for each of them', (t) => {
+  const { world, growth, plan, events, looks, settle } = scene(t);
+  plan.workers = 6;
+  world.live = [];
+  world.holds = 2;
+  assert.deepEqual(growth.toReplace([1, 2, 3, 4, 5, 6]), [1, 2]);
+  assert.equal(looks(), 1);
+  assert.deepEqual(events, []);
+  settle();
+  assert.deepEqual(events.splice(0), ['crew 1,2']);
+  assert.deepEqual(
+    [2, 3].map((index) => growth.vacantSince(index) !== undefined),
+    [false, true],
+  );
+  // one after the other, at the same time
+  world.holds = 3;
+  growth.toReplace([3]);
+  settle();
+  events.length = 0;
+  world.live = [{ index: 1, servedAt: 0 }];
+  world.holds = 1;
+  growth.replaces(2);
+  growth.replaces(3);
+  settle();
+  assert.deepEqual(events.splice(0), ['crew 1']);
+  // and back
+  world.holds = 3;
+  assert.deepEqual(growth.toReplace([2, 3, 4]), [2, 3]);
+  settle();
+  assert.deepEqual(events, ['crew 1,2,3']);
 });

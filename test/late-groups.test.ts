@@ -4,9 +4,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TcpHandle } from '../lib/hook/tcp';
 import type { Addon } from '../lib/native/addon';
-import { type Listening, makeLateGroups } from '../lib/origin/late-groups';
+import {
+  dropAllLateSockets,
+  type Listening,
+  makeAllLateSockets,
+  openLateGroups,
+} from '../lib/origin/late-groups';
 
 const EPERM = -1;
+const EAGAIN = -11;
 const EMFILE = -24;
 const EADDRINUSE = -98;
 const WORKERS = 2;
@@ -16,6 +22,8 @@ const PROGRAM = new Uint8Array(8);
 function scene(refuse: (call: string, open: number) => number | undefined) {
   const events: string[] = [];
   const open = new Set<number>();
+  /** Listeners that others may join. */
+  const shared = new Set<number>();
   let fd = 100;
   const call = (name: string) => {
     events.push(name);
@@ -30,10 +38,18 @@ function scene(refuse: (call: string, open: number) => number | undefined) {
   const addon = {
     bindShared: () => make('probe'),
     sibling: (of: number, backlog: number) => make(`sibling of ${of}${backlog < 0 ? '' : ' that listens'}`),
-    reusePort: (of: number) => call(`share ${of}`),
+    reusePort: (of: number) => {
+      const error = call(`share ${of}`);
+      if (error === 0) shared.add(of);
+      return error;
+    },
+    unsharePort: (of: number) => (shared.delete(of) ? 0 : EPERM),
     listen: (of: number) => call(`listen ${of}`),
     attachProgram: (of: number) => call(`program ${of}`),
-    accept: () => -11,
+    accept: (of: number) => {
+      events.push(`accept ${of}`);
+      return EAGAIN;
+    },
     close: (of: number) => open.delete(of),
   } as unknown as Addon;
   const listening = new Map<TcpHandle, Listening>(
@@ -49,17 +65,19 @@ function scene(refuse: (call: string, open: number) => number | undefined) {
   );
   let generation = 0;
   const plan = { addon, workers: WORKERS, originOnly: PROGRAM };
-  return { events, open, groups: makeLateGroups(plan, listening, () => ++generation) };
+  const sockets = makeAllLateSockets(plan, listening);
+  const groups = 'why' in sockets ? sockets : openLateGroups(plan, listening, sockets, () => ++generation);
+  return { events, open, shared, groups, addon, sockets };
 }
 
 test('a program follows the first socket that listens, before any other does', () => {
   const { events, groups } = scene(() => undefined);
-  assert.ok(typeof groups !== 'string');
+  assert.ok(Array.isArray(groups));
   assert.deepEqual(
     groups.map(({ sockets, hasProgram, generation }) => [sockets, hasProgram, generation]),
     [
       [[10, 102, 103], true, 1],
-      [[20, 105, 106], true, 2],
+      [[20, 104, 105], true, 2],
     ],
   );
   const first = events.indexOf('listen 102');
@@ -67,17 +85,42 @@ test('a program follows the first socket that listens, before any other does', (
   assert.ok(!events.some((event) => event.endsWith('that listens')), 'not before all are there');
 });
 
-for (const [what, refuse] of [
-  ['no program is taken', (call: string) => (call.startsWith('program') ? EPERM : undefined)],
-  ['the second cannot be shared', (call: string) => (call === 'share 20' ? EPERM : undefined)],
+for (const [what, lasts, refuse] of [
+  ['no program is taken', true, (call: string) => (call.startsWith('program') ? EPERM : undefined)],
+  ['the second cannot be shared', true, (call: string) => (call === 'share 20' ? EPERM : undefined)],
   [
     'there are no descriptors for the second',
+    false,
     (call: string, open: number) => (call === 'sibling of 20' && open === 3 ? EMFILE : undefined),
   ],
-  ['the last socket does not listen', (call: string) => (call === 'listen 106' ? EADDRINUSE : undefined)],
+  [
+    'the last socket does not listen',
+    false,
+    (call: string) => (call === 'listen 105' ? EADDRINUSE : undefined),
+  ],
 ] as const)
   test(`${what}: all stay as they are, and nothing is left`, () => {
-    const { open, groups } = scene(refuse);
-    assert.equal(typeof groups, 'string');
+    const { open, shared, groups } = scene(refuse);
+    assert.ok('why' in groups);
+    assert.equal(groups.lasts, lasts, groups.why);
     assert.deepEqual([...open], []);
+    assert.deepEqual([...shared], [], 'nobody else can join');
   });
+
+test('nothing is made where the kernel takes no program', () => {
+  const { events } = scene((call) => (call.startsWith('program') ? EPERM : undefined));
+  assert.deepEqual(events, ['probe', 'program 101']);
+});
+
+test('sockets of which nothing comes', () => {
+  const { addon, sockets, open, shared } = scene((call) => (call === 'listen 102' ? EADDRINUSE : undefined));
+  assert.ok(!('why' in sockets));
+  dropAllLateSockets(addon, sockets);
+  assert.deepEqual([...open, ...shared], []);
+});
+
+test('what has come to sockets that listen already is served', () => {
+  const { events } = scene((call) => (call === 'listen 105' ? EADDRINUSE : undefined));
+  const served = events.slice(events.indexOf('listen 105'));
+  for (const socket of [102, 103, 104]) assert.ok(served.includes(`accept ${socket}`), `${socket}`);
+});

@@ -2,7 +2,7 @@
 import type { Settings } from '../config/settings';
 import { perCpu } from '../cpu/count';
 import { Cpus } from '../cpu/cpus';
-import { limitsNow } from '../cpu/limits-now';
+import { LimitsNow } from '../cpu/limits-now';
 import { insideTree } from '../cpu/neighbours';
 import { readText } from '../cpu/read';
 import { originOnlyProgram } from '../group/steering';
@@ -49,6 +49,7 @@ function planWith(addon: Addon, settings: Settings, live: number, copies: number
   const affinity = addon.getAffinity(0);
   const mask = typeof affinity === 'number' ? [] : affinity;
   const layout = layOutFor(settings, live, mask);
+  const limits = new LimitsNow(layout.limits?.above);
   const workers = Math.min(MOST_SEATS, copies + seatCount(live, mask.length));
   const cpus = new Cpus(pinPlaces(layout), workers);
   return {
@@ -58,13 +59,15 @@ function planWith(addon: Addon, settings: Settings, live: number, copies: number
     first: copies + 1,
     places: { ...layout.places, nodes: cpus.nodes },
     mask,
-    quotaCpus: layout.quotaCpus,
-    limits: () => limitsNow(),
-    layOutAgain: (now, before) => layOutAgain(settings, now, before),
+    quotaCpus: layout.limits?.cpus,
+    limits: () => limits.now(),
+    layOutAgain: (now, before, found) =>
+      layOutAgain(settings, now, before, (some, cpus, had) => layOut(some, cpus, had, undefined, found)),
     steer: settings.steer,
     balance: settings.balance,
     exitWaitMs: settings.exitWaitMs,
     originOnly: originOnlyProgram(),
+    originRssBytes: undefined,
     originStartMs: 0,
   };
 }

@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import {
-  type GroupMount,
-  type GroupPath,
-  groupDirectories,
-  parseGroupMounts,
-  parseGroupPaths,
-} from './cgroup-paths';
+import { groupDirectories, parseGroupMounts, parseGroupPaths } from './cgroup-paths';
 import type { ReadText } from './read';
 
 export interface Limits {
@@ -14,11 +8,14 @@ export interface Limits {
   readonly cpus?: number;
   /** Bytes of memory; undefined if there is no limit. */
   readonly memoryBytes?: number;
+  /** The memory limit where it stands above the mount: it is not seen again. */
+  readonly above?: Found;
   /** Where each limit was found, for the log. */
   readonly detail: string;
 }
 
-interface Found {
+/** A limit, and the file that names it. */
+export interface Found {
   readonly value: number;
   readonly file: string;
 }
@@ -65,14 +62,20 @@ function memoryV2(read: ReadText, directory: string): Found | undefined {
   return bytes(read(`${directory}/memory.max`), `${directory}/memory.max`);
 }
 
-/**
- * v1: the group's own limit, and the smallest on its way up, which memory.stat also knows for
- * ancestors above the mount (Documentation/admin-guide/cgroup-v1/memory.rst, section 5.2).
- */
 function memoryV1(read: ReadText, directory: string): Found | undefined {
-  const own = bytes(read(`${directory}/memory.limit_in_bytes`), `${directory}/memory.limit_in_bytes`);
-  const line = /^hierarchical_memory_limit (\d+)$/m.exec(read(`${directory}/memory.stat`) ?? '');
-  return smaller(own, bytes(line?.[1], `${directory}/memory.stat`));
+  return bytes(read(`${directory}/memory.limit_in_bytes`), `${directory}/memory.limit_in_bytes`);
+}
+
+/**
+ * v1: the smallest limit on a group's way up, which memory.stat also knows for ancestors above the mount
+ * (Documentation/admin-guide/cgroup-v1/memory.rst, section 5.2). The kernel sums up much for that file, which takes it
+ * seconds where many groups have been (mm/memcontrol-v1.c, memcg1_stat_format): it is read once, at the first listen().
+ */
+function memoryAbove(read: ReadText, { directory, unified }: LimitPlace): Found | undefined {
+  if (unified) return undefined;
+  const file = `${directory}/memory.stat`;
+  const line = /^hierarchical_memory_limit (\d+)$/m.exec(read(file) ?? '');
+  return bytes(line?.[1], file);
 }
 
 function smaller(a: Found | undefined, b: Found | undefined): Found | undefined {
@@ -80,22 +83,61 @@ function smaller(a: Found | undefined, b: Found | undefined): Found | undefined 
   return b.value < a.value ? b : a;
 }
 
-/** The smallest limit over all directories of the groups that hold the controller, v1 and v2 alike. */
 function smallest(
-  groups: readonly GroupPath[],
-  mounts: readonly GroupMount[],
-  controller: string,
-  v1: (directory: string) => Found | undefined,
-  v2: (directory: string) => Found | undefined,
+  places: readonly LimitPlace[],
+  find: (place: LimitPlace) => Found | undefined,
 ): Found | undefined {
-  let found: Found | undefined;
-  for (const group of groups) {
-    if (!group.unified && !group.controllers.includes(controller)) continue;
-    for (const directory of groupDirectories(group, mounts)) {
-      found = smaller(found, group.unified ? v2(directory) : v1(directory));
-    }
-  }
-  return found;
+  return places.reduce<Found | undefined>((found, place) => smaller(found, find(place)), undefined);
+}
+
+/** A directory that may name limits. */
+export interface LimitPlace {
+  readonly unified: boolean;
+  readonly directory: string;
+}
+
+/** Where the limits of the process stand. */
+export interface LimitPlaces {
+  readonly cpu: readonly LimitPlace[];
+  readonly memory: readonly LimitPlace[];
+}
+
+/**
+ * All directories of the groups that hold a controller, v1 and v2 alike.
+ * @param cgroup what stands in /proc/self/cgroup
+ * @param mountinfo what stands in /proc/self/mountinfo
+ */
+export function limitPlaces(cgroup: string, mountinfo: string): LimitPlaces {
+  const groups = parseGroupPaths(cgroup);
+  const mounts = parseGroupMounts(mountinfo);
+  const holding = (controller: string): LimitPlace[] =>
+    groups
+      .filter(({ unified, controllers }) => unified || controllers.includes(controller))
+      .flatMap((group) =>
+        groupDirectories(group, mounts).map((directory) => ({ unified: group.unified, directory })),
+      );
+  return { cpu: holding('cpu'), memory: holding('memory') };
+}
+
+/** The smallest limits that stand in these places. What cannot be read is no limit. */
+export function limitsIn(read: ReadText, places: LimitPlaces, above?: Found): Limits {
+  const cpu = smallest(places.cpu, ({ unified, directory }) =>
+    unified ? quotaV2(read, directory) : quotaV1(read, directory),
+  );
+  const own = smallest(places.memory, ({ unified, directory }) =>
+    unified ? memoryV2(read, directory) : memoryV1(read, directory),
+  );
+  const memory = smaller(own, above);
+  const parts = [
+    cpu ? `quota ${cpu.value} CPUs (${cpu.file})` : 'no CPU quota',
+    memory ? `memory limit ${memory.value} bytes (${memory.file})` : 'no memory limit',
+  ];
+  return {
+    ...(cpu && { cpus: cpu.value }),
+    ...(memory && { memoryBytes: memory.value }),
+    ...(memory && memory !== own && { above: memory }),
+    detail: parts.join(', '),
+  };
 }
 
 /**
@@ -106,29 +148,10 @@ function smallest(
  * root cannot be seen from inside. Never throws: what cannot be read is no limit.
  */
 export function readLimits(read: ReadText): Limits {
-  const groups = parseGroupPaths(read('/proc/self/cgroup') ?? '');
-  const mounts = parseGroupMounts(read('/proc/self/mountinfo') ?? '');
-  const cpu = smallest(
-    groups,
-    mounts,
-    'cpu',
-    (d) => quotaV1(read, d),
-    (d) => quotaV2(read, d),
+  const places = limitPlaces(read('/proc/self/cgroup') ?? '', read('/proc/self/mountinfo') ?? '');
+  return limitsIn(
+    read,
+    places,
+    smallest(places.memory, (place) => memoryAbove(read, place)),
   );
-  const memory = smallest(
-    groups,
-    mounts,
-    'memory',
-    (d) => memoryV1(read, d),
-    (d) => memoryV2(read, d),
-  );
-  const parts = [
-    cpu ? `quota ${cpu.value} CPUs (${cpu.file})` : 'no CPU quota',
-    memory ? `memory limit ${memory.value} bytes (${memory.file})` : 'no memory limit',
-  ];
-  return {
-    ...(cpu && { cpus: cpu.value }),
-    ...(memory && { memoryBytes: memory.value }),
-    detail: parts.join(', '),
-  };
 }

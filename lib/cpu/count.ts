@@ -30,7 +30,7 @@ export interface WorkerCount {
 }
 
 /** A copy of the app weighs this much of the origin, as a cautious guess: it grows once it serves. */
-const COPY_WEIGHT = 1.5;
+export const COPY_WEIGHT = 1.5;
 
 const MIB = 1024 * 1024;
 const mib = (bytes: number): string => `${Math.round(bytes / MIB)} MiB`;

@@ -12,10 +12,12 @@ const FILES = { unified: 'memory.events', old: 'memory.oom_control' };
 export class MemoryKills {
   private readonly file: string | undefined;
   private last: number;
+  /** What more() has told of. */
+  private told: number;
 
   constructor(private readonly read: ReadText) {
     this.file = this.find();
-    this.last = this.count() ?? 0;
+    this.last = this.told = this.count() ?? 0;
   }
 
   /** What is known of the end of a process by this signal, for the log; '' where that is nothing. */
@@ -26,6 +28,13 @@ export class MemoryKills {
     const more = count > this.last;
     this.last = count;
     return more ? `, for want of memory: oom_kill ${count} in ${this.file}` : '';
+  }
+
+  /** Whether there have been more since this was asked before, of whatever process of the group. */
+  more(): boolean {
+    const before = this.told;
+    this.told = this.count() ?? before;
+    return this.told > before;
   }
 
   private count(): number | undefined {

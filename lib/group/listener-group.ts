@@ -116,12 +116,12 @@ export class ListenerGroup {
     this.hasProgram = this.refused === 0;
     if (!this.hasProgram) this.sockets.push(fd);
     const made = makeSiblings(addon, this, options.workers + 1 - this.sockets.length);
-    if (typeof made !== 'string') {
+    if (Array.isArray(made)) {
       this.add(made);
       return { error };
     }
     this.closeSiblings();
-    return { error, failed: made };
+    return { error, failed: made.why };
   }
 
   /** Sockets for more workers (makeSiblings), which nobody serves yet. */

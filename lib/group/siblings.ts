@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Addon } from '../native/addon';
 import type { ListenerGroup } from './listener-group';
+import { type Refusal, refusal } from './refusal';
 
 /** A backlog for sockets that are bound only. */
 const NOT_LISTENING = -1;
@@ -15,7 +16,7 @@ export function makeSiblings(
   addon: Addon,
   { sockets, hasProgram, backlog }: Pick<ListenerGroup, 'sockets' | 'hasProgram' | 'backlog'>,
   count: number,
-): number[] | string {
+): number[] | Refusal {
   const made: number[] = [];
   while (made.length < count) {
     const socket = addon.sibling(sockets[0] as number, hasProgram ? backlog : NOT_LISTENING);
@@ -23,7 +24,7 @@ export function makeSiblings(
       // the last first: the others keep their places in the kernel's group
       for (const fd of made.reverse()) addon.close(fd);
       const index = sockets.length + made.length;
-      return `socket ${index} of the listener group could not be made (errno ${-socket})`;
+      return refusal(`socket ${index} of the listener group could not be made`, socket);
     }
     made.push(socket);
   }

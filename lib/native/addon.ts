@@ -56,6 +56,8 @@ export interface Addon {
 
   /** SO_REUSEPORT on a socket that is bound and does not listen yet. */
   reusePort(fd: number): number;
+  /** Takes it off again. Where sockets have shared the port, the same user's still may (sk_reuseport_match: fastreuseport). */
+  unsharePort(fd: number): number;
   /** Another socket on fd's address, a listening member of its group unless the backlog is negative: its descriptor. */
   sibling(fd: number, backlog: number): number;
   /** A socket bound with SO_REUSEPORT; v6only: 0 or 1 (IPV6_V6ONLY). Its descriptor; -EINVAL: not an address of that family. */
@@ -255,7 +257,7 @@ export interface Addon {
   waitGone(ms: number, pids: number[]): number;
 }
 
-const VERSION = 12;
+const VERSION = 13;
 
 export interface LoadedAddon {
   addon?: Addon;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Refusal } from '../group/refusal';
 
 /** What the calls may take of the message that a worker starts with, in characters. */
 const MOST = 8_192;
@@ -34,4 +35,16 @@ export class ChangedUser {
   explain(reason: string): string {
     return this.now === undefined ? reason : `${reason} (started as ${this.now}, which the app has become)`;
   }
+}
+
+const EADDRINUSE = -98;
+
+/**
+ * Why there are no more sockets on a port, with what may explain it: the kernel lets nobody else have them than the user of
+ * the first ones (net/ipv4/inet_connection_sock.c, inet_bind_conflict: uid_eq).
+ */
+export function refusedAs(refusal: Refusal, { now }: Pick<ChangedUser, 'now'>): Refusal {
+  if (now === undefined) return refusal;
+  const lasts = refusal.lasts || refusal.error === EADDRINUSE;
+  return { ...refusal, why: `${refusal.why} as ${now}, which the app has become`, lasts };
 }

@@ -28,7 +28,9 @@ export interface CpuSetHooks {
 
 interface Seen {
   mask: readonly number[];
+  /** As they are, or were when they could be seen. */
   limits: Limits;
+  known: boolean;
   /** Where this is another, workers may have to move. */
   key: string;
 }
@@ -44,6 +46,8 @@ const keyOf = (mask: readonly number[], quotaCpus: number | undefined): string =
 export class CpuSet {
   private key: string;
   private bounded: boolean | undefined;
+  /** Limits, as was last seen. */
+  private limits: Limits;
   private lookedAt = Number.NEGATIVE_INFINITY;
   private timer: NodeJS.Timeout | undefined;
 
@@ -51,7 +55,9 @@ export class CpuSet {
     private readonly plan: Multiplied,
     private readonly hooks: CpuSetHooks,
   ) {
-    this.key = keyOf(plan.mask, plan.quotaCpus);
+    const { mask, quotaCpus } = plan;
+    this.limits = { ...(quotaCpus !== undefined && { cpus: quotaCpus }), detail: '' };
+    this.key = keyOf(mask, quotaCpus);
   }
 
   /** @param now by performance.now() */
@@ -69,7 +75,7 @@ export class CpuSet {
       this.follow(seen);
       setTimeout(() => this.again(), AGAIN_MS).unref();
     }
-    this.hooks.seen?.(seen.mask, seen.limits);
+    if (seen.known) this.hooks.seen?.(seen.mask, seen.limits);
   }
 
   /** The workers are others now, or are about to be. */
@@ -86,7 +92,7 @@ export class CpuSet {
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
       const seen = this.see();
-      if (!seen || !this.plan.cpus.none || pinPlaces(this.layOut(seen.mask)).length === 0) return;
+      if (!seen || !this.plan.cpus.none || pinPlaces(this.layOut(seen)).length === 0) return;
       this.follow(seen);
     }, REPLACED_MS).unref();
   }
@@ -95,21 +101,23 @@ export class CpuSet {
     const mask = this.plan.addon.getAffinity(0);
     if (typeof mask === 'number') return undefined;
     const limits = this.plan.limits();
-    if (!limits) return undefined;
-    return { mask, limits, key: keyOf(mask, limits.cpus) };
+    if (limits) this.limits = limits;
+    return { mask, limits: this.limits, known: limits !== undefined, key: keyOf(mask, this.limits.cpus) };
   }
 
   /** There have been more workers than CPUs for long: who has a CPU now makes no difference. */
   crowded(): void {
-    const { plan, hooks } = this;
     const seen = this.see();
     if (!seen) return;
-    this.follow(seen, plan.layOutAgain(seen.mask, [undefined, ...hooks.workers().map(() => undefined)]));
+    this.follow(
+      seen,
+      this.layOut(seen, () => undefined),
+    );
   }
 
-  private layOut(mask: readonly number[]): Layout {
-    const { plan, hooks } = this;
-    return plan.layOutAgain(mask, [undefined, ...hooks.workers().map((index) => plan.cpus.cores[index])]);
+  /** @param had the CPU of a worker until now */
+  private layOut({ mask, limits }: Seen, had = (index: number) => this.plan.cpus.cores[index]): Layout {
+    return this.plan.layOutAgain(mask, [undefined, ...this.hooks.workers().map(had)], limits);
   }
 
   /** What was seen may have been half of it. */
@@ -126,7 +134,8 @@ export class CpuSet {
     return true;
   }
 
-  private follow({ mask, limits, key }: Seen, layout = this.layOut(mask)): void {
+  private follow(seen: Seen, layout = this.layOut(seen)): void {
+    const { mask, limits, key } = seen;
     const { plan, hooks } = this;
     this.key = key;
     this.bounded = this.isBounded(mask);

@@ -49,6 +49,11 @@ export function onClusterFork(forked: () => void): void {
   clusterModule()?.on('fork', forked);
 }
 
+/** Whether the app has ever forked a cluster worker, or has got ready to: fork() sets up the primary (cluster.settings). */
+export function everForked(): boolean {
+  return Object.keys(clusterModule()?.settings ?? {}).length > 0;
+}
+
 /** True once the app has forked cluster workers: then its primary's listens are the cluster module's own. */
 export function appForks(): boolean {
   return ownWorkers() > 0;

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Limits } from '../cpu/cgroup';
+import type { MemoryKills } from '../cpu/memory-kills';
+import { memoryUse } from '../cpu/memory-use';
+import { readText } from '../cpu/read';
 import type { ListenerGroup } from '../group/listener-group';
+import type { Refusal } from '../group/refusal';
 import { makeSiblings } from '../group/siblings';
 import { debug } from '../log';
 import { graceMs } from '../signals/told';
 import { describeKey, type Lifecycle } from '../workers/lifecycle';
 import type { WorkerPool } from '../workers/pool';
-import type { ChangedUser } from './changed-user';
+import { type ChangedUser, refusedAs } from './changed-user';
+import { Fit } from './fit';
 import type { Groups } from './groups';
 import type { Multiplied } from './plan';
 import { Room } from './room';
@@ -15,10 +20,11 @@ import type { Served } from './served';
 export interface GrowthOptions {
   plan: Multiplied;
   groups: Groups;
-  pool: Pick<WorkerPool, 'live' | 'size'>;
+  pool: Pick<WorkerPool, 'live' | 'size' | 'pids'>;
   served: Pick<Served, 'balancer' | 'lookAtCpus' | 'crewChanged'>;
   lifecycle: Pick<Lifecycle, 'state'>;
   user: Pick<ChangedUser, 'now'>;
+  kills: Pick<MemoryKills, 'more'>;
   /** Starts worker `index`. */
   start(index: number): void;
 }
@@ -26,14 +32,25 @@ export interface GrowthOptions {
 /** How many workers there are, where that follows the limits: each group has a socket for every one of them. */
 export class Growth {
   private readonly room: Room;
-  /** Numbers of workers that have ended and were not replaced. */
-  private readonly vacant = new Set<number>();
+  private readonly fit: Fit;
+  /** The limit, as was last seen. */
+  private memoryBytes: number | undefined;
+  /** Numbers of workers that have ended and were not replaced, and since when. */
+  private readonly vacant = new Map<number, number>();
+  private telling: NodeJS.Immediate | undefined;
 
   constructor(private readonly options: GrowthOptions) {
-    const { pool, served } = options;
+    const { pool, served, plan, kills } = options;
+    this.fit = new Fit({
+      kills,
+      use: () => memoryUse(process.pid, pool.pids(), readText),
+      sizeBytes: () => plan.originRssBytes,
+    });
     this.room = new Room({
       count: () => pool.size,
       settled: () => this.settled,
+      // those that are about to start again are not live
+      most: () => pool.live.length + this.fit.more(this.memoryBytes),
       grow: (by) => this.grow(by),
       lookAgain: () => served.lookAtCpus(),
     });
@@ -48,42 +65,67 @@ export class Growth {
   /** What the process may use, as it is now. */
   look(mask: readonly number[], limits: Limits): void {
     const { room } = this.options.plan;
+    this.memoryBytes = limits.memoryBytes;
     if (room) this.room.look(room(mask, limits));
   }
 
-  /**
-   * Whether worker `index`, of which there is no process, is to be started again. Where there is no room for it now it
-   * is when there is.
-   */
+  /** Whether worker `index`, of which there is no process, is to be started again: see toReplace(). */
   replaces(index: number): boolean {
-    const { plan, served, pool } = this.options;
-    if (!plan.room) return true;
-    served.lookAtCpus();
-    if (this.room.hasRoom) {
-      this.vacant.delete(index);
-      return true;
-    }
-    if (this.vacant.has(index)) return false;
-    debug('worker %d is not replaced: there is room for no more than the %d that are left', index, pool.size);
-    this.vacant.add(index);
-    plan.cpus.free(index);
-    served.crewChanged();
-    return false;
+    return this.toReplace([index]).length > 0;
   }
 
-  /** Copies have proved themselves, nothing closes, and the app has not just been told of a signal: most end then. */
+  /**
+   * Those of the workers, of which there are no processes, that are to be started again. Where there is no room for one now
+   * it is when there is.
+   */
+  toReplace(indexes: readonly number[]): number[] {
+    const { plan, served } = this.options;
+    if (!plan.room || indexes.length === 0) return [...indexes];
+    served.lookAtCpus();
+    const replaced = indexes.slice(0, Math.max(0, this.room.free));
+    const before = this.vacant.size;
+    const returned = replaced.filter((index) => this.vacant.delete(index));
+    for (const index of indexes.slice(replaced.length)) this.vacate(index);
+    if (returned.length > 0 || this.vacant.size > before) this.changed();
+    return replaced;
+  }
+
+  /** Since when there is no worker `index`, because there is no room for it. */
+  vacantSince(index: number): number | undefined {
+    return this.vacant.get(index);
+  }
+
+  private vacate(index: number): void {
+    const { plan, pool } = this.options;
+    if (this.vacant.has(index)) return;
+    debug('worker %d is not replaced: there is room for no more than the %d that are left', index, pool.size);
+    this.vacant.set(index, performance.now());
+    plan.cpus.free(index);
+  }
+
+  /** Workers often end together: the others are laid out anew once. */
+  private changed(): void {
+    this.telling ??= setImmediate(() => {
+      this.telling = undefined;
+      this.options.served.crewChanged();
+    });
+  }
+
+  /** Copies have proved themselves, all serve (and weigh something), nothing closes, and the app has not just been told of a signal: most end then. */
   private get settled(): boolean {
     const { groups, pool, lifecycle, plan } = this.options;
     if (lifecycle.state !== 'full' || groups.size === 0 || groups.closing) return false;
-    return pool.live.every((worker) => graceMs(worker, plan.exitWaitMs) === 0);
+    return pool.live.every(
+      (worker) => worker.servedAt !== undefined && graceMs(worker, plan.exitWaitMs) === 0,
+    );
   }
 
-  private grow(by: number): string | undefined {
+  private grow(by: number): Refusal | undefined {
     const { plan, served, start } = this.options;
-    const indexes = [...this.vacant].sort((a, b) => a - b).slice(0, by);
+    const indexes = [...this.vacant.keys()].sort((a, b) => a - b).slice(0, by);
     const more = by - indexes.length;
     const refused = more > 0 ? this.makeSockets(more) : undefined;
-    if (more > 0 && refused === undefined) for (let n = 0; n < more; n++) indexes.push(++plan.workers);
+    if (more > 0 && !refused) for (let n = 0; n < more; n++) indexes.push(++plan.workers);
     if (indexes.length === 0) return refused;
     for (const index of indexes) this.vacant.delete(index);
     debug('there is room for more workers: %s', indexes.join(', '));
@@ -93,19 +135,15 @@ export class Growth {
     return refused;
   }
 
-  /**
-   * Sockets for so many more workers, in all groups or in none. Of another user than that of the first ones they are refused
-   * (net/ipv4/inet_connection_sock.c, inet_bind_conflict: uid_eq).
-   */
-  private makeSockets(count: number): string | undefined {
+  /** Sockets for so many more workers, in all groups or in none. */
+  private makeSockets(count: number): Refusal | undefined {
     const { groups, plan, served, user } = this.options;
     const made = new Map<ListenerGroup, number[]>();
     for (const group of groups) {
       const sockets = makeSiblings(plan.addon, group, count);
-      if (typeof sockets === 'string') {
+      if (!Array.isArray(sockets)) {
         for (const fd of [...made.values()].flatMap((fds) => fds.reverse())) plan.addon.close(fd);
-        const asUser = user.now === undefined ? '' : ` as ${user.now}, which the app has become`;
-        return `${describeKey(group.key)}: ${sockets}${asUser}`;
+        return refusedAs({ ...sockets, why: `${describeKey(group.key)}: ${sockets.why}` }, user);
       }
       made.set(group, sockets);
     }

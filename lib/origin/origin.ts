@@ -14,11 +14,21 @@ import { debug, say } from '../log';
 import type { Preload } from '../preload';
 import { backlogFor } from '../seam/backlog';
 import { Attempts } from './attempts';
-import { appForks, bindReason, callReason, ownWorkers, processReason } from './eligible';
-import { makeLateGroups } from './late-groups';
+import {
+  appForks,
+  bindReason,
+  callReason,
+  everForked,
+  onClusterFork,
+  ownWorkers,
+  processReason,
+} from './eligible';
+import { makeLatePlan } from './late-plan';
 import { type FirstListen, Later } from './later';
 import { type Multiplied, makePlan, type Plan } from './plan';
 import type { Tree } from './tree';
+
+const FORKS = 'the app forks cluster workers of its own';
 
 interface BoundHandle {
   bind: BindArguments;
@@ -176,7 +186,7 @@ export class Origin {
     if (!server || !this.preload.calls.has(server)) return 'not a net.Server';
     const why = callReason(this.preload.calls.get(server)) ?? bindReason(bound.bind);
     if (why !== undefined) return why;
-    if (appForks() || hasClusterGroups()) return 'the app forks cluster workers of its own';
+    if (appForks() || hasClusterGroups()) return FORKS;
     if (this.tree) return this.tree.off;
     return this.reasonOfProcess();
   }
@@ -199,24 +209,27 @@ export class Origin {
 
   /** The app has room for one worker only, and runs as plain Node until there is room for more. */
   private waitForRoom(first: FirstListen): void {
-    const { attempts, settings, preload } = this;
-    this.later = new Later(first, {
+    const { attempts, settings } = this;
+    const { birth, user } = this.preload;
+    if (everForked()) return debug('one process for good: %s', FORKS);
+    const later = new Later(first, {
       closed: (key) => attempts.closed(key),
-      multiply: (listening) => {
-        if (appForks() || hasClusterGroups()) return 'the app forks cluster workers of its own';
-        const plan = makePlan(settings, preload.birth, first);
-        if (plan.reason !== undefined) return plan.reason;
-        const groups = makeLateGroups(plan, listening, () => ++this.generation);
-        if (typeof groups === 'string') return groups;
-        this.plan = plan;
-        const tree = this.theTree(plan);
-        for (const group of groups) {
+      multiply: (listening, workers) => {
+        if (everForked()) return { why: FORKS, lasts: true };
+        const nextGeneration = () => ++this.generation;
+        const made = makeLatePlan(workers, listening, { first, settings, birth, user, nextGeneration });
+        if ('why' in made) return made;
+        this.plan = made.plan;
+        const tree = this.theTree(made.plan);
+        for (const group of made.groups) {
           attempts.opened(group.key);
           this.enter(tree, group, true);
         }
         return undefined;
       },
     });
+    onClusterFork(() => later.end(FORKS));
+    this.later = later;
   }
 
   /** @param revived see Tree.addGroup() */

@@ -4,7 +4,7 @@ import type { Settings } from '../config/settings';
 import { type Limits, readLimits } from '../cpu/cgroup';
 import { assign, type WorkerCount, workerCount } from '../cpu/count';
 import { Cpus, type PinPlace } from '../cpu/cpus';
-import { limitsNow } from '../cpu/limits-now';
+import { LimitsNow } from '../cpu/limits-now';
 import { insideTree, takenCores } from '../cpu/neighbours';
 import { coreOrder } from '../cpu/order';
 import { readText } from '../cpu/read';
@@ -37,13 +37,15 @@ export interface Multiplied {
   /** How many workers there is room for now; undefined: there are as many as there are. */
   room?: ((mask: readonly number[], limits: Limits) => number) | undefined;
   /** The same for other CPUs; `before`: CPU of each worker until now, from 1, one after the other. */
-  layOutAgain(mask: readonly number[], before: readonly (number | undefined)[]): Layout;
+  layOutAgain(mask: readonly number[], before: readonly (number | undefined)[], limits: Limits): Layout;
   steer: Settings['steer'];
   balance: Settings['balance'];
   exitWaitMs: number;
   /** No copy is started: see Settings. */
   testGroups?: Settings['testGroups'];
   originOnly: Uint8Array;
+  /** Its size then, where that is known. */
+  originRssBytes: number | undefined;
   /** From the start of the process to now, its first listen(). */
   originStartMs: number;
 }
@@ -97,8 +99,8 @@ export interface Layout {
   places: Places;
   /** Why none of them is pinned. */
   unpinned: string | undefined;
-  /** The quota by which that was decided, in CPUs. */
-  quotaCpus?: number | undefined;
+  /** The limits by which that was decided. */
+  limits?: Limits;
   /** The arithmetic, one line. */
   why: string;
 }
@@ -116,14 +118,15 @@ function residentBytes(): number | undefined {
  * @param mask the CPUs this process may run on
  * @param before CPU of each worker until now, by index: whoever can keep its own does
  * @param originRssBytes the app's size
+ * @param limits as they are now
  */
 export function layOut(
   settings: Settings,
   mask: readonly number[],
   before: readonly (number | undefined)[] = [],
   originRssBytes = residentBytes(),
+  limits = readLimits(readText),
 ): Layout {
-  const limits = readLimits(readText);
   const counted = workerCount({
     settings,
     mask,
@@ -143,7 +146,7 @@ export function layOut(
     cores,
     places: { nodes, cpus, usable: counted.cpus.length, perCpu: counted.perCpu },
     unpinned: counted.unpinned,
-    quotaCpus: limits.cpus,
+    limits,
     why: counted.why,
   };
 }
@@ -155,8 +158,19 @@ export function pinPlaces({ cores, places }: Pick<Layout, 'cores' | 'places'>): 
 
 /** The layout of as many workers as there are, on other CPUs. */
 function layoutAgain(settings: Settings): Multiplied['layOutAgain'] {
-  return (mask, before) =>
-    layOut({ ...settings, workers: { kind: 'count', n: before.length - 1 } }, mask, before);
+  return (mask, before, limits) =>
+    layOut(
+      { ...settings, workers: { kind: 'count', n: before.length - 1 } },
+      mask,
+      before,
+      undefined,
+      limits,
+    );
+}
+
+function limitsFrom({ limits }: Layout): Multiplied['limits'] {
+  const now = new LimitsNow(limits?.above);
+  return () => now.now();
 }
 
 /** How many workers there is room for, for an app that was of this size. */
@@ -168,9 +182,13 @@ function roomOf(settings: Settings, originRssBytes: number | undefined): Multipl
 
 /**
  * Made at the first listen() that could be multiplied.
- * @param first how it was then, where there was room for one worker only: once more when there is room for others
+ * @param late how it was then, where there was room for one worker only, and how many there is room for now
  */
-export function makePlan(settings: Settings, birth: Birth, first?: FirstListen): Plan {
+export function makePlan(
+  settings: Settings,
+  birth: Birth,
+  late?: { first: FirstListen; workers: number },
+): Plan {
   const single = singleReason(settings, birth);
   if (single !== undefined) return { reason: single, quiet: true };
   const { addon, reason } = loadAddon();
@@ -183,13 +201,22 @@ export function makePlan(settings: Settings, birth: Birth, first?: FirstListen):
   }
   const { testGroups } = settings;
   const mask = typeof affinity === 'number' ? [] : affinity;
+  const first = late?.first;
   const size = first ? first.originRssBytes : residentBytes();
   const originStartMs = first?.originStartMs ?? process.uptime() * 1000;
   const room = roomOf(settings, size);
-  const layout = layOut(settings, mask, [], size);
+  const asked: Settings = late ? { ...settings, workers: { kind: 'count', n: late.workers } } : settings;
+  const layout = layOut(asked, mask, [], size, first?.limits());
   const { workers, why } = layout;
+  const limits = first?.limits ?? limitsFrom(layout);
   if (workers < 2 && !testGroups) {
-    const again = { addon, originRssBytes: size, originStartMs, limits: () => limitsNow() };
+    const again = {
+      addon,
+      originRssBytes: size,
+      rssBytes: residentBytes,
+      originStartMs,
+      limits,
+    };
     const later = room && mayHaveMore() ? { ...again, room } : undefined;
     return { reason: `one worker is no gain (${why})`, quiet: true, first: later };
   }
@@ -201,8 +228,8 @@ export function makePlan(settings: Settings, birth: Birth, first?: FirstListen):
     cpus,
     places: { ...layout.places, nodes: cpus.nodes },
     mask,
-    quotaCpus: layout.quotaCpus,
-    limits: () => limitsNow(),
+    quotaCpus: layout.limits?.cpus,
+    limits,
     room,
     layOutAgain: layoutAgain(settings),
     steer: settings.steer,
@@ -210,6 +237,7 @@ export function makePlan(settings: Settings, birth: Birth, first?: FirstListen):
     exitWaitMs: settings.exitWaitMs,
     testGroups,
     originOnly: originOnlyProgram(),
+    originRssBytes: size,
     originStartMs,
   };
 }

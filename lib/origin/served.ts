@@ -24,7 +24,10 @@ export class Served {
     plan: Multiplied,
     private readonly groups: Groups,
     private readonly multiplied: (group: ListenerGroup) => boolean,
-    pinned: Omit<CpuSetHooks, 'moved'>,
+    pinned: Omit<CpuSetHooks, 'moved'> & {
+      /** Since when nobody is to be worker `index`. */
+      vacantSince?(index: number): number | undefined;
+    },
   ) {
     this.cpuSet = new CpuSet(plan, {
       ...pinned,
@@ -48,6 +51,7 @@ export class Served {
     this.unserved = new UnservedQueues(
       () => this.groups,
       (group) => this.balancer.steals(group) && this.serving(group).length > 0,
+      (index) => pinned.vacantSince?.(index),
     );
   }
 

@@ -77,6 +77,7 @@ export class Tree {
         this.tell(index, { kind: 'place', core: core ?? null, free, workers });
       },
       seen: (mask, limits) => this.growth.look(mask, limits),
+      vacantSince: (index) => this.growth.vacantSince(index),
     });
     this.pool = new WorkerPool({
       addon: plan.addon,
@@ -120,8 +121,10 @@ export class Tree {
         unheard: () => this.pool.unheard,
       },
     });
+    const { lifecycle, succession } = this;
     const start = (index: number) => this.startWorker(index);
-    this.growth = new Growth({ plan, groups, pool, served, lifecycle: this.lifecycle, user, start });
+    const kills = succession.memory;
+    this.growth = new Growth({ plan, groups, pool, served, lifecycle, user, kills, start });
     this.asks = new Asks({
       attempts,
       group: (key) => this.groups.get(key),
@@ -200,8 +203,8 @@ export class Tree {
     for (const worker of this.pool.live) this.give(worker, group);
     if (revived) this.served.resteer(group);
     if (this.lifecycle.state === 'full') {
-      for (const index of this.pool.missing(this.options.plan.workers))
-        if (this.growth.replaces(index)) this.pool.restart(index, SETTLED_MS);
+      const missing = this.pool.missing(this.options.plan.workers);
+      for (const index of this.growth.toReplace(missing)) this.pool.restart(index, SETTLED_MS);
     }
     this.renewal.look();
     if (!judged(group, this.options)) this.lifecycle.groupOpened();

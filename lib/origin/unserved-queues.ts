@@ -18,6 +18,8 @@ export class UnservedQueues {
   constructor(
     private readonly groups: () => Iterable<ListenerGroup>,
     private readonly siblingsServe: (group: ListenerGroup) => boolean,
+    /** Since when nobody is to be worker `index`, and nothing is steered to its socket. */
+    private readonly vacantSince: (index: number) => number | undefined,
   ) {}
 
   /** Something has changed: looks now, and goes on looking while there may be more. */
@@ -26,13 +28,23 @@ export class UnservedQueues {
     this.round();
   }
 
+  /** A worker of the group that there is to be does not serve, or one that there is not to be did so a moment ago. */
+  private isMissing({ ready, workerSockets }: ListenerGroup): boolean {
+    const now = performance.now();
+    for (let index = 1; index <= workerSockets; index++) {
+      const since = this.vacantSince(index);
+      if (!ready.has(index) && (since === undefined || now - since < PATIENCE_MS)) return true;
+    }
+    return false;
+  }
+
   private round(): void {
     let missing = false;
     let departing = false;
     let accepted = 0;
     const early = performance.now() - this.lastChange < SIBLINGS_MS;
     for (const group of this.groups()) {
-      missing ||= group.hasProgram && group.ready.size < group.workerSockets;
+      missing ||= group.hasProgram && this.isMissing(group);
       if (!early || !this.siblingsServe(group)) accepted += group.drainUnserved();
       group.advance();
       departing ||= group.departing;

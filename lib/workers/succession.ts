@@ -17,7 +17,7 @@ export interface SuccessionOptions<M extends Member> {
 /** Who follows a worker that has ended, and when. */
 export class Succession<M extends Member> {
   private readonly barred: Barred;
-  private readonly memory = new MemoryKills(readText);
+  readonly memory = new MemoryKills(readText);
 
   constructor(private readonly options: SuccessionOptions<M>) {
     this.barred = new Barred(() => options.user.now, say);
