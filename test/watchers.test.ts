@@ -59,6 +59,8 @@ const lines = (text: string, folder: string): string[] =>
       text
         .replaceAll(folder, 'FOLDER')
         .replace(/^FASTSOCKET .*\n/gm, '')
+        // of a terminal's SIGINT nodemon and the app hear at once: it says this when the app has ended first
+        .replace(/^.*\[nodemon\] app crashed.*\n/gm, '')
         .replaceAll(/\d+:\d+:\d+ [AP]M/g, 'TIME')
         // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
         .replaceAll(/\x1b\[[0-9;]*m/g, '')
