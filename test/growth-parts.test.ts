@@ -217,12 +217,18 @@ test('who ends is not replaced where there are too many, and its CPU is free', (
   assert.equal(ends(2), true, 'of the last one there is a successor');
 });
 
+/** Worker 1 has ended, and there is no room for it. */
+function firstVacant(t: TestContext) {
+  const all = scene(t);
+  all.world.holds = 1;
+  all.ends(1);
+  all.settle();
+  all.events.length = 0;
+  return all;
+}
+
 test('places that are free are taken before there are more', (t) => {
-  const { world, growth, events, ends, settle, look } = scene(t);
-  world.holds = 1;
-  ends(1);
-  settle();
-  events.length = 0;
+  const { world, growth, events, look } = firstVacant(t);
   world.holds = 3;
   look();
   assert.deepEqual(events.slice(-3), ['crew 1,2,3', 'start 1', 'start 3']);
@@ -230,11 +236,7 @@ test('places that are free are taken before there are more', (t) => {
 });
 
 test('a place that is free is taken also where no socket is to be had', (t) => {
-  const { world, growth, events, ends, settle, look } = scene(t);
-  world.holds = 1;
-  ends(1);
-  settle();
-  events.length = 0;
+  const { world, growth, events, look } = firstVacant(t);
   world.holds = 3;
   world.sockets = 0;
   look();
