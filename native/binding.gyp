@@ -7,7 +7,7 @@
         "refused.cc", "report.cc", "balance/asking.cc", "balance/balancer.cc", "balance/face.cc", "balance/groups.cc", "balance/judge.cc",
         "balance/page.cc", "balance/thread.cc", "sockets.cc", "wait.cc", "watch.cc",
         "seam/accept.cc", "seam/bind.cc", "seam/bound.cc", "seam/candidates.cc", "seam/connect.cc", "seam/control.cc", "seam/destinations.cc", "seam/ends.cc",
-        "seam/handles.cc", "seam/kept.cc", "seam/listen.cc", "seam/local_ports.cc", "seam/loop.cc", "seam/open.cc", "seam/options.cc", "seam/ports.cc",
+        "seam/handles.cc", "seam/kept.cc", "seam/listen.cc", "seam/local_ports.cc", "seam/loop.cc", "seam/newcomer.cc", "seam/open.cc", "seam/options.cc", "seam/ports.cc",
         "seam/offers.cc", "seam/ring.cc", "seam/seam.cc", "seam/share.cc", "seam/slots.cc", "seam/stats.cc", "seam/steal.cc", "seam/survey.cc",
         "seam/wait.cc", "seam/wrappers.cc"
       ],

@@ -40,6 +40,7 @@ test('workers at random: who is blocked has a queue; all cannot be excluded; hel
 for (const [name, what] of [
   ['steal', "connections from a sibling's queue"],
   ['kept', "siblings' queues that are kept for later"],
+  ['newcomer', 'who has said nothing yet, and those behind it'],
   ['offers', 'what is offered to a worker, and what it answers'],
 ] as const)
   test(`${what}, over a model of the kernel`, async (t) => {

@@ -65,12 +65,14 @@ int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length,
     loop.counters.outOfTime++;
     return again();
   }
+  if (putsOff(loop, listener)) return again();
   const int fd = g_libc.accept4(listener.fd, address, length, flags);
   if (fd >= 0) {
     loop.counters.accepted++;
     listener.accepted++;
     loop.doubts = 0;
     remember(loop, listener, fd, false);
+    welcome(loop, listener, fd);
     return fd;
   }
   const int error = errno;
@@ -88,7 +90,7 @@ int accept(Loop& loop, Listener& listener, sockaddr* address, socklen_t* length,
     listener.dry = true;
     loop.counters.outOfFds++;
     if (loop.slept) {
-      if (!listener.disarmed) loop.rearmAt = nowNs() + kRearmNs;
+      if (!listener.disarmed || listener.leaves) loop.rearmAt = nowNs() + kRearmNs;
       arm(loop, listener, false);
     } else {
       // it has just begun, or it never sleeps here and might not come back: it stays armed, and is asked

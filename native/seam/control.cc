@@ -54,7 +54,7 @@ int remove(Loop& loop, Handle& handle, int fd, epoll_event* event) {
 void noteListener(Loop& loop, int fd) {
   Listener* listener = loop.listenerOf(fd);
   if (listener == nullptr || !listener->disarmed) return;
-  listener->disarmed = false;
+  listener->disarmed = listener->leaves = false;
   loop.disarmedCount--;
 }
 

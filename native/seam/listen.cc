@@ -47,6 +47,7 @@ void closing(Loop* loop, int fd) {
     if (handle->kind == Kind::kConnected) disconnecting(*loop, *handle, fd);
     if (handle->kind == Kind::kListener) loop->removeListener(fd);
     if (handle->has(kHeld)) loop->dropHeld(fd);
+    hasSpoken(*loop, fd);
     // there is room again
     if (loop->disarmedCount > 0) loop->rearmAt = 0;
   }

@@ -100,6 +100,7 @@ void arm(Loop& loop, Listener& listener, bool on) {
   // (the origin stands by)
   const bool known = loop.listenerOf(listener.fd) == &listener;
   if (known && g_libc.epoll_ctl(loop.epoll, EPOLL_CTL_MOD, listener.fd, &event) < 0 && !on) return;
+  listener.leaves = false;
   if (listener.disarmed == !on) return;
   listener.disarmed = !on;
   loop.disarmedCount += on ? -1 : 1;

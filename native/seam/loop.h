@@ -52,6 +52,8 @@ struct Counters {
   uint64_t rings;
   // Connections that were taken from a sibling's queue.
   uint64_t stolen;
+  // How often who came was left in the queue, because the last one had said nothing yet.
+  uint64_t putOff;
 };
 
 struct Listener {
@@ -59,6 +61,8 @@ struct Listener {
   // Nobody else accepts from it: a batch starves nobody.
   bool own;
   bool disarmed;
+  // Because of the newcomer: there is no shortage.
+  bool leaves;
   // Its children inherit TCP_NODELAY.
   bool noDelay;
   // So the app has said itself, of the listener: children of which it says nothing keep it.
@@ -125,6 +129,20 @@ struct FirstReads {
   int skip;
 };
 
+// See newcomer.cc.
+struct Newcomer {
+  // When the turn began in which it was accepted; 0: nobody.
+  uint64_t since;
+  int fd;
+  // Somebody has been left in the queue meanwhile.
+  bool awaited;
+  // The next one is not waited for.
+  bool rests;
+  // So many are not waited for: of the last answer, how many are left.
+  int without;
+  int skip;
+};
+
 struct Ring {
   int fd = -1;
   uint32_t* head = nullptr;
@@ -171,6 +189,7 @@ struct Loop {
   Held held[kMostHeld] = {};
   int heldCount = 0;
   FirstReads firstReads = {};
+  Newcomer newcomer = {};
 
   // In the shared page, and all seats there by index; nullptr: nobody balances.
   balance::Seat* seat = nullptr;
@@ -260,6 +279,17 @@ void dropRing(Loop& loop);
 
 // A connection has been accepted: what it has inherited, and what is to be seen to at the end of the turn.
 void remember(Loop& loop, Listener& listener, int fd, bool stolen);
+
+// `fd` has come by the listener's own queue.
+void welcome(Loop& loop, const Listener& listener, int fd);
+// `fd` has said something, or has gone.
+void hasSpoken(Loop& loop, int fd);
+// Whether the next one stays in the queue for now.
+bool putsOff(Loop& loop, const Listener& listener);
+// From when on others are accepted.
+uint64_t newcomerUntil(const Loop& loop);
+// Turns listeners off until the newcomer has spoken, where nothing else has happened. Returns how many events are left.
+int awaitNewcomer(Loop& loop, const epoll_event* events, int count);
 
 // `fd` is an accepted connection from now on.
 void opened(Loop& loop, Handle& handle, int fd);

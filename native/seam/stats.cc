@@ -63,6 +63,7 @@ napi_value jsStats(napi_env env, napi_callback_info info) {
       {"accepted", of(c.accepted)},
       {"empty", of(c.empty)},
       {"outOfTime", of(c.outOfTime)},
+      {"putOff", of(c.putOff)},
       {"inherited", of(c.inherited)},
       {"notInherited", of(c.notInherited)},
       {"firstReads", of(c.firstReads)},

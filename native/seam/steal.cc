@@ -54,7 +54,8 @@ bool isRegistered(const Loop& loop, int fd) {
 Listener* thiefFor(Loop& loop, uint32_t group) {
   for (int i = 0; i < loop.listenerCount; i++) {
     Listener& listener = loop.listeners[i];
-    if (listener.group != group || listener.disarmed || loop.listenerOf(listener.fd) != &listener) continue;
+    if (listener.group != group || (listener.disarmed && !listener.leaves) || loop.listenerOf(listener.fd) != &listener)
+      continue;
     if (!isRegistered(loop, listener.fd)) continue;
     return loop.takesAll == nullptr || loop.takesAll(loop.of, listener.fd) ? &listener : nullptr;
   }

@@ -72,13 +72,19 @@ void registerOffered(Loop& loop) {
 // Arms listeners whose time has come. Returns how long it is to the next one, in ms; -1 where there is none.
 int rearm(Loop& loop, uint64_t now) {
   if (loop.disarmedCount == 0) return -1;
-  if (now < loop.rearmAt) return static_cast<int>((loop.rearmAt - now) / kMs) + 1;
+  uint64_t next = UINT64_MAX;
   for (int i = 0; i < loop.listenerCount; i++) {
-    if (!loop.listeners[i].disarmed) continue;
-    arm(loop, loop.listeners[i], true);
-    loop.counters.rearmed++;
+    Listener& listener = loop.listeners[i];
+    if (!listener.disarmed) continue;
+    const uint64_t at = listener.leaves ? newcomerUntil(loop) : loop.rearmAt;
+    if (now < at) {
+      if (at < next) next = at;
+      continue;
+    }
+    if (!listener.leaves) loop.counters.rearmed++;
+    arm(loop, listener, true);
   }
-  return -1;
+  return next == UINT64_MAX ? -1 : static_cast<int>((next - now) / kMs) + 1;
 }
 
 bool isAccepted(const epoll_event& event) {
@@ -188,7 +194,7 @@ int collect(Loop& loop, epoll_event* events, int most, int timeout, const sigset
     if (count < 0 && (errno != EINTR || loop.heldCount + loop.lootCount == 0)) return count;
     if (count < 0) count = 0;
     if (count > 0) loop.worked = true;
-    count = takeOffers(loop, events, count);
+    count = awaitNewcomer(loop, events, takeOffers(loop, events, count));
     const int behindAccepted = acceptLast(loop, events, count);
     count = repeatListeners(loop, events, count, most - kMostHeld - kMostLoot);
     count = offerFirstReads(loop, events, count, behindAccepted);

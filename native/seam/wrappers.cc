@@ -98,13 +98,15 @@ ssize_t sendmsgHere(int fd, const msghdr* message, int flags) {
 
 ssize_t readHere(int fd, void* buffer, size_t length) {
   const ssize_t result = g_libc.read(fd, buffer, length);
-  if (result > 0) return result;
+  Loop* loop = currentLoop();
+  if (result < 0 && errno == EAGAIN) {
+    if (loop != nullptr) foundNothing(*loop, fd);
+    return result;
+  }
+  if (loop != nullptr) hasSpoken(*loop, fd);
   if (result == 0 && length > 0) {
     Handle* handle = Handles::known(fd);
     if (handle != nullptr && handle->kind == Kind::kConnected) handle->set(kPeerEnded);
-  } else if (result < 0 && errno == EAGAIN) {
-    Loop* loop = currentLoop();
-    if (loop != nullptr) foundNothing(*loop, fd);
   }
   return result;
 }

@@ -126,6 +126,7 @@ void round(unsigned number) {
            loop->listenerOf(fd) != nullptr;
   };
   if (chance(20)) app.thefts = 50;
+  if (chance(40)) app.groups = 80;
   if (chance(10)) app.talk = 90;
   for (int i = 0; i < kind.servers; i++) app.listenSomehow();
   const int leaveAt = chance(10) ? upTo(kind.steps) : -1;

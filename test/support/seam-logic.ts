@@ -14,6 +14,7 @@ const LOGIC = [
   'listen',
   'local_ports',
   'loop',
+  'newcomer',
   'offers',
   'open',
   'options',

@@ -120,7 +120,8 @@ void App::checkWait(int timeout) {
     const auto entry = set.find({fd, g_kernel.at(fd)});
     const auto* listener = loop_.listenerOf(fd);
     if (entry != set.end() && entry->second == stream.told) {
-      CHECK(listener == nullptr || !listener->disarmed);
+      // armed by libuv's ring, which is not served here: the seam has not seen it
+      CHECK(listener == nullptr || !listener->disarmed || (hasRing() && loop_.ring.fd == -1));
       continue;
     }
     const auto* held = loop_.heldOf(fd);
@@ -133,7 +134,8 @@ void App::checkWait(int timeout) {
     CHECK(listener != nullptr && listener->disarmed);
     CHECK(entry != set.end() && entry->second == 0);
     CHECK(timeout >= 0 && timeout <= 51);
-    CHECK(!g_kernel.shortSince.empty() || stolenServers > 0);  // armed again at a close
+    // armed again at a close
+    CHECK(listener->leaves || !g_kernel.shortSince.empty() || stolenServers > 0);
   }
 }
 

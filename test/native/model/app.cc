@@ -95,6 +95,7 @@ void App::listen(How how) {
     CHECK(loop_.listenerOf(fd) == nullptr);
   else
     CHECK(loop_.listenerOf(fd) != nullptr || streams.size() >= fastsocket::seam::kMostListeners);
+  if (chance(groups)) fastsocket::seam::mayStealFrom(loop_, fd, 1);
   Stream& server = open(fd, true);
   server.own = own;
   server.noDelay = how == How::kTwin || chance(70);

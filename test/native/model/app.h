@@ -25,6 +25,8 @@ class App : public Uv {
   int stolenServers = 0;
   // How often, in percent of the steps.
   int thefts = 5;
+  // Listeners whose queues a sibling could take from.
+  int groups = 0;
   // How often a connection says something.
   int talk = 20;
 

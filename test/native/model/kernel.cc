@@ -110,7 +110,7 @@ int wait(int epoll, epoll_event* events, int most, int timeout, const sigset_t* 
     g_kernel.turnBegan = 0;
     if (g_kernel.waiting) g_kernel.waiting(timeout);
   }
-  if (chance(2)) return fail(chance(90) ? EINTR : EINVAL);
+  if (!g_kernel.faultless && chance(2)) return fail(chance(90) ? EINTR : EINVAL);
   std::vector<epoll_event> ready = readyOf(epoll);
   if (ready.empty() && timeout < 0 && watched && g_kernel.idle) {
     g_kernel.idle();
