@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A worker that has helped another one keeps that one's queue, and helps again without being asked.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { until } from './support/app';
 import { allAnswered, askInTurn, newCount } from './support/asking';
 import { start, type Tree } from './support/balance';
 import { onCpus, ownCpus } from './support/masks';
-import { calm, connectedTogether, goOn, keptBy, STEAL, shares } from './support/scene';
+import { calm, connectedTogether, goOn, keptBy, STEAL, shares, stats } from './support/scene';
 import { listenersOf, standStill, whyNoSockets } from './support/tcp-table';
 
 const skip = whyNoSockets() ?? (ownCpus.length < 2 && 'needs two CPUs');
@@ -38,18 +36,6 @@ for (const [cpus, what, listeners] of [
     // the origin has handed down one, on which it may listen again
     await until(async () => (await listenersOf(helper, port)) === 1, 'one in the helper');
   });
-
-interface Stats {
-  pid: number;
-  stolen: number;
-}
-
-/** What the seam of a worker has counted, over one of its connections: something for its event loop to do. */
-async function stats(own: Socket): Promise<Stats> {
-  own.write('GET /stats HTTP/1.1\r\nHost: x\r\n\r\n');
-  const [answer] = (await once(own, 'data')) as [Buffer];
-  return JSON.parse(/\{.*\}/.exec(answer.toString())?.[0] ?? '') as Stats;
-}
 
 test("nobody asks, and what waits at a worker that computes is served at the end of another one's turns", {
   skip,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A tree with fail points whose worker 1 is stopped, or is about to be: its queue is offered to the others.
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
@@ -113,6 +114,19 @@ export async function standsStill(count: Count): Promise<void> {
 /** One of those that is this worker's. */
 export const keptBy = (t: TestContext, port: number, pid: number): Promise<Socket> =>
   until(async () => (await keepAlive(t, port, 16)).find(([by]) => by === pid)?.[1], `a connection of ${pid}`);
+
+export interface Stats {
+  pid: number;
+  stolen: number;
+  putOff: number;
+}
+
+/** What the seam of a worker has counted, over one of its connections: something for its event loop to do. */
+export async function stats(own: Socket): Promise<Stats> {
+  own.write('GET /stats HTTP/1.1\r\nHost: x\r\n\r\n');
+  const [answer] = (await once(own, 'data')) as [Buffer];
+  return JSON.parse(/\{.*\}/.exec(answer.toString())?.[0] ?? '') as Stats;
+}
 
 /** What was last said of the victim. */
 export const isExcluded = ({ app }: Pick<Tree, 'app'>): boolean =>
