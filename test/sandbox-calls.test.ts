@@ -157,6 +157,16 @@ const ROWS: Row[] = [
     says: /has no bound: clock_gettime fails/,
   },
   { refused: ['clock_nanosleep', 'clock_nanosleep'] },
+  {
+    refused: ['sched_getattr', 'sched_getattr'],
+    by: 'origin',
+    says: /runs as late as others do: sched_getattr fails/,
+  },
+  {
+    refused: ['sched_setattr', 'sched_setattr'],
+    by: 'origin',
+    says: /runs as late as others do: sched_setattr fails/,
+  },
   { refused: ['prctl:0=15', 'prctl(PR_SET_NAME)'] },
   { refused: ['pidfd_open', 'pidfd_open'] },
 ];

@@ -14,6 +14,7 @@
 #include "../failpoint.h"
 #include "../refused.h"
 #include "balancer.h"
+#include "slice.h"
 
 namespace fastsocket::balance {
 
@@ -81,6 +82,7 @@ class Polled {
 void* Balancer::run(void* data) {
   // it inherits the mask of the thread that has made it
   unpinThisThread();
+  shortenSlices();
   (void)prctl(PR_SET_NAME, "fastsocket");
   static_cast<Balancer*>(data)->loop();
   // it does not end: it is asked for its CPU time

@@ -51,6 +51,8 @@ static const struct {
     {"poll", SYS_poll},
 #endif
     {"prctl", SYS_prctl},
+    {"sched_getattr", SYS_sched_getattr},
+    {"sched_setattr", SYS_sched_setattr},
     {"socket", SYS_socket},
     {"socketpair", SYS_socketpair},
     {"sendmsg", SYS_sendmsg},
