@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A tree with fail points whose worker 1 is stopped, or is about to be: its queue is offered to the others.
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
@@ -9,7 +10,11 @@ import { allAnswered, askInTurn, askTogether, askUntil, type Count, newCount } f
 import { HOST, start, type Tree } from './balance';
 import { Failpoints } from './failpoints';
 
-export const stop = (pid: number): void => void process.kill(pid, 'SIGSTOP');
+/** It stands still when this returns: nothing that comes afterwards is accepted by it. */
+export function stop(pid: number): void {
+  process.kill(pid, 'SIGSTOP');
+  for (const end = Date.now() + 5_000; Date.now() < end && lives(pid) && !isStopped(pid); );
+}
 export function goOn(pid: number): void {
   try {
     process.kill(pid, 'SIGCONT');
@@ -27,15 +32,24 @@ export interface Scene extends Tree {
   thief: number;
 }
 
-/** A tree in which nothing has happened yet. */
+/** Nobody helps by itself whom it has helped before (native/seam/kept.cc), as one may who is stopped in the middle of a turn. */
+const ASKED_ONLY = 'unasked=1@0';
+
+/**
+ * A tree in which nothing has happened yet.
+ * @param unasked workers may help without being asked: what comes to one that stands still need not wait for it, whatever
+ * becomes of the thread
+ */
 export async function calm(
   t: TestContext,
   named: readonly string[],
   env: Record<string, string> = {},
   workers = 2,
+  unasked = false,
 ): Promise<Scene> {
   const points = new Failpoints(t);
-  const tree = await start(t, { hook: points.hook, env: { ...points.environment(named), ...env } }, workers);
+  const all = unasked ? named : [...named, ASKED_ONLY];
+  const tree = await start(t, { hook: points.hook, env: { ...points.environment(all), ...env } }, workers);
   const [victim, thief] = tree.workers as [number, number];
   return { ...tree, points, victim, thief };
 }
@@ -113,6 +127,15 @@ export async function standsStill(count: Count): Promise<void> {
 /** One of those that is this worker's. */
 export const keptBy = (t: TestContext, port: number, pid: number): Promise<Socket> =>
   until(async () => (await keepAlive(t, port, 16)).find(([by]) => by === pid)?.[1], `a connection of ${pid}`);
+
+/** Its worker has looked at all that it had been offered before, and, where the queue was empty, has let go of it. */
+export async function looksAround(own: Socket): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) {
+    const answer = once(own, 'data');
+    own.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    await answer;
+  }
+}
 
 /** What was last said of the victim. */
 export const isExcluded = ({ app }: Pick<Tree, 'app'>): boolean =>
