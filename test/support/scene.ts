@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { lives, until } from './app';
 import { allAnswered, askInTurn, askTogether, askUntil, type Count, newCount } from './asking';
 import { HOST, start, type Tree } from './balance';
 import { Failpoints } from './failpoints';
+import { queueOf } from './tcp-table';
 
 /** It stands still when this returns: nothing that comes afterwards is accepted by it. */
 export function stop(pid: number): void {
@@ -113,16 +113,9 @@ export async function keepAlive(t: TestContext, port: number, times: number): Pr
   );
 }
 
-/** The one that is asked in turn waits at a stopped worker: nobody else has one of these. */
-export async function standsStill(count: Count): Promise<void> {
-  let last = -1;
-  await until(async () => {
-    const before = last;
-    last = count.answered;
-    await sleep(250);
-    return before === last && count.made > last;
-  }, 'a connection that waits');
-}
+/** Of those that are asked in turn one waits for the victim, and so nobody else has any; needs ss (whyNoSockets). */
+export const waits = ({ port, victim }: Scene): Promise<boolean> =>
+  until(async () => (await queueOf(victim, port)) > 0, 'one that waits for the victim');
 
 /** One of those that is this worker's. */
 export const keptBy = (t: TestContext, port: number, pid: number): Promise<Socket> =>
