@@ -29,7 +29,12 @@ async function block(t: TestContext, busy: Busy): Promise<void> {
     const own = await keptBy(t, port, victim);
     own.write(`GET /block?${BLOCK_MS} HTTP/1.1\r\nHost: x\r\n\r\n`);
     // what is steered to it before is a sibling's, too
-    allAnswered(await askUntil(port, until(() => isExcluded(busy) || own.destroyed, 'either')));
+    allAnswered(
+      await askUntil(
+        port,
+        until(() => isExcluded(busy) || own.destroyed, 'either'),
+      ),
+    );
     return isExcluded(busy);
   }, 'its exclusion');
 }

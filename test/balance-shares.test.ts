@@ -48,7 +48,9 @@ test('connections that last: even after they have come, after a burst, and after
   for (let tries = 0; tries < 2 && (steadily > MOST || after > MOST); tries++) {
     steadily = await opened(COUNT, 2_000);
     after = await opened(COUNT / 4, 50);
-    t.diagnostic(`${(steadily * 100).toFixed(1)} % off the mean, after a burst ${(after * 100).toFixed(1)} %`);
+    t.diagnostic(
+      `${(steadily * 100).toFixed(1)} % off the mean, after a burst ${(after * 100).toFixed(1)} %`,
+    );
   }
   assert.ok(steadily <= MOST && after <= MOST, `${steadily}, ${after}`);
 

@@ -86,8 +86,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
       env: { SECOND: `${second}` },
     });
     await whileBlocked(t, cluster, async () => {
-      for (const port of [cluster.app.port, second])
-        await cluster.answersOf([1, 2], 48, port);
+      for (const port of [cluster.app.port, second]) await cluster.answersOf([1, 2], 48, port);
     });
   });
 

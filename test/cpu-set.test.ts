@@ -45,13 +45,16 @@ const loops = (pids: readonly number[]): string[] => pids.map(loopMask).sort();
 /** Where each worker said last that its event loop is. It may be told so twice: a change is looked at again a moment later. */
 const said = (app: App, workers: readonly number[]): (string | undefined)[] =>
   workers
-    .map((pid) => [...app.stderr.matchAll(new RegExp(`^FASTSOCKET ${pid}: the event loop is on (.*) now`, 'gm'))])
+    .map((pid) => [
+      ...app.stderr.matchAll(new RegExp(`^FASTSOCKET ${pid}: the event loop is on (.*) now`, 'gm')),
+    ])
     .map((all) => all.at(-1)?.[1])
     .sort();
 
 /** Each on a CPU of its own, by their own account too: what they have been told has come. */
 const apart = (app: App, workers: readonly number[]): boolean =>
-  String(loops(workers)) === String(two) && String(said(app, workers)) === String(two.map((cpu) => `CPU ${cpu}`));
+  String(loops(workers)) === String(two) &&
+  String(said(app, workers)) === String(two.map((cpu) => `CPU ${cpu}`));
 
 /** On one CPU, and told so. */
 const together = (app: App, workers: readonly number[]): boolean =>
