@@ -28,7 +28,8 @@ namespace fastsocket {
 // FASTSOCKET_FAILPOINTS=<folder>:<name>=<action>@<hit>,... Whoever comes to a point that is named writes its pid into
 // the folder's file of that name, once there is a file `armed` there; with a pid in it, that one alone counts. The one
 // with line <hit>, counted over all processes, takes the action. note: none; stop, kill: the process gets that signal;
-// hold: this thread waits until there is a file <name>.go, 20 s at most; a number: that errno.
+// hold: this thread waits until there is a file <name>.go, 20 s at most; a number: that errno. <hit> 0: whoever comes
+// there takes the action, each time, armed or not, and writes nothing.
 class Failpoint {
  public:
   // False where this point is not named, or nothing is armed yet.
@@ -41,6 +42,7 @@ class Failpoint {
     const char* at = colon;
     while (at != nullptr && sscanf(at + 1, pattern, action_, &hit_) != 2) at = strchr(at + 1, ',');
     if (at == nullptr) return false;
+    if (isAlways()) return true;
     const auto folder = static_cast<int>(colon - all);
     snprintf(path_, sizeof path_, "%.*s/armed", folder, all);
     if (!isMeant()) return false;
@@ -50,6 +52,7 @@ class Failpoint {
 
   // Its line is the one that is meant.
   bool isHit() const {
+    if (isAlways()) return true;
     char line[16];
     const int length = snprintf(line, sizeof line, "%9d\n", static_cast<int>(getpid()));
     const int fd = open(path_, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -68,6 +71,8 @@ class Failpoint {
   }
 
  private:
+  bool isAlways() const { return hit_ == 0; }
+
   // It is armed, and for this process.
   bool isMeant() const {
     const int fd = open(path_, O_RDONLY | O_CLOEXEC);

@@ -18,6 +18,7 @@ import {
   shares,
   stop,
   successor,
+  waits,
 } from './support/scene';
 import { queueOf, whyNoSockets } from './support/tcp-table';
 
@@ -35,7 +36,7 @@ async function judged(tree: Scene): Promise<Judged> {
   const asked = askInTurn(tree.port, 60, newCount());
   await tree.points.reached('judged');
   // on a busy machine it may be the other's: then all that is asked is answered, up to the first for the victim
-  await until(async () => (await queueOf(tree.victim, tree.port)) > 0, 'one that waits for the victim');
+  await waits(tree);
   return { ...tree, asked };
 }
 

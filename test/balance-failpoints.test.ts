@@ -21,10 +21,11 @@ import {
   STEAL,
   scene,
   shares,
-  standsStill,
   stop,
   successor,
+  waits,
 } from './support/scene';
+import { whyNoSockets } from './support/tcp-table';
 
 const EMFILE = 24;
 const EAGAIN = 11;
@@ -76,15 +77,14 @@ test('stolen: the thief is stopped, and this one connection waits', async (t) =>
 });
 
 test('steal: no descriptor is left; it is asked again later', async (t) => {
-  const tree = await scene(t, [`steal=${EMFILE}@2`], STEAL);
+  const tree = await calm(t, [`steal=${EMFILE}@2`], STEAL);
+  const declined = async () => (await figures(tree)).seats.reduce((sum, seat) => sum + seat.declined, 0);
+  const before = await declined();
+  begin(tree);
   const count = await askInTurn(tree.port, 30, newCount());
   allAnswered(count);
   assert.deepEqual([...count.by.keys()], [tree.thief]);
-  const { seats } = await figures(tree);
-  assert.equal(
-    seats.reduce((sum, { declined }) => sum + declined, 0),
-    1,
-  );
+  assert.equal(await declined(), before + 1);
 });
 
 test('offer: the victim comes back before it is sent', async (t) => {
@@ -97,26 +97,28 @@ test('offer: the victim comes back before it is sent', async (t) => {
   allAnswered(await askTogether(port, 20, newCount()));
 });
 
-test('offer: the helper is killed before it is sent', async (t) => {
+test('offer: the helper is killed before it is sent', { skip: whyNoSockets() ?? false }, async (t) => {
   const tree = await scene(t, ['offer=hold@1'], STEAL);
   const { port, points, thief } = tree;
   const count = newCount();
   const asked = askInTurn(port, 20, count);
   await points.reached('offer');
-  await standsStill(count);
+  await waits(tree);
   process.kill(thief, 'SIGKILL');
   await until(() => !lives(thief), 'its end');
   points.go('offer');
   allAnswered(await asked);
 });
 
-test('offer: the helper is killed with it unread, and another process has its seat', async (t) => {
+test('offer: the helper is killed with it unread, and another process has its seat', {
+  skip: whyNoSockets() ?? false,
+}, async (t) => {
   const tree = await scene(t, ['offer=hold@1', 'offered=note@1'], STEAL);
   const { port, points, victim, thief } = tree;
   const count = newCount();
   const asked = askInTurn(port, 20, count);
   await points.reached('offer');
-  await standsStill(count);
+  await waits(tree);
   stop(thief);
   points.go('offer');
   await points.reached('offered');

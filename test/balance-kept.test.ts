@@ -40,7 +40,7 @@ for (const [cpus, what, listeners] of [
 test("nobody asks, and what waits at a worker that computes is served at the end of another one's turns", {
   skip,
 }, async (t) => {
-  const tree = await calm(t, ['judged=hold@1', 'offered=note@1'], STEAL);
+  const tree = await calm(t, ['judged=hold@1', 'offered=note@1'], STEAL, 2, true);
   const { port, points, victim, thief } = tree;
   await helped(t, tree);
   await until(async () => (await listenersOf(thief, port)) === 2, "the victim's, kept by the other one");

@@ -159,8 +159,10 @@ for (const [way, flags] of Object.entries(ways)) {
       const { app, workers } = await start(t, 'messages-app.js', flags);
       await tellWorker(app, 'throw').catch(() => {});
       assert.deepEqual(await exited(app), { code: 1, signal: null });
-      assert.match(app.stderr, /Error: thrown on purpose/);
       await noneLeft(workers);
+      // all that it has said has come
+      await app.ended;
+      assert.match(app.stderr, /Error: thrown on purpose/);
     });
 
     test('what nobody listens for is lost, not kept, and that is said once', async (t) => {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies that come to a port before the origin does: a faster start, or a reload in which everybody listens again.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LatePorts, OWN_MS, SETTLED_OWN_MS, TAKEN_MS } from '../lib/origin/late-ports';
@@ -17,17 +21,29 @@ interface Scene {
   main: number;
   ledger: Ledger;
   workers: number[];
+  /** Where it has waited for that, the origin listens there now. */
+  go(): void;
 }
 
-async function start(t: TestContext, env: Record<string, string>): Promise<Scene> {
+/** @param main the port that they come to later */
+async function start(t: TestContext, env: Record<string, string>, main?: number): Promise<Scene> {
   const ledger = new Ledger(t);
-  const main = await freePort(HOST);
+  const later = main ?? (await freePort(HOST));
   const app = startApp(fixture('late-ports.js'), {
     port: await freePort(HOST),
-    env: { MAIN: String(main), LEDGER: ledger.path, ...env },
+    env: { MAIN: String(later), LEDGER: ledger.path, ...env },
   });
   t.after(() => app.stop());
-  return { app, main, ledger, workers: await multiplied(app, 2, HOST) };
+  const { ORIGIN_AT = '' } = env;
+  const go = () => writeFileSync(ORIGIN_AT, '');
+  return { app, main: later, ledger, workers: await multiplied(app, 2, HOST), go };
+}
+
+/** A file that is not there. */
+function missing(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-late-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return join(folder, 'go');
 }
 
 /** Who answers on the main port, until it is all of these. */
@@ -69,13 +85,14 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
   });
 
   test('goes from the worker that has it to the origin when that comes', async (t) => {
-    const scene = await start(t, { ORIGIN_MS: String(OWN_MS + 2_000), COPY_MS: '0' });
+    const scene = await start(t, { ORIGIN_AT: missing(t), COPY_MS: '0' });
     const { app, main, ledger, workers } = scene;
     const owner = await until(
       () => workers.find((pid) => ledger.count(`main ${main}`, pid) === 1),
       'an owner',
     );
     await servedBy(scene, [owner]);
+    scene.go();
     await until(() => ledger.count(`main ${main}`, app.pid) === 1, 'the origin');
     await servedBy(scene, workers);
     for (const pid of [app.pid, ...workers]) assert.deepEqual(ledger.of(pid), [`main ${main}`]);
@@ -83,10 +100,12 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
   });
 
   test('an origin that cannot have it is told so as in plain Node', async (t) => {
-    const scene = await start(t, { ORIGIN_MS: '1500', COPY_MS: '300' });
-    const { app, main, ledger } = scene;
+    const main = await freePort(HOST);
     const stranger = createServer().listen(main, HOST);
     t.after(() => stranger.close());
+    await once(stranger, 'listening');
+    const { app, ledger, go } = await start(t, { ORIGIN_AT: missing(t), COPY_MS: '300' }, main);
+    go();
     await until(() => ledger.of(app.pid).length > 0, 'an error');
     assert.deepEqual(ledger.of(app.pid), [
       `error ${JSON.stringify({

@@ -51,9 +51,7 @@ for (const [name, hook, workers] of [
     assert.ok(await portFree(app.port));
     const said = (what: string) => app.stdout.split(what).length - 1;
     const processes = 1 + (workers > 1 ? workers : 0);
-    await until(
-      () => said('first has closed') === processes,
-      `${processes} x first: ${app.stdout}\n${app.stderr}`,
-    );
-    assert.equal(said('second has closed'), processes);
+    await app.ended;
+    for (const which of ['first', 'second'])
+      assert.equal(said(`${which} has closed`), processes, `${which}: ${app.stdout}\n${app.stderr}`);
   });

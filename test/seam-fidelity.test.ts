@@ -216,6 +216,7 @@ test("a server that is closed within 'connection': nobody hangs, and the process
     assert.equal(ends(outcomes)['hung'], undefined);
     assert.ok((told(outcomes)['ended: hello'] ?? 0) >= 3);
     assert.deepEqual(await exited(app), { code: 0, signal: null });
+    await app.ended;
     assert.ok(app.stdout.includes('closed'));
   });
 });

@@ -114,7 +114,7 @@ describe('each piece', () => {
     ['read', 'neverRegistered'],
   ] as const) {
     test(`${piece} alone does its own work and no other`, async (t) => {
-      const app = await start(t, { env: { FASTSOCKET_SEAM: piece } });
+      const app = await start(t, { env: { FASTSOCKET_SEAM: piece, WORK_US } });
       const { reset, broken } = await load(t, app.port, 64, 1);
       assert.deepEqual({ reset, broken }, { reset: 0, broken: 0 });
       const counts = await stats(app);

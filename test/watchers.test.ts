@@ -2,13 +2,14 @@
 // Tools that start an app again when it changes, with the hook in NODE_OPTIONS: the old processes go, all of the new ones
 // serve on the same port, and the tool itself behaves as without the hook.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import {
   type App,
   answeredBy,
+  childrenOf,
   fixture,
   freePort,
   hook,
@@ -52,15 +53,39 @@ const lazySource = (version: number): string => `module.exports = ${version};\n`
 const source = (version: number): string =>
   readFileSync(fixture('watched-app.js'), 'utf8').replace('VERSION = 1', `VERSION = ${version}`);
 
+/** A change of the same length, at once: whoever is told of a file that is emptied first, and filled later, starts it twice. */
+const change = (path: string, text: string): void => writeFileSync(path, text, { flag: 'r+' });
+
+/** The tool will hear of changes of this file: it may have started the app before (proc(5), /proc/PID/fdinfo, inotify). */
+function watched(tool: number, path: string): Promise<boolean> {
+  const inode = statSync(path).ino.toString(16);
+  const line = new RegExp(`^inotify wd:\\S+ ino:${inode} `, 'm');
+  const has = (file: string) => {
+    try {
+      return line.test(readFileSync(file, 'utf8'));
+    } catch {
+      // closed since the folder was read
+      return false;
+    }
+  };
+  const watches = (pid: number) =>
+    lives(pid) && readdirSync(`/proc/${pid}/fdinfo`).some((fd) => has(`/proc/${pid}/fdinfo/${fd}`));
+  return until(() => [tool, ...childrenOf(tool)].some(watches), `a watch on ${path}`);
+}
+
+/** How long processes take to end, and whether a tool hears of a terminal's SIGINT, which all have at once, before the app ends. */
+const TIMING = [
+  /^.*\[nodemon\] (app crashed|still waiting for \d+ sub-process).*\n/gm,
+  /^.*(Waiting for graceful termination|Gracefully restarted|Failed running).*\n/gm,
+];
+
 /** Lines of the tool and the app, each once, without what differs from run to run. */
 const lines = (text: string, folder: string): string[] =>
   [
     ...new Set(
-      text
+      TIMING.reduce((rest, timing) => rest.replace(timing, ''), text)
         .replaceAll(folder, 'FOLDER')
         .replace(/^FASTSOCKET .*\n/gm, '')
-        // of a terminal's SIGINT nodemon and the app hear at once: it says this when the app has ended first
-        .replace(/^.*\[nodemon\] app crashed.*\n/gm, '')
         .replaceAll(/\d+:\d+:\d+ [AP]M/g, 'TIME')
         // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
         .replaceAll(/\x1b\[[0-9;]*m/g, '')
@@ -124,13 +149,14 @@ async function start(t: TestContext, { file, execArgv = [], script, args = [] }:
     );
   };
   await serves(1);
+  await watched(app.pid, path);
   return { app, port, folder, path, lazy, started, serves };
 }
 
 /** The app changes, and later a terminal ends it. */
-async function change(t: TestContext, tool: Tool, how: How) {
+async function changed(t: TestContext, tool: Tool, how: How) {
   const { app, port, folder, path, started, serves } = await start(t, tool, how);
-  writeFileSync(path, source(2));
+  change(path, source(2));
   await serves(2);
   await noneLeft(started(1));
   const second = started(2);
@@ -139,37 +165,35 @@ async function change(t: TestContext, tool: Tool, how: How) {
   const ended = await exited(app);
   await noneLeft(second);
   await untilPortFree(port);
+  // all that they have said has come
+  await app.ended;
   return { ended, stdout: lines(app.stdout, folder), stderr: lines(app.stderr, folder) };
 }
 
 describe('a tool that watches', { concurrency: 2 }, () => {
   for (const [name, tool] of Object.entries(TOOLS)) {
     test(name, async (t) => {
-      assert.deepEqual(await change(t, tool, { hooked: true }), await change(t, tool, { hooked: false }));
+      assert.deepEqual(await changed(t, tool, { hooked: true }), await changed(t, tool, { hooked: false }));
     });
 
     // its processes end as that one does, which has a handler of the tool's own
     if (name === 'tsx watch') continue;
     test(`${name}, an app that ends gracefully`, async (t) => {
-      const plain = await change(t, tool, { hooked: false, graceful: true });
-      const hooked = await change(t, tool, { hooked: true, graceful: true });
+      const plain = await changed(t, tool, { hooked: false, graceful: true });
+      const hooked = await changed(t, tool, { hooked: true, graceful: true });
       assert.deepEqual(hooked.ended, plain.ended);
     });
   }
 
   for (const hooked of [false, true]) {
     test(`node --watch, a file that only a request loads${hooked ? '' : ', without the hook'}`, async (t) => {
-      const { port, lazy, started } = await start(t, TOOLS['node --watch'] as Tool, { hooked });
+      const { app, port, lazy, started } = await start(t, TOOLS['node --watch'] as Tool, { hooked });
       const said = () => request(port, '/lazy', HOST).catch(() => '');
       assert.match(await said(), /version 1$/);
       const first = started(1);
-      let writtenAt = 0;
+      await watched(app.pid, lazy);
+      change(lazy, lazySource(7));
       await until(async () => {
-        // the watcher may not have heard of it yet
-        if (Date.now() - writtenAt > 1_000) {
-          writeFileSync(lazy, lazySource(7));
-          writtenAt = Date.now();
-        }
         const response = await said();
         return /version 7$/.test(response) && !first.includes(answeredBy(response) as number);
       }, 'another start');

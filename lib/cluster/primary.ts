@@ -171,8 +171,9 @@ export class ClusterPrimary {
     if (!group) return;
     this.plain.left(member.id, group);
     group.ready.add(member.index);
-    debug('worker %d serves %s from socket %d', member.id, name, member.index);
     this.resteer(group);
+    // when it has its share: whoever reads this may ask it at once
+    debug('worker %d serves %s from socket %d', member.id, name, member.index);
   }
 
   /** The worker serves no socket of this group, and has no duplicate of one. */

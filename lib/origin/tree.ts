@@ -296,9 +296,10 @@ export class Tree {
     group.ready.add(worker.index);
     this.pool.serves(worker);
     this.succession.serves(worker);
-    debug('worker %d is ready on %s', worker.index, key);
     if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();
+    // when it has its share: whoever reads this may ask it at once
+    debug('worker %d is ready on %s', worker.index, key);
   }
 
   private multiply(): void {

@@ -4,6 +4,7 @@
 // has two. It keeps the listener, and looks before it sleeps.
 #include <sys/syscall.h>
 
+#include "../failpoint.h"
 #include "libc.h"
 #include "loop.h"
 
@@ -54,7 +55,8 @@ void lookForLoot(Loop& loop) {
   const uint64_t now = nowNs();
   for (int i = 0; i < loop.keptCount; i++) {
     Loot loot = loop.kept[i];
-    if (!isInLongTurn(loop.seats[loot.victim].told, now, loot.afterNs) || queueLength(loot.fd) == 0) continue;
+    if (!isInLongTurn(loop.seats[loot.victim].told, now, loot.afterNs)) continue;
+    if (FAILING("unasked", queueLength(loot.fd)) <= 0) continue;
     // behind the others when it is kept again
     take(loop, i);
     // one a turn; and nobody has asked, so that nobody declines

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // fixtures/balance-app.js, and what its origin knows of its workers.
+import { connect } from 'node:net';
 import type { TestContext } from 'node:test';
 import { addonPath } from './addon';
 import { type App, type AppOptions, fixture, freePort, multiplied, startApp, until } from './app';
@@ -27,6 +28,18 @@ export async function start(
   });
   t.after(() => app.stop());
   return { app, port, workers: await multiplied(app, workers, HOST) };
+}
+
+/** Far longer than any test takes: who waited for the block to end has not been served by anybody else. */
+const BLOCK_MS = 60_000;
+
+/** Blocks one of the workers, and says which when it is. */
+export async function block({ app, port }: Pick<Tree, 'app' | 'port'>, ms = BLOCK_MS): Promise<number> {
+  const seen = app.stdout.length;
+  const socket = connect(port, HOST, () => socket.write(`GET /block?${ms} HTTP/1.1\r\nHost: x\r\n\r\n`));
+  socket.on('error', () => {});
+  const [, pid] = await until(() => /^blocks (\d+)$/m.exec(app.stdout.slice(seen)), 'a blocked worker');
+  return Number(pid);
 }
 
 /** By worker, the first is worker 1. */

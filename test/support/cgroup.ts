@@ -25,6 +25,20 @@ export function needsGroups(...controllers: Controller[]): { skip: false | strin
   return { skip: missing.length > 0 && `needs root and a cgroup hierarchy with ${missing.join(' and ')}` };
 }
 
+/**
+ * False while a thread is about to leave it: cgroup.procs leaves out a process whose first thread has (kernel/cgroup/cgroup.c,
+ * css_task_iter_advance), and the others may take their time over its memory (kernel/exit.c, do_exit).
+ */
+function removed(folder: string): boolean {
+  try {
+    rmdirSync(folder);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false;
+    throw error;
+  }
+}
+
 let made = 0;
 
 /** A group below the root of a hierarchy, and one more below that; gone after the test. */
@@ -115,8 +129,8 @@ export class LimitedGroup {
     await until(() => {
       const pids = readFileSync(`${this.inner}/cgroup.procs`, 'utf8').split('\n').filter(Boolean).map(Number);
       for (const pid of pids) if (lives(pid)) process.kill(pid, 'SIGKILL');
-      return pids.length === 0;
+      return pids.length === 0 && removed(this.inner);
     }, `an empty ${this.controller} group`);
-    for (const folder of [this.inner, this.outer]) rmdirSync(folder);
+    rmdirSync(this.outer);
   }
 }

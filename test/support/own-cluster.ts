@@ -89,6 +89,21 @@ export class OwnCluster {
     return replies;
   }
 
+  /**
+   * `count` answers, and more until each of these workers has given one: on a busy machine one of them may be steered around
+   * for a while. Nobody else gives any.
+   */
+  async answersOf(ids: readonly number[], count: number, port = this.port): Promise<Reply[]> {
+    const replies = await this.answers(count, port);
+    const all = () => ids.every((id) => replies.some((reply) => reply.id === id));
+    await until(
+      async () => all() || !replies.push(...(await this.answers(8, port))),
+      () => `answers of ${ids}, not of ${numbers(replies)} alone:\n${this.app.stderr}`,
+    );
+    assert.deepEqual(numbers(replies), ids);
+    return replies;
+  }
+
   /** Waits until the primary has steered connections to so many workers since the app began. */
   served(count: number): Promise<unknown> {
     return until(

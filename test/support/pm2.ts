@@ -114,7 +114,8 @@ export class Pm2 {
     child.stderr.on('data', (data) => {
       texts.err += data;
     });
-    const [code] = await once(child, 'exit');
+    // its daemon writes into files
+    const [code] = await once(child, 'close');
     assert.equal(code, 0, `pm2 ${words.join(' ')}\n${texts.out}${texts.err}\n${this.log}`);
     return texts.out;
   }

@@ -4,13 +4,17 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { lives, until } from './app';
 import { allAnswered, askInTurn, askTogether, askUntil, type Count, newCount } from './asking';
 import { HOST, start, type Tree } from './balance';
 import { Failpoints } from './failpoints';
+import { queueOf } from './tcp-table';
 
-export const stop = (pid: number): void => void process.kill(pid, 'SIGSTOP');
+/** It stands still when this returns: nothing that comes afterwards is accepted by it. */
+export function stop(pid: number): void {
+  process.kill(pid, 'SIGSTOP');
+  for (const end = Date.now() + 5_000; Date.now() < end && lives(pid) && !isStopped(pid); );
+}
 export function goOn(pid: number): void {
   try {
     process.kill(pid, 'SIGCONT');
@@ -28,15 +32,24 @@ export interface Scene extends Tree {
   thief: number;
 }
 
-/** A tree in which nothing has happened yet. */
+/** Nobody helps by itself whom it has helped before (native/seam/kept.cc), as one may who is stopped in the middle of a turn. */
+const ASKED_ONLY = 'unasked=1@0';
+
+/**
+ * A tree in which nothing has happened yet.
+ * @param unasked workers may help without being asked: what comes to one that stands still need not wait for it, whatever
+ * becomes of the thread
+ */
 export async function calm(
   t: TestContext,
   named: readonly string[],
   env: Record<string, string> = {},
   workers = 2,
+  unasked = false,
 ): Promise<Scene> {
   const points = new Failpoints(t);
-  const tree = await start(t, { hook: points.hook, env: { ...points.environment(named), ...env } }, workers);
+  const all = unasked ? named : [...named, ASKED_ONLY];
+  const tree = await start(t, { hook: points.hook, env: { ...points.environment(all), ...env } }, workers);
   const [victim, thief] = tree.workers as [number, number];
   return { ...tree, points, victim, thief };
 }
@@ -100,16 +113,9 @@ export async function keepAlive(t: TestContext, port: number, times: number): Pr
   );
 }
 
-/** The one that is asked in turn waits at a stopped worker: nobody else has one of these. */
-export async function standsStill(count: Count): Promise<void> {
-  let last = -1;
-  await until(async () => {
-    const before = last;
-    last = count.answered;
-    await sleep(250);
-    return before === last && count.made > last;
-  }, 'a connection that waits');
-}
+/** Of those that are asked in turn one waits for the victim, and so nobody else has any; needs ss (whyNoSockets). */
+export const waits = ({ port, victim }: Scene): Promise<boolean> =>
+  until(async () => (await queueOf(victim, port)) > 0, 'one that waits for the victim');
 
 /** One of those that is this worker's. */
 export const keptBy = (t: TestContext, port: number, pid: number): Promise<Socket> =>
@@ -126,6 +132,14 @@ export async function stats(own: Socket): Promise<Stats> {
   own.write('GET /stats HTTP/1.1\r\nHost: x\r\n\r\n');
   const [answer] = (await once(own, 'data')) as [Buffer];
   return JSON.parse(/\{.*\}/.exec(answer.toString())?.[0] ?? '') as Stats;
+
+/** Its worker has looked at all that it had been offered before, and, where the queue was empty, has let go of it. */
+export async function looksAround(own: Socket): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) {
+    const answer = once(own, 'data');
+    own.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    await answer;
+  }
 }
 
 /** What was last said of the victim. */
