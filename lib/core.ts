@@ -2,7 +2,7 @@
 // Bundled to core.cjs: everything but the preload.
 import type { Cluster } from 'node:cluster';
 import { askForSocket } from './cluster/member';
-import { listenForWorkers } from './cluster/primary';
+import { listenForWorkers } from './cluster/start';
 import { initialSettings, setMarker, snapshotEnvironment } from './config/environment';
 import { DEFAULT_SETTINGS, parseSettings, type Settings } from './config/settings';
 import { listDestinations } from './connect/destinations';
