@@ -6,7 +6,8 @@ import { LimitsNow } from '../cpu/limits-now';
 import { insideTree } from '../cpu/neighbours';
 import { readText } from '../cpu/read';
 import { originOnlyProgram } from '../group/steering';
-import { type Addon, loadAddon } from '../native/addon';
+import type { Addon } from '../native/addon';
+import { loadAddon } from '../native/load';
 import { type Layout, layOut, type Multiplied, pinPlaces, type Single } from '../origin/plan';
 import { MOST_SEATS, seatCount } from './seats';
 
