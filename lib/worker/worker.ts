@@ -16,6 +16,7 @@ import { refuseEarlyConnects } from './early-connects';
 import { InheritedSockets } from './inherited';
 import { LateListens } from './late-listens';
 import { Listeners } from './listeners';
+import { OwnDatagrams } from './own-datagrams';
 import { OwnPorts } from './own-ports';
 import { Place, type PlaceOptions } from './place';
 import { takeSeat } from './seat';
@@ -41,6 +42,7 @@ export class Worker {
   private readonly late: LateListens;
   private readonly own: OwnPorts;
   private readonly shared: SharedBinds;
+  private readonly datagrams = new OwnDatagrams();
   private readonly servers = new ClusterServers(() => this.listeners.goIfDone());
   /** The backlogs that the app has named. */
   private readonly named = new WeakMap<ServerInside, unknown>();
@@ -85,7 +87,7 @@ export class Worker {
         this.parted ||
         this.shared.take(server, query, callback, alone) ||
         this.takeListen(server, query, alone),
-      bound: (socket, handle) => this.shared.boundAlone(socket, handle),
+      bound: (socket, handle) => this.datagrams.add(socket, handle),
       listens: (server) => this.servers.add(server),
     });
     hookTcp(tcp, {
@@ -113,6 +115,7 @@ export class Worker {
       this.parted = true;
       this.listeners.closeAll();
       this.shared.disconnected();
+      this.datagrams.closeAll();
       this.listeners.letGo();
     });
   }
@@ -127,6 +130,7 @@ export class Worker {
       done();
     });
     this.shared.disconnected();
+    this.datagrams.closeAll();
   }
 
   private tell(body: ToOrigin): void {
