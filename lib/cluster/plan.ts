@@ -86,7 +86,8 @@ function layOutFor(
 ): Layout {
   const usual = layOutNow({ ...settings, workers: { kind: 'auto' } }, mask, before);
   if (live <= usual.workers) return usual;
-  return layOutNow({ ...settings, workers: { kind: 'count', n: live } }, mask, before);
+  const forked = { kind: 'found', n: live, why: 'that the app has forked' } as const;
+  return layOutNow({ ...settings, workers: forked }, mask, before);
 }
 
 /**
