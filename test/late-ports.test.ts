@@ -82,16 +82,17 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
     assert.deepEqual(app.workers(), workers, 'nobody has died');
   });
 
-  test('goes to the first of two servers of the origin that want it, and the other is told as in plain Node', async (t) => {
+  test('goes to the first of two servers of the origin that want it, and the other is told', async (t) => {
     const env = { ORIGIN_MS: String(OWN_MS + 2_000), COPY_MS: '0', TWICE: '1' };
     const scene = await start(t, env);
     const { app, main, ledger, workers } = scene;
     await until(() => workers.some((pid) => ledger.count(`main ${main}`, pid) === 1), 'an owner');
     await until(
-      () => ledger.of(app.pid).length === 2,
+      () => ledger.of(app.pid).length === 3,
       () => `both servers of the origin: ${ledger.of(app.pid)}\n${app.stderr}`,
     );
-    assert.deepEqual(ledger.of(app.pid).sort(), [`main ${main}`, 'second EADDRINUSE']);
+    // both believe to listen until the worker has given it back
+    assert.deepEqual(ledger.of(app.pid), [`main ${main}`, 'second listens', 'second EADDRINUSE']);
     await servedBy(scene, workers);
   });
 
