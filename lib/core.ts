@@ -2,7 +2,7 @@
 // Bundled to core.cjs: everything but the preload.
 import type { Cluster } from 'node:cluster';
 import { askForSocket } from './cluster/member';
-import { listenForWorkers } from './cluster/primary';
+import { listenForWorkers } from './cluster/start';
 import { initialSettings, setMarker, snapshotEnvironment } from './config/environment';
 import { DEFAULT_SETTINGS, parseSettings, type Settings } from './config/settings';
 import { listDestinations } from './connect/destinations';
@@ -15,7 +15,8 @@ import { FallbackWorker } from './fallback/worker';
 import type { FauxHandle } from './hook/cluster';
 import { loadTcp, type ServerInside, type TcpHandle, useTcp } from './hook/tcp';
 import { debug, say } from './log';
-import { type Addon, loadAddon } from './native/addon';
+import type { Addon } from './native/addon';
+import { loadAddon } from './native/load';
 import { isRefusal } from './native/refusals';
 import { ownWorkers } from './origin/eligible';
 import { Origin } from './origin/origin';

@@ -77,6 +77,14 @@ test('a number is taken as asked for; limits only forbid pinning', () => {
   assert.equal(many.unpinned, '9 workers on 8 CPUs');
 });
 
+test('a number that nobody has asked for says what it comes from', () => {
+  const workers = { kind: 'found', n: 2, why: 'that there is room for now' } as const;
+  const found = (cpus: number) =>
+    workerCount({ settings: { workers, pin: { kind: 'auto' } }, mask: range(cpus) });
+  assert.equal(found(2).why, 'workers 2 that there is room for now; 2 CPUs in the mask (0-1); pinned');
+  assert.deepEqual([found(4).count, found(1).count, found(1).pinAllowed], [2, 2, false]);
+});
+
 test('a percentage of the mask, rounded, at least one', () => {
   const share = (percent: number, cpus: number) =>
     counted(`${percent}%`, 'auto', { mask: range(cpus), quotaCpus: 1 }).count;

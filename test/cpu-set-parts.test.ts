@@ -144,7 +144,7 @@ test('where nobody had a CPU, for there were too many, the rest may have one eac
 
 /** As the real one, without the machine's topology and limits. */
 const layOutHere: typeof layOut = ({ workers }, mask, before): Layout => {
-  const count = workers.kind === 'count' ? workers.n : mask.length;
+  const count = 'n' in workers ? workers.n : mask.length;
   const unpinned = count > mask.length ? 'too few' : undefined;
   const seats = assign({ count, ...(unpinned && { unpinned }) }, mask, new Set(), before);
   const places = { nodes: [], cpus: mask.length, usable: mask.length, perCpu: 1 };

@@ -174,6 +174,27 @@ for (const [way, flags] of ways)
         assert.equal(child.exitCode, 0);
       });
 
+      test('when the app ends it waits for its last connection, and for nobody to answer', {
+        skip: hook === false,
+      }, async (t) => {
+        const env = { ALONE: '1', ON_TERM: 'disconnect', FASTSOCKET_EXIT_WAIT_MS: '600000' };
+        const { app, ledger, ports } = await start(t, hook, env);
+        const [[pid, { any }]] = [...ports] as [[number, Record<Name, number>]];
+        const line = await Line.to(t, any);
+        app.child.kill('SIGTERM');
+        await until(async () => !(await line.say('state')).listening.any, 'servers that have closed');
+        await sleep(WHILE_MS);
+        const { child } = app;
+        assert.deepEqual([child.exitCode, child.signalCode], [null, null]);
+        line.socket.end();
+        await until(
+          () => child.exitCode !== null || child.signalCode !== null,
+          () => `the app's end: ${JSON.stringify(ledger.of(pid))}\n${app.stderr}`,
+        );
+        assert.equal(child.exitCode, 0);
+        assert.deepEqual(ledger.of(pid).slice(-2), ['disconnect', 'exit 0']);
+      });
+
       test('told to by the primary, it waits for the connections of all', async (t) => {
         const { app, ledger, ports } = await start(t, hook, { ON_USR1: 'leave', ALONE: '1' });
         // round robin: until it is the first one's turn

@@ -33,6 +33,8 @@ test('from one CPU to two', { skip: needsGroups('cpuset').skip || few }, async (
     () => String(app.workers().map(loopMask).sort()) === String(two),
     () => `a CPU each: ${app.workers().map(loopMask)}\n${app.stderr}`,
   );
+  assert.match(app.stderr, /workers 2 that there is room for now/);
+  assert.doesNotMatch(app.stderr, /as asked for/);
   assert.ok(!(await census(app.port, 20, HOST)).has(app.pid), 'the first process stands by');
   const another = createServer().listen({ port: app.port, host: HOST, exclusive: true });
   t.after(() => another.close());

@@ -2,67 +2,18 @@
 // Servers that listen alone become listener groups, all or none. No kernel.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { TcpHandle } from '../lib/hook/tcp';
-import type { Addon } from '../lib/native/addon';
-import {
-  dropAllLateSockets,
-  type Listening,
-  makeAllLateSockets,
-  openLateGroups,
-} from '../lib/origin/late-groups';
+import { dropAllLateSockets, makeAllLateSockets, openLateGroups } from '../lib/origin/late-groups';
+import { lateSockets, type Refuse } from './support/late-sockets';
 
 const EPERM = -1;
-const EAGAIN = -11;
 const EMFILE = -24;
 const EADDRINUSE = -98;
 const WORKERS = 2;
 const PROGRAM = new Uint8Array(8);
 
 /** Says what happens; `refuse` is asked about each call that can fail. */
-function scene(refuse: (call: string, open: number) => number | undefined) {
-  const events: string[] = [];
-  const open = new Set<number>();
-  /** Listeners that others may join. */
-  const shared = new Set<number>();
-  let fd = 100;
-  const call = (name: string) => {
-    events.push(name);
-    return refuse(name, open.size) ?? 0;
-  };
-  const make = (name: string) => {
-    const error = call(name);
-    if (error < 0) return error;
-    open.add(++fd);
-    return fd;
-  };
-  const addon = {
-    bindShared: () => make('probe'),
-    sibling: (of: number, backlog: number) => make(`sibling of ${of}${backlog < 0 ? '' : ' that listens'}`),
-    reusePort: (of: number) => {
-      const error = call(`share ${of}`);
-      if (error === 0) shared.add(of);
-      return error;
-    },
-    unsharePort: (of: number) => (shared.delete(of) ? 0 : EPERM),
-    listen: (of: number) => call(`listen ${of}`),
-    attachProgram: (of: number) => call(`program ${of}`),
-    accept: (of: number) => {
-      events.push(`accept ${of}`);
-      return EAGAIN;
-    },
-    close: (of: number) => open.delete(of),
-  } as unknown as Addon;
-  const listening = new Map<TcpHandle, Listening>(
-    [10, 20].map((own) => [
-      { fd: own, onconnection: () => {} } as unknown as TcpHandle,
-      {
-        key: `4|127.0.0.1|${own}`,
-        bind: { family: 4, address: '127.0.0.1', port: own, flags: 0 },
-        backlog: 511,
-        inContext: (f) => f(),
-      },
-    ]),
-  );
+function scene(refuse: Refuse) {
+  const { events, open, shared, addon, listening } = lateSockets(refuse);
   let generation = 0;
   const plan = { addon, workers: WORKERS, originOnly: PROGRAM };
   const sockets = makeAllLateSockets(plan, listening);

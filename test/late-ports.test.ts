@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LatePorts, OWN_MS, SETTLED_OWN_MS, TAKEN_MS } from '../lib/origin/late-ports';
+import { LatePorts, OWN_MS, RECLAIM_MS, SETTLED_OWN_MS, TAKEN_MS } from '../lib/origin/late-ports';
 import { SETTLES_MS, Settled } from '../lib/origin/settled';
 import { type App, answeredBy, fixture, freePort, multiplied, request, startApp, until } from './support/app';
 import { exited } from './support/ending';
@@ -97,6 +97,20 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
     await servedBy(scene, workers);
     for (const pid of [app.pid, ...workers]) assert.deepEqual(ledger.of(pid), [`main ${main}`]);
     assert.deepEqual(app.workers(), workers, 'nobody has died');
+  });
+
+  test('goes to the first of two servers of the origin that want it, and the other is told', async (t) => {
+    const env = { ORIGIN_MS: String(OWN_MS + 2_000), COPY_MS: '0', TWICE: '1' };
+    const scene = await start(t, env);
+    const { app, main, ledger, workers } = scene;
+    await until(() => workers.some((pid) => ledger.count(`main ${main}`, pid) === 1), 'an owner');
+    await until(
+      () => ledger.of(app.pid).length === 3,
+      () => `both servers of the origin: ${ledger.of(app.pid)}\n${app.stderr}`,
+    );
+    // both believe to listen until the worker has given it back
+    assert.deepEqual(ledger.of(app.pid), [`main ${main}`, 'second listens', 'second EADDRINUSE']);
+    await servedBy(scene, workers);
   });
 
   test('an origin that cannot have it is told so as in plain Node', async (t) => {
@@ -207,6 +221,25 @@ describe('who has a late port', () => {
     ports.reclaim('q', () => done++);
     t.mock.timers.tick(60_000);
     assert.equal(done, 2);
+  });
+
+  test('each server of the origin that wants it, when the owner has given it back, the first one first', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const ports = make();
+    const done: string[] = [];
+    ports.owns('a', 'p');
+    ports.reclaim('p', () => done.push('first'));
+    t.mock.timers.tick(RECLAIM_MS - 1);
+    ports.reclaim('p', () => done.push('second'));
+    assert.deepEqual([log, done], [['release a p'], []]);
+    ports.released('a', 'p');
+    assert.deepEqual(done, ['first', 'second']);
+    ports.owns('b', 'p');
+    ports.reclaim('p', () => done.push('third'));
+    t.mock.timers.tick(RECLAIM_MS - 1);
+    assert.deepEqual(done, ['first', 'second'], 'b has its own time');
+    t.mock.timers.tick(1);
+    assert.deepEqual(done, ['first', 'second', 'third']);
   });
 
   test('the first that waits, sooner in an app that has settled; the others no sooner', (t) => {

@@ -16,7 +16,7 @@ const SPARSE = 8;
 
 function findAddon(): Addon | undefined {
   try {
-    const { loadAddon } = require('../../lib/native/addon') as typeof import('../../lib/native/addon');
+    const { loadAddon } = require('../../lib/native/load') as typeof import('../../lib/native/load');
     return loadAddon().addon;
   } catch {
     return undefined;

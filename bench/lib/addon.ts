@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { loadAddon } from '../../lib/native/addon';
+import { loadAddon } from '../../lib/native/load';
 
 /** The file of the addon as the hook loads it. @throws Error with the reason where there is none */
 export function addonFile(): string {

@@ -6,7 +6,8 @@ import { LimitsNow } from '../cpu/limits-now';
 import { insideTree } from '../cpu/neighbours';
 import { readText } from '../cpu/read';
 import { originOnlyProgram } from '../group/steering';
-import { type Addon, loadAddon } from '../native/addon';
+import type { Addon } from '../native/addon';
+import { loadAddon } from '../native/load';
 import { type Layout, layOut, type Multiplied, pinPlaces, type Single } from '../origin/plan';
 import { MOST_SEATS, seatCount } from './seats';
 
@@ -85,7 +86,8 @@ function layOutFor(
 ): Layout {
   const usual = layOutNow({ ...settings, workers: { kind: 'auto' } }, mask, before);
   if (live <= usual.workers) return usual;
-  return layOutNow({ ...settings, workers: { kind: 'count', n: live } }, mask, before);
+  const forked = { kind: 'found', n: live, why: 'that the app has forked' } as const;
+  return layOutNow({ ...settings, workers: forked }, mask, before);
 }
 
 /**

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Settings } from '../config/settings';
 import { groupKey } from '../group/key';
 import { ListenerGroup } from '../group/listener-group';
 import { addressOf } from '../group/name';
@@ -8,13 +7,12 @@ import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import { Groups } from '../origin/groups';
 import { Served } from '../origin/served';
-import type { State } from '../state';
 import { Giving } from './giving';
 import { Leftovers } from './leftovers';
 import { type Member, Members } from './members';
 import type { ToMember, ToPrimary } from './messages';
 import { PlainUsers } from './plain-users';
-import { type ClusterPlan, type CopiesBefore, planCluster } from './plan';
+import type { ClusterPlan } from './plan';
 
 type Join = Extract<ToPrimary, { kind: 'join' }>;
 type Failed = Extract<ToPrimary, { kind: 'failed' }>;
@@ -243,61 +241,4 @@ export class ClusterPrimary {
     this.leftovers.dropped(index);
     this.groups.ended(index);
   }
-}
-
-let primary: ClusterPrimary | undefined;
-let refused: string | undefined;
-
-/** The app has forked workers of its own, and its primary has listened for them. */
-export function hasClusterGroups(): boolean {
-  return primary !== undefined;
-}
-
-/** The process is about to bind this port. */
-export function freeClusterPort(port: number): void {
-  primary?.freePort(port);
-}
-
-/**
- * The round robin of the app's primary listens, on a handle that this process has bound.
- * @param live workers of the app
- * @param before copies of ours that the process has had
- * @param nextGeneration a number for a group that none of the process has had
- */
-export function listenForWorkers(
-  handle: TcpHandle,
-  backlog: number,
-  native: (backlog: number) => number,
-  {
-    settings,
-    state,
-    live,
-    before,
-    nextGeneration,
-  }: {
-    settings: Settings;
-    state: State;
-    live: number;
-    before: CopiesBefore | undefined;
-    nextGeneration: () => number;
-  },
-): number {
-  state.reason ??= 'the app forks cluster workers of its own';
-  let result: number | undefined;
-  const once = (length: number) => {
-    result ??= native(length);
-    return result;
-  };
-  try {
-    if (!primary && refused === undefined) {
-      const plan = planCluster(settings, live, before);
-      if (plan.reason !== undefined) refused = plan.reason;
-      else primary = new ClusterPrimary(plan, nextGeneration);
-    }
-    if (primary) return primary.open(handle, backlog, once);
-  } catch (error) {
-    refused = (error as Error).message;
-  }
-  debug("the app's workers are left to round robin: %s", refused);
-  return result ?? native(backlog);
 }

@@ -3,8 +3,13 @@
 import { formatCpuList } from '../config/cpulist';
 import type { Settings } from '../config/settings';
 
+/** How many there are to be: by the settings, or so many as `why` says, for which nobody has asked. */
+export type WantedWorkers =
+  | Settings['workers']
+  | { readonly kind: 'found'; readonly n: number; readonly why: string };
+
 export interface CountInput {
-  readonly settings: Pick<Settings, 'workers' | 'pin'>;
+  readonly settings: Pick<Settings, 'pin'> & { readonly workers: WantedWorkers };
   /** The affinity mask: the CPUs this process may run on. */
   readonly mask: readonly number[];
   /** Fractional CPUs of the cgroup quota; undefined: none. */
@@ -86,6 +91,8 @@ function wantedCount(input: CountInput, pool: Pool): { count: number; text: stri
       return autoCount(input, pool);
     case 'count':
       return { count: workers.n, text: `${workers.n} as asked for; ${pool.text}` };
+    case 'found':
+      return { count: workers.n, text: `${workers.n} ${workers.why}; ${pool.text}` };
     case 'percent': {
       const count = Math.max(1, Math.round((workers.p * input.mask.length) / 100));
       return { count, text: `${workers.p} % of ${input.mask.length} CPUs in the mask = ${count}` };

@@ -14,11 +14,11 @@ import {
 } from '../hook/node';
 import { setServerData } from '../hook/server-data';
 import type { ServerInside, TcpBinding, TcpHandle } from '../hook/tcp';
-import type { UdpHandle } from '../hook/udp';
 import { debug } from '../log';
 import { ClusterServers } from '../worker/cluster-servers';
 import { disconnect } from '../worker/disconnect';
 import { EarlyConnects } from '../worker/early-connects';
+import { OwnDatagrams } from '../worker/own-datagrams';
 import { COMMAND, isOurs } from '../workers/messages';
 import type { Asked } from './mark';
 import type { ToOrigin, ToWorker } from './messages';
@@ -65,7 +65,7 @@ export class FallbackWorker {
   /** Servers that are closing: connections of them may live on. */
   private readonly ending = new Set<ServerInside>();
   private readonly servers = new ClusterServers(() => this.goIfDone());
-  private readonly datagrams = new Set<Datagram>();
+  private readonly datagrams = new OwnDatagrams();
   /** The process ends when its servers have closed. */
   private going = false;
   /** As in Worker. */
@@ -96,13 +96,13 @@ export class FallbackWorker {
     refuseConnects(this.tcp, (address, port) => this.early.refuses(address, port));
     hookGetServer({
       take: (server, query, callback, alone) => this.parted || this.take(server, query, callback, alone),
-      bound: (socket, handle) => this.boundAlone(socket, handle),
+      bound: (socket, handle) => this.datagrams.add(socket, handle),
       listens: (server) => this.servers.add(server),
     });
     beforeDisconnect((done) => {
       this.part();
       this.servers.close(done);
-      for (const socket of this.datagrams) socket.close();
+      this.datagrams.closeAll();
     });
     process.on('internalMessage' as never, (message: unknown, handle: TcpHandle | undefined) => {
       const lost = handle ? undefined : lostAnswer(message);
@@ -158,14 +158,6 @@ export class FallbackWorker {
     process.channel?.ref();
     this.tell({ kind: 'ask', id, keys });
     return true;
-  }
-
-  private boundAlone(socket: Datagram, handle: UdpHandle): void {
-    this.datagrams.add(socket);
-    interceptClose(handle, (close) => {
-      this.datagrams.delete(socket);
-      close();
-    });
   }
 
   private obey(message: Exclude<ToWorker, Answer>): void {

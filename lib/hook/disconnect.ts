@@ -12,6 +12,12 @@ interface OwnWorker {
 const ENDING: ReadonlySet<string> = new Set(['disconnecting', 'destroying']);
 
 /**
+ * How long the primary's answer is waited for, which says that it knows that this worker ends as it should. The origin may be
+ * at its own end, and wait for this process.
+ */
+const ANSWER_MS = 250;
+
+/**
  * Lets `close` come before worker.disconnect() in this worker gives up its channel. Node closes what has come from its
  * primary then, and waits for the 'close' of each (lib/internal/cluster/child.js, _disconnect): here it knows of nothing.
  * @param close calls back when all has closed
@@ -34,6 +40,9 @@ export function beforeDisconnect(close: (done: () => void) => void): void {
           // until the primary has answered
           process.channel?.ref();
           Reflect.apply(original, this, []);
+          setTimeout(() => {
+            if (process.connected) process.disconnect();
+          }, ANSWER_MS).unref();
         });
         return this;
       },

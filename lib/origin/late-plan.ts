@@ -27,11 +27,12 @@ export function makeLatePlan(
   workers: number,
   listening: ReadonlyMap<TcpHandle, Listening>,
   { first, settings, birth, user, nextGeneration }: LatePlanOptions,
+  makePlanNow = makePlan,
 ): { plan: Multiplied; groups: ListenerGroup[] } | Refusal {
   const late = { addon: first.addon, workers, originOnly: originOnlyProgram() };
   const sockets = makeAllLateSockets(late, listening);
   if ('why' in sockets) return refusedAs(sockets, user);
-  const plan = makePlan(settings, birth, { first, workers });
+  const plan = makePlanNow(settings, birth, { first, workers });
   if (plan.reason !== undefined) {
     dropAllLateSockets(first.addon, sockets);
     return { why: plan.reason, lasts: true };

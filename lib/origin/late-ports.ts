@@ -23,7 +23,8 @@ export interface LatePortHooks<W> {
 
 interface Reclaim {
   timer: NodeJS.Timeout;
-  done: () => void;
+  /** Of each server of the origin's that wants it, the first one first. */
+  done: (() => void)[];
 }
 
 /** Addresses that workers listen on, or want to, and the origin does not. */
@@ -114,7 +115,13 @@ export class LatePorts<W> {
     const owner = this.owners.get(key);
     this.theirs.delete(key);
     if (owner === undefined) return done();
-    this.reclaims.set(key, { done, timer: setTimeout(() => this.released(owner, key), RECLAIM_MS) });
+    const reclaim = this.reclaims.get(key);
+    if (reclaim) {
+      reclaim.done.push(done);
+      return;
+    }
+    const timer = setTimeout(() => this.released(owner, key), RECLAIM_MS);
+    this.reclaims.set(key, { done: [done], timer });
     this.hooks.release(owner, key);
   }
 
@@ -125,7 +132,10 @@ export class LatePorts<W> {
     const reclaim = this.reclaims.get(key);
     this.reclaims.delete(key);
     clearTimeout(reclaim?.timer);
-    if (reclaim) return reclaim.done();
+    if (reclaim) {
+      for (const done of reclaim.done) done();
+      return;
+    }
     clearTimeout(this.timers.get(key));
     this.timers.delete(key);
     this.schedule(key, this.ownMs(key));

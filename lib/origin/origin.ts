@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { freeClusterPort, hasClusterGroups, listenForWorkers } from '../cluster/primary';
+import { freeClusterPort, hasClusterGroups, listenForWorkers } from '../cluster/start';
 import type { Settings } from '../config/settings';
 import type { ClosingGroup } from '../group/closing';
 import { type BindArguments, groupKey, IPV6_ONLY } from '../group/key';

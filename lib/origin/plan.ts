@@ -2,7 +2,7 @@
 import type { Birth } from '../birth';
 import type { Settings } from '../config/settings';
 import { type Limits, readLimits } from '../cpu/cgroup';
-import { assign, type WorkerCount, workerCount } from '../cpu/count';
+import { assign, type CountInput, type WorkerCount, workerCount } from '../cpu/count';
 import { Cpus, type PinPlace } from '../cpu/cpus';
 import { LimitsNow } from '../cpu/limits-now';
 import { insideTree, takenCores } from '../cpu/neighbours';
@@ -13,7 +13,8 @@ import { readTopology } from '../cpu/topology';
 import type { Places } from '../group/balancer';
 import { originOnlyProgram } from '../group/steering';
 import { debug } from '../log';
-import { type Addon, loadAddon } from '../native/addon';
+import type { Addon } from '../native/addon';
+import { loadAddon } from '../native/load';
 import { singleProcessFlag } from '../workers/inspect';
 import { type FirstListen, mayHaveMore } from './later';
 import { testRun } from './program-reason';
@@ -63,8 +64,8 @@ export interface Single {
 export type Plan = Multiplied | Single;
 
 /** Where the app leaves CPUs free, it takes those that no other app's workers are pinned to. */
-function otherApps(settings: Settings, { count, cpus }: WorkerCount): Set<number> {
-  if (count >= cpus.length || settings.pin.kind !== 'auto') return new Set();
+function otherApps({ pin }: CountInput['settings'], { count, cpus }: WorkerCount): Set<number> {
+  if (count >= cpus.length || pin.kind !== 'auto') return new Set();
   const { readdirSync } = require('node:fs') as typeof import('node:fs');
   try {
     return takenCores(
@@ -121,7 +122,7 @@ function residentBytes(): number | undefined {
  * @param limits as they are now
  */
 export function layOut(
-  settings: Settings,
+  settings: CountInput['settings'],
   mask: readonly number[],
   before: readonly (number | undefined)[] = [],
   originRssBytes = residentBytes(),
@@ -160,7 +161,7 @@ export function pinPlaces({ cores, places }: Pick<Layout, 'cores' | 'places'>): 
 function layoutAgain(settings: Settings): Multiplied['layOutAgain'] {
   return (mask, before, limits) =>
     layOut(
-      { ...settings, workers: { kind: 'count', n: before.length - 1 } },
+      { ...settings, workers: { kind: 'found', n: before.length - 1, why: 'that there are to be' } },
       mask,
       before,
       undefined,
@@ -205,8 +206,9 @@ export function makePlan(
   const size = first ? first.originRssBytes : residentBytes();
   const originStartMs = first?.originStartMs ?? process.uptime() * 1000;
   const room = roomOf(settings, size);
-  const asked: Settings = late ? { ...settings, workers: { kind: 'count', n: late.workers } } : settings;
-  const layout = layOut(asked, mask, [], size, first?.limits());
+  const found = late && ({ kind: 'found', n: late.workers, why: 'that there is room for now' } as const);
+  const wanted = found ? { ...settings, workers: found } : settings;
+  const layout = layOut(wanted, mask, [], size, first?.limits());
   const { workers, why } = layout;
   const limits = first?.limits ?? limitsFrom(layout);
   if (workers < 2 && !testGroups) {

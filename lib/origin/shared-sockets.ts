@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-import {
-  describeDatagram,
-  isAbstract,
-  isThere,
-  pathOfKey,
-  type SharedAddress,
-  sharedKey,
-} from '../group/shared-address';
-import { holdClose } from '../hook/held-close';
+import { describeDatagram, isThere, pathOfKey, type SharedAddress, sharedKey } from '../group/shared-address';
 import { interceptClose } from '../hook/node';
 import type { SharableHandle, Sharables } from '../hook/sharables';
 import { type Descriptors, enterShared, makeShared, wrapShared } from '../hook/shared-handles';
 import { debug } from '../log';
 import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
 import { Askers } from './askers';
+import { closeShared } from './close-shared';
 import { OWN_MS } from './late-ports';
 import { isMade, isUnused, type Named, newShared, remember, type Shared } from './shared';
 import { SharedClosings } from './shared-closings';
+import { SharedWaits } from './shared-waits';
 
 export interface SharedHooks<W> {
   addon: Descriptors;
@@ -27,11 +21,6 @@ export interface SharedHooks<W> {
   send(worker: W, message: ToWorker): void;
   /** The app cannot be more than one process. */
   unfit(reason: string): void;
-}
-
-interface Waiting<W> {
-  workers: Set<W>;
-  timer: NodeJS.Timeout;
 }
 
 type SharedMessage = Extract<
@@ -47,7 +36,7 @@ type SharedMessage = Extract<
 export class SharedSockets<W extends { readonly index: number }> {
   private readonly open = new Map<string, Shared>();
   private readonly closings: SharedClosings;
-  private readonly waiting = new Map<string, Waiting<W>>();
+  private readonly waits = new SharedWaits<W>();
   /** What only copies have opened, the last time. */
   private readonly copies = new Set<string>();
   private readonly askers = new Askers((key) => this.judge(this.open.get(key)));
@@ -110,12 +99,7 @@ export class SharedSockets<W extends { readonly index: number }> {
       debug('%s has been removed: worker %d binds it alone', key, worker.index);
       return this.hooks.hand(worker, { sockets: [], own: key }, []);
     }
-    let waiting = this.waiting.get(key);
-    if (!waiting) {
-      waiting = { workers: new Set(), timer: setTimeout(() => this.make(key, address), OWN_MS).unref() };
-      this.waiting.set(key, waiting);
-    }
-    waiting.workers.add(worker);
+    this.waits.add(worker, key, OWN_MS, () => this.make(key, address));
     if (this.needsNoWait(key, address)) this.make(key, address);
   }
 
@@ -164,10 +148,9 @@ export class SharedSockets<W extends { readonly index: number }> {
 
   /** The app may have opened it here. */
   private opened(key: string): void {
-    const waiting = this.waiting.get(key)?.workers;
-    if (!waiting && pathOfKey(key) === undefined) return;
+    if (!this.waits.has(key) && pathOfKey(key) === undefined) return;
     const shared = this.find(key);
-    if (shared) this.giveAll(shared, this.answered(key));
+    if (shared) this.giveAll(shared, this.waits.answered(key));
   }
 
   /** Those that wait have it, and all know of a path: they do not remove it then. */
@@ -178,17 +161,10 @@ export class SharedSockets<W extends { readonly index: number }> {
       if (!shared.holders.has(worker.index)) this.give(worker, shared);
   }
 
-  private answered(key: string): Set<W> {
-    const waiting = this.waiting.get(key);
-    this.waiting.delete(key);
-    clearTimeout(waiting?.timer);
-    return waiting?.workers ?? new Set();
-  }
-
   /** The app has not opened it here: its copies have it. */
   private make(key: string, address: SharedAddress): void {
     const { hand } = this.hooks;
-    const waiting = this.answered(key);
+    const waiting = this.waits.answered(key);
     const handle = this.tryToMake(key, address);
     if (typeof handle === 'number') {
       debug('%s cannot be shared: errno %d', key, -handle);
@@ -240,26 +216,17 @@ export class SharedSockets<W extends { readonly index: number }> {
     return error === 0;
   }
 
-  /** Closed here, it is closed everywhere: after close() no connection and no datagram comes. */
   private close(shared: Shared, native: () => void): void {
     const { addon, sharables, workers, send } = this.hooks;
-    const { key, generation, handle, made, holders, mute, serving } = shared;
+    const { key, generation } = shared;
     this.open.delete(key);
-    const live = workers().filter(({ index }) => holders.has(index));
-    holders.clear();
-    for (const { index } of live) holders.add(index);
-    const server = isMade(shared) ? undefined : sharables.server(key);
-    if (server) for (const index of [...holders, ...mute]) serving.add(index);
-    if (serving.size > 0) shared.letClose = holdClose(server);
-    const path = pathOfKey(key);
-    // a path is free as soon as libuv has removed it (src/unix/pipe.c, uv__pipe_close); other addresses are not
-    if (holders.size > 0 && (path === undefined || isAbstract(path))) shared.kept = addon.dup(handle.fd);
-    native();
-    if (made && made !== handle) made.close();
-    if (holders.size === 0 && serving.size === 0) return;
-    debug('%s closes', key);
-    for (const worker of live) send(worker, { kind: 'unshare', key, generation });
-    this.closings.begin(shared);
+    closeShared(shared, native, {
+      sharables,
+      workers,
+      dup: (fd) => addon.dup(fd),
+      unshare: (worker) => send(worker, { kind: 'unshare', key, generation }),
+      closings: this.closings,
+    });
   }
 
   /** The open one of this name, unless a worker speaks of one that has gone. */
@@ -282,8 +249,7 @@ export class SharedSockets<W extends { readonly index: number }> {
 
   /** @param successorSince see Groups.ended() */
   workerLeft(worker: W, successorSince?: number): void {
-    for (const [key, { workers }] of [...this.waiting])
-      if (workers.delete(worker) && workers.size === 0) this.answered(key);
+    this.waits.workerLeft(worker);
     this.closings.workerLeft(worker.index, successorSince);
     for (const { mute } of this.open.values()) mute.delete(worker.index);
     if (successorSince === undefined) this.notStarted(worker.index);

@@ -10,7 +10,6 @@ import type { OriginSignals } from '../signals/origin-signals';
 import { exitWaits } from '../signals/told';
 import type { State } from '../state';
 import { Lifecycle, SETTLED_MS } from '../workers/lifecycle';
-import type { Handover, ToWorker } from '../workers/messages';
 import { type Worker, WorkerPool } from '../workers/pool';
 import { Renewal } from '../workers/renewal';
 import { Succession } from '../workers/succession';
@@ -22,9 +21,10 @@ import { closeGroup } from './close-group';
 import { ConnectionCount } from './connection-count';
 import type { EarlyConnects } from './early-connects';
 import { appForks, onClusterFork } from './eligible';
+import { Giving } from './giving';
 import { Groups } from './groups';
 import { Growth } from './growth';
-import { early, inheritance } from './inheritance';
+import { inheritance } from './inheritance';
 import { judged } from './judged';
 import type { Multiplied } from './plan';
 import { Retreat } from './retreat';
@@ -53,6 +53,7 @@ export class Tree {
   private readonly groups = new Groups();
   private readonly pool: WorkerPool;
   private readonly lifecycle: Lifecycle;
+  private readonly giving: Giving;
   private readonly served: Served;
   private readonly growth: Growth;
   private readonly retreat: Retreat;
@@ -74,7 +75,7 @@ export class Tree {
       workers: () => this.growth.indexes,
       tell: (index, core, free) => {
         const workers = this.growth.indexes.length;
-        this.tell(index, { kind: 'place', core: core ?? null, free, workers });
+        this.giving.tell(index, { kind: 'place', core: core ?? null, free, workers });
       },
       seen: (mask, limits) => this.growth.look(mask, limits),
       vacantSince: (index) => this.growth.vacantSince(index),
@@ -105,6 +106,8 @@ export class Tree {
       },
     });
     const { pool, served } = this;
+    const giving = new Giving({ pool, groups, attempts, earlyConnects });
+    this.giving = giving;
     this.succession = new Succession({ crew: pool, user, exitWaitMs: plan.exitWaitMs });
     this.retreat = new Retreat({ state: options.state, groups, pool, served, changed });
     this.lifecycle = new Lifecycle({
@@ -130,8 +133,8 @@ export class Tree {
       group: (key) => this.groups.get(key),
       canary: () => this.lifecycle.state === 'canary',
       elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
-      give: (worker, group) => this.give(worker, group),
-      hand: (worker, handover) => this.hand(worker, handover, []),
+      give: (worker, group) => giving.give(worker, group),
+      hand: (worker, handover) => giving.hand(worker, handover),
       release: (worker, key) => this.pool.send(worker, { kind: 'release', key }),
       settled: () => this.settled.now,
     });
@@ -139,13 +142,13 @@ export class Tree {
       attempts,
       late: this.asks.late,
       workers: () => this.pool.live,
-      hand: (worker, handover) => this.hand(worker, { ...handover, ...early(earlyConnects, attempts) }, []),
+      hand: (worker, handover) => giving.handWithEarly(worker, handover),
     });
     this.shared = new SharedSockets({
       addon: plan.addon,
       sharables: options.sharables,
       workers: () => this.pool.live,
-      hand: (worker, handover, fds) => this.hand(worker, handover, fds),
+      hand: (worker, handover, fds) => giving.hand(worker, handover, fds),
       send: (worker, message) => this.pool.send(worker, message),
       unfit: (reason) => this.lifecycle.fail(reason),
     });
@@ -173,7 +176,7 @@ export class Tree {
         this.settled.changed();
         this.pool.relay(signal);
       },
-      tellExit: (code) => this.tellAll({ kind: 'exit', code }),
+      tellExit: (code) => giving.tellAll({ kind: 'exit', code }),
       sockets: () => this.groups.sockets(),
       pids: () => this.pool.pids(),
       waits: () => exitWaits(this.pool.live, plan.exitWaitMs),
@@ -200,7 +203,7 @@ export class Tree {
       group.hasProgram ? 'steered' : `no steering program (errno ${-group.refused})`,
     );
     this.asks.late.opened(group.key);
-    for (const worker of this.pool.live) this.give(worker, group);
+    for (const worker of this.pool.live) this.giving.give(worker, group);
     if (revived) this.served.resteer(group);
     if (this.lifecycle.state === 'full') {
       const missing = this.pool.missing(this.options.plan.workers);
@@ -244,7 +247,8 @@ export class Tree {
     const found = this.groups.ofServer(server);
     if (!found) return false;
     const { key, generation } = found.group;
-    const tell = (index: number, id: number) => this.tell(index, { kind: 'count', key, generation, id });
+    const tell = (index: number, id: number) =>
+      this.giving.tell(index, { kind: 'count', key, generation, id });
     return this.counts.askGroup(found.workers, own, tell, callback);
   }
 
@@ -261,33 +265,10 @@ export class Tree {
     return this.pool.live.length;
   }
 
-  private tell(index: number, message: ToWorker): boolean {
-    const worker = this.pool.get(index);
-    if (worker) this.pool.send(worker, message);
-    return worker !== undefined;
-  }
-
-  private tellAll(message: ToWorker): void {
-    for (const worker of this.pool.live) this.pool.send(worker, message);
-  }
-
   private startWorker(index: number): void {
     this.options.markOrigin();
     this.options.signals.watch();
     this.pool.start(index);
-  }
-
-  private give(worker: Worker, group: ListenerGroup): void {
-    if (worker.killed || worker.parted) return;
-    const { earlyConnects, attempts } = this.options;
-    const { fds, handover } = this.groups.handover(worker.index, [group]);
-    this.hand(worker, { ...handover, ...early(earlyConnects, attempts) }, fds);
-  }
-
-  private hand(worker: Worker, handover: Handover, fds: number[]): void {
-    const sent = this.pool.hand(worker, handover, fds);
-    if (sent < 0) debug('worker %d could not be given its sockets (errno %d)', worker.index, -sent);
-    this.pool.send(worker, { kind: 'look' });
   }
 
   private workerReady(worker: Worker, key: string, generation: number): void {

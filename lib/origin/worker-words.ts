@@ -86,7 +86,6 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
     case 'connections':
       return counts.answered(message.id, index, message.count);
     case 'parts':
-      worker.leaves = true;
       return workerParted(hearers, worker);
     default:
       return shared.message(worker, message);

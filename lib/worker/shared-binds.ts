@@ -78,8 +78,6 @@ export class SharedBinds {
   private readonly moving = new Map<string, Open>();
   /** `key generation` of what the app has closed here. */
   private readonly closedOnce = new Set<string>();
-  /** UDP sockets that this process has bound for itself. */
-  private readonly own = new Set<Datagram>();
   private alive: NodeJS.Timeout | undefined;
   private unlinkHooked = false;
   private readonly endings: SharedEndings;
@@ -267,15 +265,6 @@ export class SharedBinds {
     this.opened({ ...open, generation: found.generation });
   }
 
-  /** A UDP socket that is this process's own. */
-  boundAlone(socket: Datagram, handle: UdpHandle): void {
-    this.own.add(socket);
-    interceptClose(handle, (close) => {
-      this.own.delete(socket);
-      close();
-    });
-  }
-
   /** This process is about to end, when its last connections have. Until then it can send, and takes nothing from others. */
   leave(): void {
     for (const open of [...this.open.values()])
@@ -289,7 +278,6 @@ export class SharedBinds {
     for (const { asking, server } of [...this.open.values(), ...this.moving.values()])
       if (server) closeUnnoticed(server);
       else (asking as Datagram).close();
-    for (const socket of this.own) socket.close();
     this.waiting.clear();
     clearInterval(this.alive);
     for (const key of inherited.keys) if (isSharedKey(key)) inherited.drop(key);

@@ -1,21 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Settings } from '../config/settings';
-import { ArrivalSampler } from '../group/arrivals';
-import {
-  type BindArguments,
-  groupKey,
-  ipv4Fallback,
-  isLoopbackAddress,
-  keysOf,
-  REUSE_PORT,
-} from '../group/key';
-import { captureContext } from '../hook/context';
+import { keysOf } from '../group/key';
 import { beforeDisconnect } from '../hook/disconnect';
-import { spareUnheard } from '../hook/http-close';
-import { type Datagram, hookGetServer, interceptClose, isServer, type ServerQuery } from '../hook/node';
-import { type ServerData, setServerData } from '../hook/server-data';
-import { hookTcp, type ServerInside, type TcpHandle } from '../hook/tcp';
+import { type Datagram, hookGetServer, isServer, type ServerQuery } from '../hook/node';
+import { hookTcp, type ServerInside } from '../hook/tcp';
 import { debug } from '../log';
 import { backlogFor } from '../seam/backlog';
 import { attachSeam } from '../seam/seam';
@@ -25,20 +14,14 @@ import { ClusterServers } from './cluster-servers';
 import { disconnect } from './disconnect';
 import { refuseEarlyConnects } from './early-connects';
 import { InheritedSockets } from './inherited';
-import { openAnyPort } from './judged';
 import { LateListens } from './late-listens';
-import { takesAll } from './limits';
 import { Listeners } from './listeners';
+import { OwnDatagrams } from './own-datagrams';
 import { OwnPorts } from './own-ports';
 import { Place, type PlaceOptions } from './place';
-import { Pretended } from './pretended';
 import { takeSeat } from './seat';
 import { SharedBinds } from './shared-binds';
-
-/** EAFNOSUPPORT: what bind6() says where there is no IPv6; net.js then takes 0.0.0.0. */
-const NO_IPV6 = -97;
-/** EADDRINUSE: two servers of one process on one address, which duplicates of one socket would allow. */
-const IN_USE = -98;
+import { TcpBinds } from './tcp-binds';
 
 export interface WorkerOptions extends PlaceOptions {
   /** Descriptor of the control socket. */
@@ -51,30 +34,18 @@ type SendFunction =
   | ((message: unknown, handle: undefined, options: undefined, callback: () => void) => boolean)
   | undefined;
 
-interface Bound {
-  key: string;
-  generation: number;
-  loopback: boolean;
-  data: ServerData | undefined;
-}
-
 /** A copy of the app: its fixed ports are sockets that the origin has made. */
 export class Worker {
   private readonly inherited: InheritedSockets;
-  private readonly sampler: ArrivalSampler;
-  private readonly bound = new WeakMap<TcpHandle, Bound>();
-  private readonly refused = new WeakSet<TcpHandle>();
-  private readonly sampled = new WeakSet<TcpHandle>();
-  private readonly pretended = new Pretended();
   private readonly listeners: Listeners;
+  private readonly binds: TcpBinds;
   private readonly late: LateListens;
   private readonly own: OwnPorts;
   private readonly shared: SharedBinds;
+  private readonly datagrams = new OwnDatagrams();
   private readonly servers = new ClusterServers(() => this.listeners.goIfDone());
   /** The backlogs that the app has named. */
   private readonly named = new WeakMap<ServerInside, unknown>();
-  /** Handles of this worker alone: the origin has left it their address, or has not been asked (exclusive: true). */
-  private readonly single = new WeakMap<TcpHandle, { key: string; granted: boolean }>();
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
   private readonly place: Place;
@@ -85,16 +56,6 @@ export class Worker {
     const { addon, control } = options;
     this.place = new Place(options, () => this.tell({ kind: 'displaced' }));
     this.inherited = new InheritedSockets(addon, control);
-    this.sampler = new ArrivalSampler(
-      addon,
-      () => this.place.core,
-      (report) => {
-        // where it runs anywhere, no arrival is local
-        if (this.place.core !== undefined)
-          addon.balanceArrived(Math.round(report.local), Math.round(report.remote));
-        this.tell({ kind: 'arrivals', ...report });
-      },
-    );
     this.late = new LateListens(this.inherited, (keys) => this.tell({ kind: 'ask', keys }));
     this.own = new OwnPorts(addon, (key) => this.tell({ kind: 'released', key }));
     const { inherited, own } = this;
@@ -102,6 +63,8 @@ export class Worker {
     this.shared = new SharedBinds({ addon, inherited, tell, ended: () => this.listeners.goIfDone() });
     const others = () => this.shared.ending + this.servers.ending;
     this.listeners = new Listeners({ addon, inherited, own, tell, others });
+    const { listeners, place } = this;
+    this.binds = new TcpBinds({ addon, control, inherited, listeners, own, place, tell });
   }
 
   install(): void {
@@ -124,14 +87,14 @@ export class Worker {
         this.parted ||
         this.shared.take(server, query, callback, alone) ||
         this.takeListen(server, query, alone),
-      bound: (socket, handle) => this.shared.boundAlone(socket, handle),
+      bound: (socket, handle) => this.datagrams.add(socket, handle),
       listens: (server) => this.servers.add(server),
     });
     hookTcp(tcp, {
       bindsAnyPort: settings.testGroups === 'worker',
-      bind: (handle, bind, native) => this.bind(handle, bind, native),
+      bind: (handle, bind, native) => this.binds.bind(handle, bind, native),
       listen: (handle, backlog, native) =>
-        this.listen(
+        this.binds.listen(
           handle,
           backlogFor(backlog, this.named.get(handle.owner as ServerInside), settings),
           native,
@@ -152,6 +115,7 @@ export class Worker {
       this.parted = true;
       this.listeners.closeAll();
       this.shared.disconnected();
+      this.datagrams.closeAll();
       this.listeners.letGo();
     });
   }
@@ -166,6 +130,7 @@ export class Worker {
       done();
     });
     this.shared.disconnected();
+    this.datagrams.closeAll();
   }
 
   private tell(body: ToOrigin): void {
@@ -188,110 +153,10 @@ export class Worker {
     return this.late.take(server, query, alone);
   }
 
-  private bind(handle: TcpHandle, asked: BindArguments, native: () => number): number {
-    const bind = asked.port > 0 ? asked : openAnyPort(this.options, this.inherited, asked);
-    if (bind.port === 0) return native();
-    const key = groupKey(bind);
-    this.inherited.read();
-    const fallback = ipv4Fallback(bind);
-    if (!this.inherited.has(key) && fallback !== undefined && this.inherited.has(fallback)) return NO_IPV6;
-    if (this.listeners.has(key)) return this.refuse(handle, IN_USE);
-    const found = this.inherited.find(key);
-    if (found.kind === 'own') {
-      if ((bind.flags & REUSE_PORT) === 0) this.single.set(handle, { key, granted: found.granted });
-      return native();
-    }
-    if (found.kind === 'failed') return this.refuse(handle, found.error);
-    if (found.kind === 'past') {
-      this.pretended.bind(handle, bind, (closed) => this.tell({ kind: 'probed', key: closed }));
-      return 0;
-    }
-    const copy = this.duplicate(key, found.fd);
-    const error = handle.open(copy);
-    if (error < 0) {
-      this.options.addon.close(copy);
-      return error;
-    }
-    // without a program the origin accepts from worker 1's socket, too, while no worker lives
-    if (!found.once) this.options.addon.seamOwn(copy);
-    const { generation, data } = found;
-    this.bound.set(handle, { key, generation, loopback: isLoopbackAddress(bind.address), data });
-    return 0;
-  }
-
-  private duplicate(key: string, fd: number): number {
-    const copy = this.options.addon.dup(fd);
-    if (copy >= 0) return copy;
-    debug('%s is asked for again when its server has closed: fcntl fails (errno %d)', key, -copy);
-    return this.inherited.surrender(key);
-  }
-
-  /** libuv keeps EADDRINUSE back until listen() (src/unix/tcp.c, uv__tcp_bind: delayed_error), all else fails at once. */
-  private refuse(handle: TcpHandle, error: number): number {
-    if (error !== IN_USE) return error;
-    this.refused.add(handle);
-    return 0;
-  }
-
-  private listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
-    if (this.refused.has(handle)) return IN_USE;
-    if (this.pretended.listen(handle, backlog)) return 0;
-    const bound = this.bound.get(handle);
-    if (!bound) return this.listenAlone(handle, backlog, native);
-    this.place.take();
-    const { key, generation, loopback, data } = bound;
-    setServerData(handle.owner, data);
-    const error = native(backlog);
-    if (error < 0) return error;
-    this.listeners.add({ key, generation, handle, backlog, inContext: captureContext() });
-    spareUnheard(handle.owner);
-    if (handle.owner) this.options.addon.balanceHelp(handle.fd, generation, handle.owner, takesAll);
-    if (!loopback) this.sample(handle);
-    return 0;
-  }
-
-  /** Once: what a worker gets back after a reload is the same handle. */
-  private sample(handle: TcpHandle): void {
-    if (this.sampled.has(handle)) return;
-    this.sampled.add(handle);
-    this.sampler.attach(handle);
-  }
-
-  private listenAlone(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
-    const error = native(backlog);
-    const single = this.single.get(handle);
-    if (!single) return error;
-    const { key, granted } = single;
-    this.single.delete(handle);
-    if (error < 0) {
-      if (granted) this.tell({ kind: 'released', key });
-      return error;
-    }
-    debug('listens on %s alone', key);
-    if (!granted) this.tell({ kind: 'owns', key });
-    this.own.add(key, handle, backlog);
-    interceptClose(handle, (close) => {
-      close();
-      this.own.closed(key);
-    });
-    return 0;
-  }
-
   private look(): void {
     this.late.look();
     this.shared.look();
-    for (const { handle, bind, backlog } of this.pretended.take((key) => this.inherited.has(key)))
-      if (this.bind(handle, bind, () => IN_USE) === 0) handle.listen(backlog);
-    for (const [key, { handle, backlog }] of this.own.vacated) {
-      if (!this.inherited.has(key)) continue;
-      this.own.vacated.delete(key);
-      const found = this.inherited.find(key);
-      if (found.kind !== 'group' || this.options.addon.occupy(handle.fd, found.fd) < 0) continue;
-      if (!found.once) this.options.addon.seamOwn(handle.fd);
-      const { generation, data } = found;
-      this.bound.set(handle, { key, generation, loopback: false, data });
-      if (handle.listen(backlog) === 0) this.options.addon.pollAdd(handle.fd);
-    }
+    this.binds.look();
   }
 
   private obey(message: ToWorker): void {

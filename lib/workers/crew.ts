@@ -46,7 +46,7 @@ export interface Member {
   killed?: boolean;
   /** It has given up its channel, or is about to: it is given nothing any more. */
   parted?: boolean;
-  /** The app there has disconnected it (cluster.worker.disconnect()). */
+  /** The app there has disconnected it (cluster.worker.disconnect(), kill()): it ends as it was told. */
   leaves?: boolean;
   ended?: boolean;
 }
@@ -217,8 +217,10 @@ export abstract class Crew<M extends Member, Message> {
   private answerCluster(member: M, act: string | undefined, seq: number | undefined): void {
     if (act === undefined || TOLD.has(act)) return;
     const known = act === 'exitedAfterDisconnect';
-    if (known) this.speakers.get(member)?.orderly();
-    else this.told.clusterRequest(act);
+    if (known) {
+      member.leaves = true;
+      this.speakers.get(member)?.orderly();
+    } else this.told.clusterRequest(act);
     const answer = known ? { ack: seq } : { ack: seq, errno: NOT_SUPPORTED };
     if (member.process.connected) member.process.send({ cmd: 'NODE_CLUSTER', ...answer } as never, () => {});
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { addonFile } from '../../bench/lib/addon';
-import { type Addon, loadAddon } from '../../lib/native/addon';
+import type { Addon } from '../../lib/native/addon';
+import { loadAddon } from '../../lib/native/load';
 
 /** The addon as it is shipped, or the build that FASTSOCKET_TEST_ADDON names (the one with the sanitizers). */
 export function testAddon(): Addon {

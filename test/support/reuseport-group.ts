@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Addon, loadAddon } from '../../lib/native/addon';
+import type { Addon } from '../../lib/native/addon';
+import { loadAddon } from '../../lib/native/load';
 import type { Program } from '../../lib/steering/bpf';
 import { encode } from '../../lib/steering/program';
 

@@ -132,6 +132,7 @@ export async function stats(own: Socket): Promise<Stats> {
   own.write('GET /stats HTTP/1.1\r\nHost: x\r\n\r\n');
   const [answer] = (await once(own, 'data')) as [Buffer];
   return JSON.parse(/\{.*\}/.exec(answer.toString())?.[0] ?? '') as Stats;
+}
 
 /** Its worker has looked at all that it had been offered before, and, where the queue was empty, has let go of it. */
 export async function looksAround(own: Socket): Promise<void> {
