@@ -54,12 +54,14 @@ class Client {
 async function broadcast(t: TestContext, hook: boolean, env: Record<string, string> = {}) {
   const app = startApp(fixture('broker-app.js'), { port: await freePort(HOST), hook, env: { HOST, ...env } });
   t.after(() => app.stop());
-  for (const index of hook ? [1, 2] : []) await app.said(new RegExp(`worker ${index} is ready`));
+  const isCopied = hook && env['FASTSOCKET_WORKERS'] !== '1';
+  for (const index of isCopied ? [1, 2] : []) await app.said(new RegExp(`worker ${index} is ready`));
+  if (hook && !isCopied) await app.said(/one process: one worker is no gain/);
   if (env['FASTSOCKET_STEER']) await app.said(/by the client's address, 2 of 2 workers live/);
   const speaker = await until(() => Client.connect(t, app.port).catch(() => undefined), 'the broker');
   const hearers: Client[] = [];
   const both = () => new Set([speaker, ...hearers].map(({ pid }) => pid)).size === 2;
-  while (hearers.length < HEARERS || (hook && !env['FASTSOCKET_STEER'] && !both())) {
+  while (hearers.length < HEARERS || (isCopied && !env['FASTSOCKET_STEER'] && !both())) {
     const hearer = await Client.connect(t, app.port);
     await hearer.hear();
     hearers.push(hearer);
@@ -80,6 +82,11 @@ test('plain Node: everybody hears', async (t) => {
 
 test('by the client’s address: as in plain Node', async (t) => {
   const { all, here, heard } = await broadcast(t, true, { FASTSOCKET_STEER: 'ip' });
+  assert.deepEqual([here, heard], [all, all]);
+});
+
+test('in one process (FASTSOCKET_WORKERS=1): as in plain Node', async (t) => {
+  const { all, here, heard } = await broadcast(t, true, { FASTSOCKET_WORKERS: '1' });
   assert.deepEqual([here, heard], [all, all]);
 });
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Beside the port on which all cores serve: one with exclusive: true is the first process's alone, and one of the kernel's
-// choice each process has for itself.
+// Beside the port on which all cores serve: one with exclusive: true is the first process's alone, one of the kernel's
+// choice each process has for itself, and one with reusePort: true is anybody's.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { after, type TestContext, test } from 'node:test';
 import { type App, census, fixture, freePort, hook, multiplied, startApp, until } from './support/app';
 import { PackageWithoutAddon } from './support/without-addon';
@@ -12,6 +14,8 @@ const REQUESTS = 24;
 const bare = new PackageWithoutAddon();
 after(() => bare.remove());
 const ways = { 'with the addon': ['-r', hook], ...bare.means };
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+const noReusePort = (major < 22 || (major === 22 && minor < 12)) && 'net ignores reusePort before Node 22.12';
 
 async function start(t: TestContext, flags: string[], env: Record<string, string> = {}) {
   const alone = await freePort(HOST);
@@ -52,6 +56,30 @@ for (const [way, flags] of Object.entries(ways))
     assert.equal(new Set(any.values()).size, all.length);
     for (const pid of all) assert.deepEqual(await answerers(Number(any.get(pid))), [pid]);
   });
+
+test('a port with reusePort: true is shared by all processes, and by others that ask for it so', {
+  skip: noReusePort,
+}, async (t) => {
+  const shared = await freePort(HOST);
+  const { app } = await start(t, ['-r', hook], { SHARED: String(shared) });
+  const all = [app.pid, ...(await multiplied(app, 2, HOST)), process.pid];
+  const stranger = createServer((_request, response) => {
+    response.setHeader('X-Pid', process.pid);
+    response.end();
+  });
+  stranger.listen({ port: shared, host: HOST, reusePort: true });
+  t.after(() => stranger.close());
+  await once(stranger, 'listening');
+  const seen = new Set<number>();
+  await until(
+    async () => {
+      for (const pid of await answerers(shared)) seen.add(pid);
+      return all.every((pid) => seen.has(pid));
+    },
+    () => `answers of ${all}, not ${[...seen]}:\n${app.stderr}`,
+  );
+  assert.equal(seen.size, all.length);
+});
 
 test('copies that are faster than the first process give way to it', async (t) => {
   const { app, alone } = await start(t, ['-r', hook], { LATE: '1' });

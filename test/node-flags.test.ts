@@ -168,13 +168,18 @@ describe('hardened Node', () => {
   }
 
   const permission = major >= 24 ? '--permission' : '--experimental-permission';
-  const allowed = [permission, '--allow-fs-read=*', ...(major >= 25 ? ['--allow-net'] : [])];
-  for (const [name, flags] of [
-    ['-r', ['-r', hook]],
-    ['--import', ['--import', hookModule]],
+  const reads = [permission, '--allow-fs-read=*', ...(major >= 25 ? ['--allow-net'] : [])];
+  // all that Node has a flag for
+  const all = ['--allow-fs-write=*', '--allow-addons', '--allow-child-process', '--allow-worker'].filter(
+    (flag) => process.allowedNodeEnvironmentFlags.has(flag.replace(/=.*/, '')),
+  );
+  for (const [name, flags, allowed] of [
+    ['-r', ['-r', hook], reads],
+    ['--import', ['--import', hookModule], reads],
+    ['-r, with all allowed', ['-r', hook], [...reads, ...all]],
   ] as const) {
     test(`${permission}, ${name}: off, with a reason, and the app works`, async (t) => {
-      const app = await start(t, { hook: [...flags], execArgv: allowed });
+      const app = await start(t, { hook: [...flags], execArgv: [...allowed] });
       const { active, reason } = await api(app);
       assert.equal(active, false);
       assert.match(reason ?? '', /^Node does not let the hook see listen\(\): /);

@@ -21,6 +21,7 @@ interface Row {
   /** The app stays one process, and that is said aloud. */
   single?: true;
   host?: string | undefined;
+  env?: Record<string, string>;
   /** Said when the server closes. */
   late?: true;
 }
@@ -150,6 +151,12 @@ const ROWS: Row[] = [
     by: 'workers',
     says: /source ports are the kernel's: getrandom fails/,
   },
+  {
+    refused: ['setsockopt:1=6,2=9', 'setsockopt(TCP_DEFER_ACCEPT)'],
+    env: { FASTSOCKET_DEFER_ACCEPT: 'on' },
+    by: 'each',
+    says: /accepted at once: setsockopt\(TCP_DEFER_ACCEPT\) fails/,
+  },
   { refused: ['poll:1=2,2=0', 'poll, of queues'], by: 'origin', says: /queue stands still: poll fails/ },
   {
     refused: ['clock_gettime:0=3', "clock_gettime, of the thread's CPU time"],
@@ -175,7 +182,7 @@ const target = new Target();
 const all = process.env['ERRNOS'] === 'all';
 
 describe('refused, one at a time', { concurrency: 3 }, () => {
-  ROWS.forEach(({ refused, by, says, single, host, late }, i) => {
+  ROWS.forEach(({ refused, by, says, single, host, env = {}, late }, i) => {
     const [rule, name] = refused;
     const unpinned = name === 'sched_setaffinity' && availableParallelism() < 2;
     const skip =
@@ -183,7 +190,8 @@ describe('refused, one at a time', { concurrency: 3 }, () => {
       (/INCOMING_CPU/.test(name) && elsewhere === undefined && 'needs an address beside loopback');
     for (const errno of all ? ERRNOS : [ERRNOS[i % ERRNOS.length]]) {
       test(`${name}: ${errno}`, { skip }, async (t) => {
-        const options = { prefix: refusing(`${rule}:${errno}`), ...(host === undefined ? {} : { host }) };
+        const prefix = refusing(`${rule}:${errno}`);
+        const options = { prefix, env, ...(host === undefined ? {} : { host }) };
         const sandboxed = await Sandboxed.start(t, target, options);
         const workers = await sandboxed.settled();
         const { pid } = sandboxed.app;
