@@ -93,14 +93,15 @@ type Counts = Pick<Destination, 'chosen' | 'byKernel' | 'retries'>;
 /**
  * A port is tried again only when no other is left: strangers' ports, and those that they had before, are found taken once
  * each at the most. Where 6 of 10 are taken, one connection in 60 finds none in 8 tries, until more is known, and more where a
- * burst comes before that and takes what is left.
+ * burst comes before that and takes what is left: of two threads that begin at once it may all be the second one's.
  */
 export function assertChosen(destinations: readonly Counts[]): void {
   assert.notDeepEqual(destinations, []);
-  for (const { chosen, byKernel, retries } of destinations) {
-    const text = JSON.stringify(destinations);
+  const text = JSON.stringify(destinations);
+  const sum = (of: keyof Counts): number => destinations.reduce((all, one) => all + one[of], 0);
+  assert.ok(sum('byKernel') <= 3 * destinations.length + sum('chosen') / 4, text);
+  for (const { chosen, retries } of destinations) {
     assert.ok(chosen > 0, text);
-    assert.ok(byKernel <= 3 + chosen / 4, text);
     assert.ok(retries <= 1.25 * HELD, text);
   }
 }
