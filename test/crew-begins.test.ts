@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A process that does not begin is ended; one that has begun, or whose origin has stood still itself, is not.
 import assert from 'node:assert/strict';
-import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { mock, type TestContext, test } from 'node:test';
-import { Crew, type Member } from '../lib/workers/crew';
+import { TestCrew } from './support/test-crew';
 
 class Child extends EventEmitter {
   readonly pid = 4711;
@@ -18,28 +17,6 @@ class Child extends EventEmitter {
 
   constructor(private readonly mayBeKilled: boolean) {
     super();
-  }
-}
-
-class TestCrew extends Crew<Member, never> {
-  readonly asked: number[] = [];
-
-  constructor() {
-    const nothing = () => {};
-    super({ message: nothing, clusterRequest: nothing, exit: nothing, failed: nothing });
-  }
-
-  start(): void {}
-  send(): void {}
-  protected strike(): void {}
-  protected left(): void {}
-
-  protected askToExit({ index }: Member): void {
-    this.asked.push(index);
-  }
-
-  add(child: Child): void {
-    this.supervise({ index: 1, process: child as unknown as ChildProcess });
   }
 }
 
