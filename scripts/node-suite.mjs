@@ -29,7 +29,6 @@ const FAMILIES = [
   'worker',
   'signal',
 ];
-const PATTERN = `^test-(${FAMILIES.join('|')})[-.]`;
 const WAYS = {
   require: { args: ['-r', join(root, 'dist/register.cjs')], env: {} },
   import: { args: ['--import', join(root, 'dist/register.mjs')], env: {} },
@@ -55,9 +54,11 @@ const node = options.node
     : process.execPath;
 const way = WAYS[options.how ?? 'require'] ?? fail(`--how is one of ${Object.keys(WAYS).join(', ')}`);
 const settings = pairs((options.settings ?? '').split(',').filter(Boolean));
-/** As the one worker of a tree. */
-const origin =
-  settings.FASTSOCKET_TEST_GROUPS === 'worker' ? [join(root, 'scripts/util/judging-origin.cjs')] : [];
+/** Each test as the one worker of a tree, who is nobody's primary. */
+const asWorker = settings.FASTSOCKET_TEST_GROUPS === 'worker';
+const families = FAMILIES.filter((family) => !(asWorker && family === 'cluster'));
+const PATTERN = `^test-(${families.join('|')})[-.]`;
+const origin = asWorker ? [join(root, 'scripts/util/judging-origin.cjs')] : [];
 const hooked = { args: [...origin, ...way.args], env: { ...way.env, ...settings } };
 const width = Number(options.width ?? 2);
 
