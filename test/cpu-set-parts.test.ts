@@ -215,6 +215,18 @@ describe("CPUs for an app's own workers that are others", () => {
     });
 });
 
+test('who comes later is told what the others were, once something has changed', () => {
+  const { set, world } = scene();
+  set.lookAtOnce();
+  assert.equal(set.free, undefined);
+  world.mask = [1];
+  set.lookAtOnce();
+  assert.deepEqual(set.free, [1]);
+  world.whole = [1];
+  set.crewChanged();
+  assert.deepEqual(set.free, []);
+});
+
 test('where the CPUs cannot be seen nothing happens', () => {
   const { set, told, world } = scene();
   world.mask = -1;

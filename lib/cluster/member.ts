@@ -171,16 +171,16 @@ export class ClusterMember {
   }
 
   /** Once: the seam, the seat, the CPU. */
-  private prepare({ index, cpu, seat: hasSeat }: GivenSocket, seat: number[]): void {
+  private prepare({ index, cpu, free, seat: hasSeat }: GivenSocket, seat: number[]): void {
     const { addon, settings } = this;
     if (!this.prepared) attachSeam(addon, settings);
     this.prepared = true;
     if (hasSeat && seat.length === 3) takeSeat(addon, index, seat as [number, number, number]);
     else for (const fd of seat) addon.close(fd);
-    if (cpu !== undefined && this.core === undefined && this.loop.pin(cpu)) this.placed(cpu);
+    if (cpu !== undefined && this.core === undefined && this.loop.move(cpu, free)) this.placed(cpu);
   }
 
-  private place(core: number | undefined, free: readonly number[]): void {
+  private place(core: number | undefined, free?: readonly number[]): void {
     if (this.prepared) this.placed(this.loop.move(core, free) ? core : undefined);
   }
 

@@ -52,6 +52,7 @@ export class ClusterPrimary {
       groups: this.groups,
       members: this.members,
       balancer: this.served.balancer,
+      free: () => this.served.free,
       failed: (member, group, why) => this.leaveToPrimary(member, group, why),
       crowded: () => this.served.crowded(),
     });

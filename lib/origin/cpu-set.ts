@@ -46,6 +46,7 @@ const keyOf = (mask: readonly number[], quotaCpus: number | undefined): string =
 export class CpuSet {
   private key: string;
   private bounded: boolean | undefined;
+  private told: readonly number[] | undefined;
   /** Limits, as was last seen. */
   private limits: Limits;
   private lookedAt = Number.NEGATIVE_INFINITY;
@@ -58,6 +59,11 @@ export class CpuSet {
     const { mask, quotaCpus } = plan;
     this.limits = { ...(quotaCpus !== undefined && { cpus: quotaCpus }), detail: '' };
     this.key = keyOf(mask, quotaCpus);
+  }
+
+  /** What workers were told last of where all but their event loops may run; undefined while nothing has changed. */
+  get free(): readonly number[] | undefined {
+    return this.told;
   }
 
   /** @param now by performance.now() */
@@ -146,7 +152,9 @@ export class CpuSet {
     const quota = limits.cpus === undefined ? '' : `, the time of ${limits.cpus}`;
     debug('the CPUs that may be used are %s%s now%s', formatCpuList(mask), quota, how);
     cpus.become(pinPlaces(layout), workers);
-    for (const index of workers) hooks.tell(index, cpus.cores[index], this.bounded ? mask : []);
+    const free = this.bounded ? mask : [];
+    this.told = free;
+    for (const index of workers) hooks.tell(index, cpus.cores[index], free);
     hooks.moved({ ...places, nodes: cpus.nodes });
   }
 }

@@ -85,6 +85,11 @@ export class Served {
     this.cpuSet.lookAtOnce();
   }
 
+  /** See CpuSet.free. */
+  get free(): readonly number[] | undefined {
+    return this.cpuSet.free;
+  }
+
   /** There are, or there are to be, other workers. */
   crewChanged(): void {
     this.cpuSet.crewChanged();
