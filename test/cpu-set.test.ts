@@ -180,6 +180,22 @@ test('taskset on all of the app: what it says holds for everything', taskset, as
   });
 });
 
+test('taskset on the origin first, and on workers that have followed already', taskset, async (t) => {
+  const { app, workers } = await start(t, { prefix: ['taskset', '-c', String(one)] });
+  const load = new Load(app.port, { clients: 4, host: HOST });
+  t.after(() => load.stop());
+  const set = (pid: number) => execFileSync('taskset', ['-acp', both, String(pid)], { stdio: 'ignore' });
+  set(app.pid);
+  await until(
+    () => apart(app, workers),
+    () => `a CPU each:\n${app.stderr}`,
+  );
+  for (const pid of workers) set(pid);
+  assert.deepEqual(loops(workers), [both, both]);
+  await follows(() => String(loops(workers)) === String(two), app, IDLE_MS);
+  await assertBelieved(app, workers, two);
+});
+
 test(
   'workers that hear of other CPUs before these are theirs: all that they start may use them',
   taskset,

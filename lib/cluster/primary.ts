@@ -127,7 +127,7 @@ export class ClusterPrimary {
       case 'arrivals':
         return this.served.arrived(body.cpus);
       case 'displaced':
-        return this.served.lookAtCpus();
+        return this.served.displaced();
       case 'refused': {
         const group = this.groups.get(body.name);
         if (handle && group) group.handle.onconnection(0, handle);

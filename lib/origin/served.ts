@@ -80,7 +80,12 @@ export class Served {
     this.steering.arrived(cpus, () => this.resteerAll());
   }
 
-  /** A worker's event loop is not where it was pinned to, or what the process may use is of interest now. */
+  /** A worker's event loop is not where it was pinned to. */
+  displaced(): void {
+    this.cpuSet.displaced();
+  }
+
+  /** What the process may use is of interest now. */
   lookAtCpus(): void {
     this.cpuSet.lookAtOnce();
   }

@@ -80,7 +80,7 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
     case 'probed':
       return attempts.closedInCopy(message.key);
     case 'displaced':
-      return served.lookAtCpus();
+      return served.displaced();
     case 'arrivals':
       return served.arrived(message.cpus);
     case 'connections':
