@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type App, type Ended, lives, until } from './support/app';
+import { type App, type Ended, lives, request, until } from './support/app';
 import { noneLeft, portFree, untilPortFree } from './support/ending';
 import { noted, RELAYED, startTree, type Tree, WAYS } from './support/signals';
 import { PackageWithoutAddon } from './support/without-addon';
@@ -41,6 +41,20 @@ async function whileBlocked({ workers }: Tree, f: () => Promise<void>): Promise<
     await f();
   } finally {
     if (lives(victim)) process.kill(victim, 'SIGKILL');
+  }
+}
+
+/** A request that a worker is busy with; the origin is not. */
+async function askWorker({ app, ledger, origin }: Tree): Promise<{ pid: number; answer: Promise<string> }> {
+  for (;;) {
+    const answer = request(app.port, '/slow', '127.0.0.1');
+    const count = ledger.count('asked');
+    const { pid } = await until(
+      () => ledger.entries.filter(({ event }) => event === 'asked')[count],
+      'a request',
+    );
+    if (pid !== origin) return { pid, answer };
+    await answer;
   }
 }
 
@@ -119,6 +133,28 @@ for (const [means, flags] of Object.entries(bare.means)) {
       await noneLeft(tree.workers);
       assert.equal(tree.ledger.count('closed', tree.origin), 1);
     });
+
+    for (const [when, HANDLER] of [
+      ['of workers', 'none'],
+      ['of workers that have closed their servers before', 'workers close'],
+    ] as const) {
+      test(`server.close() in the origin waits for connections ${when}`, async (t) => {
+        const tree = await startTree(t, { TRIGGER: 'close and stay', HANDLER }, { hook: flags });
+        const { app, ledger, origin, workers } = tree;
+        const { pid, answer } = await askWorker(tree);
+        if (HANDLER !== 'none') {
+          process.kill(origin, 'SIGTERM');
+          await until(() => ledger.count('closes', pid) === 1, 'its end');
+        }
+        process.kill(origin, 'SIGUSR1');
+        await until(() => ledger.count('closed well', origin) === 1, 'the callback');
+        assert.equal(ledger.count('answered', pid), 1);
+        assert.match(await answer, /hello$/);
+        assert.ok(await portFree(app.port));
+        await noneLeft(workers);
+        assert.equal(app.child.exitCode, null);
+      });
+    }
 
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
       test(`${signal} to the origin leaves no orphan, though a worker is blocked`, noSetpriv, async (t) => {

@@ -62,8 +62,8 @@ export class FallbackWorker {
   private readonly listening = new Map<string, Listening>();
   private readonly waiting = new Map<number, Waiting>();
   private lastId = 0;
-  /** Servers that are closing: connections of them may live on. */
-  private readonly ending = new Set<ServerInside>();
+  /** Servers that are closing, with the generations of their groups: connections of them may live on. */
+  private readonly ending = new Map<ServerInside, number>();
   private readonly servers = new ClusterServers(() => this.goIfDone());
   private readonly datagrams = new OwnDatagrams();
   /** The process ends when its servers have closed. */
@@ -235,6 +235,8 @@ export class FallbackWorker {
       this.tell({ kind: 'closed', key, generation });
       return;
     }
+    // its connections are those of a server that listens again: no 'close' comes before that one's
+    this.ended(server);
     const listening = { key, generation, server };
     this.listening.set(key, listening);
     // the handle was made where the message arrived, not where listen() was called
@@ -251,13 +253,18 @@ export class FallbackWorker {
   private closing({ key, generation, server }: Listening, close: () => void): void {
     debug('%s closes here', key);
     this.listening.delete(key);
-    this.ending.add(server);
+    this.ending.set(server, generation);
     server.once('close', () => {
-      this.ending.delete(server);
+      if (this.ending.get(server) === generation) this.ended(server);
       this.goIfDone();
     });
     close();
     this.tell({ kind: 'gone', key, generation });
+  }
+
+  private ended(server: ServerInside): void {
+    const generation = this.ending.get(server);
+    if (this.ending.delete(server)) this.tell({ kind: 'ended', generation: generation as number });
   }
 
   private closeGroup(key: string, generation: number): void {
