@@ -50,7 +50,10 @@ export function onClusterFork(forked: () => void): void {
   clusterModule()?.on('fork', forked);
 }
 
-/** Whether the app has ever forked a cluster worker, or has got ready to: fork() sets up the primary (cluster.settings). */
+/**
+ * Whether the app has ever forked a cluster worker, or has called setupPrimary(), as fork() does (cluster.settings): of one that
+ * has ended nothing else is left.
+ */
 export function everForked(): boolean {
   return Object.keys(clusterModule()?.settings ?? {}).length > 0;
 }
