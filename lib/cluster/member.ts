@@ -3,6 +3,7 @@
 import { initialSettings, setMarker } from '../config/environment';
 import { parseSettings, type Settings } from '../config/settings';
 import { ArrivalSampler } from '../group/arrivals';
+import { idleReason } from '../group/balancer';
 import { isLoopbackAddress } from '../group/key';
 import { addressOf, nameOf } from '../group/name';
 import { type FauxHandle, followFaux, type PipeHandle, sureToDisconnect } from '../hook/cluster';
@@ -145,7 +146,9 @@ export class ClusterMember {
   private serves(name: string, generation: number, listener: OwnListener): void {
     const { handle } = listener;
     if (!handle) return;
-    if (!isLoopbackAddress(addressOf(handle)?.address ?? '')) this.sampler.attach(handle);
+    const sees = !isLoopbackAddress(addressOf(handle)?.address ?? '');
+    const { balance, steer } = this.settings;
+    this.sampler.attach(handle, { sees, ticks: idleReason(balance, steer) !== undefined });
     this.state.role = 'worker';
     this.state.active = true;
     this.state.reason = undefined;

@@ -77,7 +77,7 @@ export class Served {
   /** Where connections have arrived, as a worker says. */
   arrived(cpus: readonly Arrivals[]): void {
     this.cpuSet.look();
-    this.steering.arrived(cpus, () => this.resteerAll());
+    if (cpus.length > 0) this.steering.arrived(cpus, () => this.resteerAll());
   }
 
   /** A worker's event loop is not where it was pinned to. */
