@@ -18,6 +18,7 @@ import {
   type ServerQuery,
 } from '../hook/node';
 import type { PipeServer } from '../hook/pipes';
+import { serverData, setServerData } from '../hook/server-data';
 import type { SharableHandle } from '../hook/sharables';
 import { leaveShared, wrapShared } from '../hook/shared-handles';
 import type { ServerInside } from '../hook/tcp';
@@ -141,7 +142,8 @@ export class SharedBinds {
     this.waiting.add({ ...asked, inContext: captureContext() });
     // what waits to listen keeps its process alive
     this.alive ??= setInterval(() => {}, ALIVE_MS);
-    tell({ kind: 'share', address });
+    const data = isServer(asking) ? serverData(asking) : undefined;
+    tell({ kind: 'share', address, ...(data && { data }) });
     return true;
   }
 
@@ -160,6 +162,7 @@ export class SharedBinds {
     // by the one that has bound it; here the path may be gone by then
     else Object.defineProperty(handle, 'fchmod', { value: () => 0, configurable: true, enumerable: false });
     if (server) this.endings.reopened(server);
+    setServerData(server, found.data);
     debug('%s is shared', key);
     this.opened(open);
     callback(0, handle);
@@ -259,6 +262,7 @@ export class SharedBinds {
     this.moving.delete(key);
     addon.pollDelete(handle.fd);
     if (addon.occupy(handle.fd, found.fd) < 0) return;
+    setServerData(open.server, found.data);
     if (open.server) (handle as PipeServer).listen(backlog);
     addon.pollAdd(handle.fd);
     debug('%s goes on', key);
