@@ -100,10 +100,10 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
   });
 
   test('goes to the first of two servers of the origin that want it, and the other is told', async (t) => {
-    const env = { ORIGIN_MS: String(OWN_MS + 2_000), COPY_MS: '0', TWICE: '1' };
-    const scene = await start(t, env);
+    const scene = await start(t, { ORIGIN_AT: missing(t), COPY_MS: '0', TWICE: '1' });
     const { app, main, ledger, workers } = scene;
     await until(() => workers.some((pid) => ledger.count(`main ${main}`, pid) === 1), 'an owner');
+    scene.go();
     await until(
       () => ledger.of(app.pid).length === 3,
       () => `both servers of the origin: ${ledger.of(app.pid)}\n${app.stderr}`,
@@ -113,23 +113,33 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
     await servedBy(scene, workers);
   });
 
-  test('an origin that cannot have it is told so as in plain Node', async (t) => {
+  test('an origin that cannot have it is told so as in plain Node, like its copies', async (t) => {
     const main = await freePort(HOST);
     const stranger = createServer().listen(main, HOST);
     t.after(() => stranger.close());
     await once(stranger, 'listening');
-    const { app, ledger, go } = await start(t, { ORIGIN_AT: missing(t), COPY_MS: '300' }, main);
+    const COPY_AT = missing(t);
+    const { app, ledger, go, workers } = await start(t, { ORIGIN_AT: missing(t), COPY_AT }, main);
+    // when copies work: what one of them opens alone before speaks against them
+    writeFileSync(COPY_AT, '');
+    const all = [app.pid, ...workers];
+    const told = (pids: number[]) =>
+      until(() => pids.every((pid) => ledger.of(pid).length > 0), `errors of ${pids}`);
+    await told(workers);
+    // who has been given it, and could not have it, has given it back
+    await app.said(/gives \S+ back[\s\S]*gives \S+ back/);
     go();
-    await until(() => ledger.of(app.pid).length > 0, 'an error');
-    assert.deepEqual(ledger.of(app.pid), [
-      `error ${JSON.stringify({
-        code: 'EADDRINUSE',
-        syscall: 'listen',
-        address: HOST,
-        port: main,
-        message: `listen EADDRINUSE: address already in use ${HOST}:${main}`,
-      })}`,
-    ]);
+    await told(all);
+    for (const pid of all)
+      assert.deepEqual(ledger.of(pid), [
+        `error ${JSON.stringify({
+          code: 'EADDRINUSE',
+          syscall: 'listen',
+          address: HOST,
+          port: main,
+          message: `listen EADDRINUSE: address already in use ${HOST}:${main}`,
+        })}`,
+      ]);
   });
 
   for (const ms of ['0', '300']) {

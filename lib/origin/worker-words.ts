@@ -68,6 +68,7 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
     case 'owns':
       return asks.late.owns(worker, message.key);
     case 'released':
+      debug('worker %d gives %s back', index, message.key);
       return asks.late.released(worker, message.key);
     case 'dropped':
       return groups.dropped(index, message.key, message.generation);
