@@ -97,7 +97,11 @@ export class FallbackWorker {
     hookGetServer({
       take: (server, query, callback, alone) => this.parted || this.take(server, query, callback, alone),
       bound: (socket, handle) => this.datagrams.add(socket, handle),
-      listens: (server) => this.servers.add(server),
+      listens: (server) => {
+        this.servers.add(server);
+        // its 'close' will be that of another socket
+        this.ended(server);
+      },
     });
     beforeDisconnect((done) => {
       this.part();
@@ -235,8 +239,6 @@ export class FallbackWorker {
       this.tell({ kind: 'closed', key, generation });
       return;
     }
-    // its connections are those of a server that listens again: no 'close' comes before that one's
-    this.ended(server);
     const listening = { key, generation, server };
     this.listening.set(key, listening);
     // the handle was made where the message arrived, not where listen() was called

@@ -93,6 +93,11 @@ export class SharedBinds {
     return this.endings.size;
   }
 
+  /** It listens again, wherever. */
+  reopened(server: ServerInside): void {
+    this.endings.reopened(server);
+  }
+
   /** Paths of the origin's are there from the start. */
   install(): void {
     this.sparePaths();
@@ -161,7 +166,6 @@ export class SharedBinds {
     if (address.kind === 'udp') this.shareDatagrams(open);
     // by the one that has bound it; here the path may be gone by then
     else Object.defineProperty(handle, 'fchmod', { value: () => 0, configurable: true, enumerable: false });
-    if (server) this.endings.reopened(server);
     setServerData(server, found.data);
     debug('%s is shared', key);
     this.opened(open);

@@ -90,7 +90,11 @@ export class Worker {
         this.shared.take(server, query, callback, alone) ||
         this.takeListen(server, query, alone),
       bound: (socket, handle) => this.datagrams.add(socket, handle),
-      listens: (server) => this.servers.add(server),
+      listens: (server) => {
+        this.servers.add(server);
+        this.listeners.reopened(server);
+        this.shared.reopened(server);
+      },
     });
     hookTcp(tcp, {
       bindsAnyPort: settings.testGroups === 'worker',
