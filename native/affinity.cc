@@ -184,17 +184,19 @@ int sweepOthers(int (*mend)(int thread)) {
   return changed;
 }
 
-// The calling thread and those that have inherited its pin may use these CPUs from now on; none: every one.
+// The calling thread and those that have inherited its pin may use these CPUs from now on; none: every one. Where it is
+// not pinned, the calling thread alone.
 int unpin(const Buffer<int>& cpus) {
   Mask free = {};
   for (size_t i = 0; i < cpus.size(); i++) {
     if (cpus[i] < 0 || cpus[i] >= kMostCpus) return -EINVAL;
     free.add(cpus[i]);
   }
+  if (cpus.size() == 0) free = everyCpu();
   Locked locked;
-  if (!g_state.pinned) return 0;
+  if (!g_state.pinned) return writeMaskOrEvery(0, free);
   if (g_state.thread != threadId()) return -EBUSY;
-  g_state.original = cpus.size() > 0 ? free : everyCpu();
+  g_state.original = free;
   (void)sweepOthers(unpinThread);
   if (cpus.size() > 0) (void)sweepOthers(boundThread);
   __atomic_store_n(&g_state.pinned, false, __ATOMIC_RELEASE);

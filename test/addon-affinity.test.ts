@@ -99,6 +99,10 @@ test('unpinned: the loop and what has inherited its pin may use these CPUs, ever
   inChild(`
     assert.equal(addon.unpinEventLoop([]), 0);
     assert.equal(list('/proc/self/status'), original, 'it was not pinned');
+    assert.equal(addon.unpinEventLoop([cpus[0]]), 0);
+    assert.deepEqual(addon.getAffinity(0), [cpus[0]]);
+    assert.ok(Object.values(masks()).filter((mask) => mask === original).length > 0, 'it alone');
+    assert.equal(addon.unpinEventLoop([]), 0);
     assert.equal(addon.pinEventLoop(cpus[1]), 0);
     await require('node:util').promisify(fs.stat)('/');
     assert.equal(addon.unpinEventLoop([cpus[0]]), 0);

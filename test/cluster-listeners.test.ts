@@ -162,6 +162,14 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
     assert.equal(cluster.app.workers().length, 2);
   });
 
+  test('a worker that its server is not to keep alive ends, as under plain cluster', async (t) => {
+    const cluster = await ownCluster(t);
+    const { id } = await cluster.ask('/unref');
+    const [exit] = await cluster.seen('exit');
+    assert.deepEqual([exit?.id, exit?.code, exit?.signal], [id, 0, null]);
+    assert.deepEqual(numbers(await cluster.answers(48)), [3 - id]);
+  });
+
   test('the file and the arguments of setupPrimary', async (t) => {
     const cluster = await ownCluster(t, { env: { EXEC: fixture('own-cluster.js') } });
     await whileBlocked(t, cluster, async () => {

@@ -181,7 +181,7 @@ describe('sockets of a group that has closed', () => {
 });
 
 describe('workers are given sockets', () => {
-  const giver = (its: Fake & ListenerGroup) => {
+  const giver = (its: Fake & ListenerGroup, free?: readonly number[]) => {
     const seats = new Seats();
     const said: string[] = [];
     const live: Member[] = [];
@@ -189,8 +189,8 @@ describe('workers are given sockets', () => {
       get given() {
         return live.filter(({ process: child }) => child.connected);
       },
-      tell: (member: Member, { kind, core }: { kind: string; core?: number }) =>
-        said.push(`worker ${member.id}: ${kind} ${core}`),
+      tell: (member: Member, { kind, core, free: all }: { kind: string; core?: number; free?: number[] }) =>
+        said.push(`worker ${member.id}: ${kind} ${core}${all ? `, else ${all}` : ''}`),
       seat: (member: Member) => {
         member.index ||= seats.take();
         return member.index;
@@ -199,12 +199,12 @@ describe('workers are given sockets', () => {
         seats.free(member.index);
         member.index = 0;
       },
-      hand: (member: Member, body: { index: number; cpu?: number }, fds: number[]) => {
+      hand: (member: Member, body: { index: number; cpu?: number; free?: number[] }, fds: number[]) => {
         member.handed = true;
         live.push(member);
-        said.push(
-          `worker ${member.id}: ${fds} as ${body.index}${body.cpu === undefined ? '' : `, CPU ${body.cpu}`}`,
-        );
+        const place = body.cpu === undefined ? '' : `, CPU ${body.cpu}`;
+        const all = body.free ? `, else ${body.free}` : '';
+        said.push(`worker ${member.id}: ${fds} as ${body.index}${place}${all}`);
         return undefined;
       },
     };
@@ -225,6 +225,7 @@ describe('workers are given sockets', () => {
       groups: groups as never,
       members: members as never,
       balancer: { seat: () => [], placed: () => {} } as never,
+      free: () => free,
       failed: (member, _group, why) => said.push(`worker ${member.id}: ${why}`),
       crowded: () => said.push('crowded'),
     });
@@ -247,6 +248,20 @@ describe('workers are given sockets', () => {
       'worker 11: 101 as 1, CPU 4',
       'worker 12: 102 as 2, CPU 6',
       'worker 13: 103 as 3',
+    ]);
+  });
+
+  test('where the CPUs have changed, with those that all else may use', () => {
+    const its = group(3);
+    const { giving, said, ended } = giver(its, [4, 6]);
+    const first = member(11);
+    for (const one of [first, member(12), member(13)]) giving.give(one, its);
+    ended(first);
+    assert.deepEqual(said, [
+      'worker 11: 101 as 1, CPU 4, else 4,6',
+      'worker 12: 102 as 2, CPU 6, else 4,6',
+      'worker 13: 103 as 3',
+      'worker 13: place 4, else 4,6',
     ]);
   });
 

@@ -7,7 +7,7 @@ import type { Settings } from '../lib/config/settings';
 import type { Limits } from '../lib/cpu/cgroup';
 import { assign } from '../lib/cpu/count';
 import { Cpus } from '../lib/cpu/cpus';
-import { CpuSet, EVERY_MS, REPLACED_MS } from '../lib/origin/cpu-set';
+import { CpuSet, EVERY_MS, REPLACED_MS, SAME_CHANGE_MS } from '../lib/origin/cpu-set';
 import { type Layout, type layOut, type Multiplied, pinPlaces } from '../lib/origin/plan';
 
 interface Scene {
@@ -213,6 +213,33 @@ describe("CPUs for an app's own workers that are others", () => {
       cpus.become(pinPlaces(layOutAgain(auto, mask, [undefined, ...before], layOutHere)), workers);
       assert.deepEqual(cpus.cores.slice(1), cores);
     });
+});
+
+test('a worker that is displaced soon after a change has come to it later, and is told again', (t) => {
+  t.after(() => mock.timers.reset());
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { set, told, world } = scene();
+  set.displaced();
+  assert.deepEqual(told, [], 'somebody has placed this one elsewhere');
+  world.mask = [0, 1, 2];
+  set.displaced();
+  assert.equal(told.splice(0).length, 4);
+  set.displaced();
+  assert.deepEqual(told.splice(0).slice(1, 3), ['1 on 0, else any', '2 on 1, else any']);
+  set.displaced(performance.now() + SAME_CHANGE_MS);
+  assert.deepEqual(told, []);
+});
+
+test('who comes later is told what the others were, once something has changed', () => {
+  const { set, world } = scene();
+  set.lookAtOnce();
+  assert.equal(set.free, undefined);
+  world.mask = [1];
+  set.lookAtOnce();
+  assert.deepEqual(set.free, [1]);
+  world.whole = [1];
+  set.crewChanged();
+  assert.deepEqual(set.free, []);
 });
 
 test('where the CPUs cannot be seen nothing happens', () => {

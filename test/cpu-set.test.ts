@@ -2,6 +2,9 @@
 // The CPUs of an app that serves become fewer and more, as a container's do: workers follow, and nobody notices.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { formatCpuList } from '../lib/config/cpulist';
 import { type App, type AppOptions, fixture, freePort, multiplied, startApp, until } from './support/app';
@@ -176,3 +179,47 @@ test('taskset on all of the app: what it says holds for everything', taskset, as
       execFileSync('taskset', ['-acp', formatCpuList(cpus), String(pid)], { stdio: 'ignore' });
   });
 });
+
+test('taskset on the origin first, and on workers that have followed already', taskset, async (t) => {
+  const { app, workers } = await start(t, { prefix: ['taskset', '-c', String(one)] });
+  const load = new Load(app.port, { clients: 4, host: HOST });
+  t.after(() => load.stop());
+  const set = (pid: number) => execFileSync('taskset', ['-acp', both, String(pid)], { stdio: 'ignore' });
+  set(app.pid);
+  await until(
+    () => apart(app, workers),
+    () => `a CPU each:\n${app.stderr}`,
+  );
+  for (const pid of workers) set(pid);
+  assert.deepEqual(loops(workers), [both, both]);
+  await follows(() => String(loops(workers)) === String(two), app, IDLE_MS);
+  await assertBelieved(app, workers, two);
+});
+
+test(
+  'workers that hear of other CPUs before these are theirs: all that they start may use them',
+  taskset,
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-hold-'));
+    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const HOLD = join(folder, 'listen');
+    const app = startApp(fixture('cpu-set-app.js'), {
+      port: await freePort(HOST),
+      prefix: ['taskset', '-c', String(one)],
+      env: { HOST, HOLD },
+    });
+    t.after(() => app.stop());
+    await app.said(/worker 1 is ready/);
+    await until(() => app.workers().length === 2, 'a second worker, which does not listen yet');
+    const load = new Load(app.port, { clients: 4, host: HOST });
+    t.after(() => load.stop());
+    // of the origin alone: the kernel changes the threads of a control group one after the other
+    execFileSync('taskset', ['-acp', both, String(app.pid)], { stdio: 'ignore' });
+    await app.said(/the event loop is on CPU \d+ now/);
+    writeFileSync(HOLD, '');
+    const workers = await multiplied(app, 2, HOST);
+    assert.deepEqual(loops(workers), two.map(String));
+    for (const { parallelism, program } of await askEach<Where>(app.port, '/where', workers))
+      assert.deepEqual([parallelism, program], [2, both]);
+  },
+);

@@ -45,6 +45,17 @@ test('of one that is not, and of its clients', { skip }, async (t) => {
   assert.deepEqual(await app.ended, { code: 0, signal: null });
 });
 
+test('of a server in a worker thread', { skip }, async (t) => {
+  const port = await freePort();
+  const app = startApp(fixture('threads-listen.js'), {
+    port,
+    execArgv: [flag(t, 'FASTSOCKET_SEAM=batch', 'FASTSOCKET_CONNECT=off')],
+    env: { HOST: '127.0.0.1', MODE: 'the thread alone', PORTS: `${port}` },
+  });
+  t.after(() => app.stop());
+  await app.said(/: seam: batch\n/);
+});
+
 test('nothing but settings is kept where the whole program can read it', () => {
   const program = "console.log(JSON.stringify(process[Symbol.for('fastsocket.state')]))";
   const pm2 = JSON.stringify({ SECRET: 'x', FASTSOCKET_PIN: 'off' });

@@ -2,10 +2,12 @@
 // How the tree ends where there is no addon: signals, exits, close(), as far as JavaScript can see to it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type App, type Ended, lives, until } from './support/app';
+import { type App, answeredBy, type Ended, lives, request, until } from './support/app';
 import { noneLeft, portFree, untilPortFree } from './support/ending';
 import { noted, RELAYED, startTree, type Tree, WAYS } from './support/signals';
 import { PackageWithoutAddon } from './support/without-addon';
@@ -41,6 +43,32 @@ async function whileBlocked({ workers }: Tree, f: () => Promise<void>): Promise<
     await f();
   } finally {
     if (lives(victim)) process.kill(victim, 'SIGKILL');
+  }
+}
+
+/** A request that a worker is busy with; the origin is not. */
+async function askWorker({ app, ledger, origin }: Tree): Promise<{ pid: number; answer: Promise<string> }> {
+  for (;;) {
+    const answer = request(app.port, '/slow', '127.0.0.1');
+    const count = ledger.count('asked');
+    const { pid } = await until(
+      () => ledger.entries.filter(({ event }) => event === 'asked')[count],
+      'a request',
+    );
+    if (pid !== origin) return { pid, answer };
+    await answer;
+  }
+}
+
+/** A connection that a worker has, in the middle of a request. */
+async function connectWorker({ app, origin }: Tree): Promise<Socket> {
+  for (;;) {
+    const socket = connect(app.port, '127.0.0.1');
+    socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    socket.write('GET / HTTP/1.1\r\n');
+    if (answeredBy(String(answer)) !== origin) return socket;
+    socket.destroy();
   }
 }
 
@@ -118,6 +146,44 @@ for (const [means, flags] of Object.entries(bare.means)) {
       assert.ok(await portFree(tree.app.port));
       await noneLeft(tree.workers);
       assert.equal(tree.ledger.count('closed', tree.origin), 1);
+    });
+
+    for (const [when, HANDLER] of [
+      ['of workers', 'none'],
+      ['of workers that have closed their servers before', 'workers close'],
+    ] as const) {
+      test(`server.close() in the origin waits for connections ${when}`, async (t) => {
+        const tree = await startTree(t, { TRIGGER: 'close and stay', HANDLER }, { hook: flags });
+        const { app, ledger, origin, workers } = tree;
+        const { pid, answer } = await askWorker(tree);
+        if (HANDLER !== 'none') {
+          process.kill(origin, 'SIGTERM');
+          await until(() => ledger.count('closes', pid) === 1, 'its end');
+        }
+        process.kill(origin, 'SIGUSR1');
+        await until(() => ledger.count('closed well', origin) === 1, 'the callback');
+        assert.equal(ledger.count('answered', pid), 1);
+        assert.match(await answer, /hello$/);
+        assert.ok(await portFree(app.port));
+        await noneLeft(workers);
+        assert.equal(app.child.exitCode, null);
+      });
+    }
+
+    test('server.close() in the origin does not wait for a server that listens elsewhere by now', async (t) => {
+      const tree = await startTree(
+        t,
+        { TRIGGER: 'close and stay', HANDLER: 'workers move' },
+        { hook: flags },
+      );
+      const { app, ledger, origin, workers } = tree;
+      const socket = await connectWorker(tree);
+      t.after(() => socket.destroy());
+      process.kill(origin, 'SIGTERM');
+      for (const pid of workers) await until(() => ledger.count('moves', pid) === 1, 'another port');
+      process.kill(origin, 'SIGUSR1');
+      await until(() => ledger.count('closed well') === 1, 'the callback');
+      assert.deepEqual(app.workers(), workers);
     });
 
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {

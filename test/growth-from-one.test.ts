@@ -141,3 +141,9 @@ for (const when of ['before', 'after'])
     await tree.app.said(/one process for good: the app forks/);
     await stays(tree);
   });
+
+test('so does one that has got ready to', { skip: few }, async (t) => {
+  const tree = await start(t, { cpus: 1, env: { FORKS: 'ready' } });
+  await tree.app.said(/one process for good: the app forks/);
+  await stays(tree);
+});

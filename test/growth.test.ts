@@ -128,6 +128,17 @@ test('without a steering program', { skip: few }, async (t) => {
   await underLoad(t, tree, () => tree.cpus(4), 4);
 });
 
+// nothing in the origin ticks then
+for (const [what, env] of Object.entries<Record<string, string>>({
+  'without balancing': { FASTSOCKET_BALANCE: 'off' },
+  'with balancing that has nothing to do': { FASTSOCKET_BALANCE: 'shares', FASTSOCKET_STEER: 'hash' },
+}))
+  test(`${what}, by what comes from the same machine alone`, { skip: few }, async (t) => {
+    const tree = await start(t, { cpus: 2, env });
+    await serving(tree, 2);
+    await underLoad(t, tree, () => tree.cpus(4), 4);
+  });
+
 test('an app that has given up its user keeps its number, and says why', { skip: root || few }, async (t) => {
   const tree = await start(t, { cpus: 2 });
   const { app } = tree;

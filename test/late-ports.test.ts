@@ -34,9 +34,12 @@ async function start(t: TestContext, env: Record<string, string>, main?: number)
     env: { MAIN: String(later), LEDGER: ledger.path, ...env },
   });
   t.after(() => app.stop());
-  const { ORIGIN_AT = '' } = env;
+  const { ORIGIN_AT = '', COPY_AT } = env;
   const go = () => writeFileSync(ORIGIN_AT, '');
-  return { app, main: later, ledger, workers: await multiplied(app, 2, HOST), go };
+  const workers = await multiplied(app, 2, HOST);
+  // both at once: one that comes when the other has been given it finds it taken
+  if (COPY_AT) writeFileSync(COPY_AT, '');
+  return { app, main: later, ledger, workers, go };
 }
 
 /** A file that is not there. */
@@ -85,7 +88,7 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
   });
 
   test('goes from the worker that has it to the origin when that comes', async (t) => {
-    const scene = await start(t, { ORIGIN_AT: missing(t), COPY_MS: '0' });
+    const scene = await start(t, { ORIGIN_AT: missing(t), COPY_AT: missing(t) });
     const { app, main, ledger, workers } = scene;
     const owner = await until(
       () => workers.find((pid) => ledger.count(`main ${main}`, pid) === 1),
@@ -100,10 +103,10 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
   });
 
   test('goes to the first of two servers of the origin that want it, and the other is told', async (t) => {
-    const env = { ORIGIN_MS: String(OWN_MS + 2_000), COPY_MS: '0', TWICE: '1' };
-    const scene = await start(t, env);
+    const scene = await start(t, { ORIGIN_AT: missing(t), COPY_AT: missing(t), TWICE: '1' });
     const { app, main, ledger, workers } = scene;
     await until(() => workers.some((pid) => ledger.count(`main ${main}`, pid) === 1), 'an owner');
+    scene.go();
     await until(
       () => ledger.of(app.pid).length === 3,
       () => `both servers of the origin: ${ledger.of(app.pid)}\n${app.stderr}`,
@@ -113,23 +116,31 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
     await servedBy(scene, workers);
   });
 
-  test('an origin that cannot have it is told so as in plain Node', async (t) => {
+  test('an origin that cannot have it is told so as in plain Node, like its copies', async (t) => {
     const main = await freePort(HOST);
     const stranger = createServer().listen(main, HOST);
     t.after(() => stranger.close());
     await once(stranger, 'listening');
-    const { app, ledger, go } = await start(t, { ORIGIN_AT: missing(t), COPY_MS: '300' }, main);
+    const env = { ORIGIN_AT: missing(t), COPY_AT: missing(t) };
+    const { app, ledger, go, workers } = await start(t, env, main);
+    const all = [app.pid, ...workers];
+    const told = (pids: number[]) =>
+      until(() => pids.every((pid) => ledger.of(pid).length > 0), `errors of ${pids}`);
+    await told(workers);
+    // who has been given it, and could not have it, has given it back
+    await app.said(/gives \S+ back[\s\S]*gives \S+ back/);
     go();
-    await until(() => ledger.of(app.pid).length > 0, 'an error');
-    assert.deepEqual(ledger.of(app.pid), [
-      `error ${JSON.stringify({
-        code: 'EADDRINUSE',
-        syscall: 'listen',
-        address: HOST,
-        port: main,
-        message: `listen EADDRINUSE: address already in use ${HOST}:${main}`,
-      })}`,
-    ]);
+    await told(all);
+    for (const pid of all)
+      assert.deepEqual(ledger.of(pid), [
+        `error ${JSON.stringify({
+          code: 'EADDRINUSE',
+          syscall: 'listen',
+          address: HOST,
+          port: main,
+          message: `listen EADDRINUSE: address already in use ${HOST}:${main}`,
+        })}`,
+      ]);
   });
 
   for (const ms of ['0', '300']) {

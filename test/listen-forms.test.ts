@@ -18,6 +18,8 @@ interface Form {
   deaf?: true;
   /** Its setImmediate has no fixed place among the other events. */
   racy?: true;
+  /** Why it is left to Node, as reason() says it. */
+  why?: string;
 }
 
 const FORMS: Record<string, Form> = {
@@ -46,8 +48,8 @@ const FORMS: Record<string, Form> = {
   'in a timer': { racy: true },
   'after await': {},
   inherited: {},
-  exclusive: { node: true },
-  reusePort: { node: true },
+  exclusive: { node: true, why: 'exclusive: true' },
+  reusePort: { node: true, why: 'reusePort: true, the app shares its port itself' },
   'in a thread': { node: true },
   'port 0': { node: true },
   nothing: { node: true },
@@ -147,6 +149,8 @@ async function compare(
   for (const worker of hooked.workers) assert.deepEqual(worker, plain.origin, 'a worker');
   assert.equal(hooked.workers.length, expected.node || expected.deaf ? 0 : 2);
   if (expected.node) assert.doesNotMatch(hooked.app.stderr, /listener group/);
+  const reasons = [...hooked.app.stderr.matchAll(/left to Node: (.*)/g)].map(([, why]) => why);
+  if (expected.why) assert.deepEqual(reasons, [expected.why]);
   if (expected.deaf) assert.deepEqual(await hooked.app.ended, await plain.app.ended);
   assert.equal(hooked.app.stdout, '');
 }

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { existsSync, statSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OWN_MS } from '../lib/origin/late-ports';
 import { childrenOf, until } from './support/app';
 import {
   askPath,
@@ -148,9 +147,14 @@ describe('a server on a path, and a UDP port', { concurrency: 2 }, () => {
     }
   });
 
-  for (const ms of [OWN_MS / 2, OWN_MS + 2_000])
-    test(`an origin that comes ${ms} ms later has it, too`, async (t) => {
-      const shared = await startShared(t, { path: 'file', udp: true, env: { WHERE: String(ms) } });
+  for (const [when, opened] of [
+    ['while its copies wait for it', false],
+    ['when its copies have opened it', true],
+  ] as const)
+    test(`an origin that comes ${when} has it, too`, async (t) => {
+      const shared = await startShared(t, { path: 'file', udp: true, env: { WHERE: 'told' } });
+      if (opened) await noted(shared, shared.workers, /^(path "|udp \d)/, 2);
+      process.kill(shared.app.pid, 'SIGUSR1');
       await noted(shared, processes(shared), /^(path "|udp \d)/, 2);
       await allAnswer(shared, ['path', 'udp']);
       assert.deepEqual(
@@ -160,8 +164,9 @@ describe('a server on a path, and a UDP port', { concurrency: 2 }, () => {
     });
 
   test('an origin that comes later and removes the path first has it alone, and nobody listens in vain', async (t) => {
-    const env = { WHERE: String(OWN_MS + 2_000), UNLINK: '1' };
-    const shared = await startShared(t, { path: 'file', env });
+    const shared = await startShared(t, { path: 'file', env: { WHERE: 'told', UNLINK: '1' } });
+    await noted(shared, shared.workers, /^path "/);
+    process.kill(shared.app.pid, 'SIGUSR1');
     await noted(shared, [shared.app.pid], /^path "/);
     assert.ok(existsSync(shared.path));
     for (let i = 0; i < 8; i++) assert.equal(await askPath(shared.path), shared.app.pid);

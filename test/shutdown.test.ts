@@ -2,6 +2,7 @@
 // The usual graceful shutdown, "close, then exit", under load. close() on a listening socket resets what has completed its
 // handshake and was not accepted: plain Node loses those connections, a listener group does not.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -104,6 +105,20 @@ describe('close() in the origin', () => {
       events.slice(events.indexOf('asked')).filter((event) => !event.startsWith('exit')),
       ['asked', 'answered', 'closed well'],
     );
+  });
+
+  test('does not wait for a server that listens elsewhere by now', async (t) => {
+    const tree = await startTree(t, { TRIGGER: 'close and stay', HANDLER: 'workers move' });
+    const socket = connect(tree.app.port, '127.0.0.1');
+    t.after(() => socket.destroy());
+    socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
+    await once(socket, 'data');
+    socket.write('GET /slow HTTP/1.1\r\n');
+    process.kill(tree.origin, 'SIGTERM');
+    for (const pid of tree.workers) await until(() => tree.ledger.count('moves', pid) === 1, 'another port');
+    process.kill(tree.origin, 'SIGUSR1');
+    await until(() => tree.ledger.count('closed well') === 1, 'the callback');
+    assert.deepEqual(tree.app.workers(), tree.workers);
   });
 
   test('leaves a worker alone that has closed already and still answers', async (t) => {

@@ -78,7 +78,7 @@ function sampled(cpuOf: (nth: number) => number) {
       () => 0,
       (report) => reports.push([Date.now() - START, report]),
     );
-    sampler.attach(handle);
+    sampler.attach(handle, { sees: true, ticks: false });
     return () => handle.onconnection(0, client as unknown as TcpHandle);
   };
   return { worker, reports, asked: () => asked };

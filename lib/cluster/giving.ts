@@ -18,6 +18,8 @@ export interface GivingOptions {
   groups: Groups;
   members: Members;
   balancer: Balancer;
+  /** Where all but workers' event loops may run, where that has changed: see CpuSet. */
+  free(): readonly number[] | undefined;
   /** The worker is left to the primary's round robin. */
   failed(member: Member, group: ListenerGroup, why: string): void;
   /** There have been more workers than CPUs for long: nobody is to be pinned. */
@@ -60,7 +62,9 @@ export class Giving {
     const { fds } = groups.handover(index, [group]);
     group.lastGiven = Math.max(group.lastGiven, index);
     const body = { kind: 'socket', name, generation, index, backlog, seat: seat.length > 0 } as const;
-    const why = members.hand(member, cpu === undefined ? body : { ...body, cpu }, [...fds, ...seat]);
+    const free = this.options.free();
+    const place = cpu === undefined ? {} : { cpu, ...(free && { free }) };
+    const why = members.hand(member, { ...body, ...place }, [...fds, ...seat]);
     for (const fd of seat) plan.addon.close(fd);
     if (why === undefined) member.seated ||= seat.length > 0;
     return why;
@@ -97,8 +101,8 @@ export class Giving {
       const core = plan.cpus.take(member.index);
       if (core === undefined) return;
       debug('worker %d gets CPU %d, which is free now', member.id, core);
-      // it is not pinned, so that nothing has to be let run elsewhere
-      members.tell(member, { kind: 'place', core, free: [] });
+      const free = this.options.free();
+      members.tell(member, { kind: 'place', core, ...(free && { free }) });
       balancer.placed(member.index);
     }
   }

@@ -3,6 +3,7 @@
 import { initialSettings, setMarker } from '../config/environment';
 import { parseSettings, type Settings } from '../config/settings';
 import { ArrivalSampler } from '../group/arrivals';
+import { idleReason } from '../group/balancer';
 import { isLoopbackAddress } from '../group/key';
 import { addressOf, nameOf } from '../group/name';
 import { type FauxHandle, followFaux, type PipeHandle, sureToDisconnect } from '../hook/cluster';
@@ -145,7 +146,9 @@ export class ClusterMember {
   private serves(name: string, generation: number, listener: OwnListener): void {
     const { handle } = listener;
     if (!handle) return;
-    if (!isLoopbackAddress(addressOf(handle)?.address ?? '')) this.sampler.attach(handle);
+    const sees = !isLoopbackAddress(addressOf(handle)?.address ?? '');
+    const { balance, steer } = this.settings;
+    this.sampler.attach(handle, { sees, ticks: idleReason(balance, steer) !== undefined });
     this.state.role = 'worker';
     this.state.active = true;
     this.state.reason = undefined;
@@ -171,16 +174,16 @@ export class ClusterMember {
   }
 
   /** Once: the seam, the seat, the CPU. */
-  private prepare({ index, cpu, seat: hasSeat }: GivenSocket, seat: number[]): void {
+  private prepare({ index, cpu, free, seat: hasSeat }: GivenSocket, seat: number[]): void {
     const { addon, settings } = this;
     if (!this.prepared) attachSeam(addon, settings);
     this.prepared = true;
     if (hasSeat && seat.length === 3) takeSeat(addon, index, seat as [number, number, number]);
     else for (const fd of seat) addon.close(fd);
-    if (cpu !== undefined && this.core === undefined && this.loop.pin(cpu)) this.placed(cpu);
+    if (cpu !== undefined && this.core === undefined && this.loop.move(cpu, free)) this.placed(cpu);
   }
 
-  private place(core: number | undefined, free: readonly number[]): void {
+  private place(core: number | undefined, free?: readonly number[]): void {
     if (this.prepared) this.placed(this.loop.move(core, free) ? core : undefined);
   }
 

@@ -33,11 +33,16 @@ export type ToMember =
       index: number;
       /** CPU that it is to be pinned to. */
       cpu?: number;
+      /** As in 'place'. */
+      free?: readonly number[];
       backlog: number;
       seat: boolean;
     }
-  /** See ToWorker in lib/workers/messages.ts. It has been given a socket; those without a CPU may get one later. */
-  | { kind: 'place'; core: number | null; free: readonly number[] }
+  /**
+   * See ToWorker in lib/workers/messages.ts. It has been given a socket; those without a CPU may get one later. Without
+   * `free` it may run all else where it runs it now.
+   */
+  | { kind: 'place'; core: number | null; free?: readonly number[] }
   /** Serve what is queued, close the socket, and go on by way of the primary. */
   | { kind: 'leave'; name: string; generation: number };
 

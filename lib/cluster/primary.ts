@@ -52,6 +52,7 @@ export class ClusterPrimary {
       groups: this.groups,
       members: this.members,
       balancer: this.served.balancer,
+      free: () => this.served.free,
       failed: (member, group, why) => this.leaveToPrimary(member, group, why),
       crowded: () => this.served.crowded(),
     });
@@ -126,7 +127,7 @@ export class ClusterPrimary {
       case 'arrivals':
         return this.served.arrived(body.cpus);
       case 'displaced':
-        return this.served.lookAtCpus();
+        return this.served.displaced();
       case 'refused': {
         const group = this.groups.get(body.name);
         if (handle && group) group.handle.onconnection(0, handle);

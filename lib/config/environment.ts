@@ -56,10 +56,11 @@ export const settingsNow = (): Record<string, string> => settingsIn(process.env)
 
 /**
  * The same as this process was started with it, with what PM2 adds to it, --env-file and preloads before us: a worker
- * thread may have been given another one, and an app may have emptied its own.
+ * thread may have been given another one, and an app may have emptied its own. What came from a file stands nowhere but in
+ * process.env, of which a thread most often has a copy.
  */
 export function initialSettings(): Record<string, string> {
-  return currentState()?.settings ?? settingsIn(processEnvironment());
+  return currentState()?.settings ?? { ...settingsNow(), ...settingsIn(processEnvironment()) };
 }
 
 /** proc(5), /proc/pid/environ; what it is now where that cannot be read. */

@@ -33,6 +33,8 @@ export class FallbackGroup {
   readonly ready = new Set<number>();
   /** Workers that have been sent a socket of the group. */
   readonly holders = new Set<number>();
+  /** Workers whose server has closed, while connections of it live on. */
+  readonly lingering = new Set<number>();
   private readonly slots = new Map<number, Slot>();
   private readonly inContext: InContext = captureContext();
 

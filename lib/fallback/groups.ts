@@ -36,7 +36,7 @@ export class FallbackGroups {
   }
 
   isClosing(key: string): boolean {
-    return [...this.closing].some(({ group }) => group.key === key);
+    return [...this.closing].some(({ group, listening }) => group.key === key && listening);
   }
 
   serves(index: number): boolean {
@@ -46,7 +46,7 @@ export class FallbackGroups {
   /** `closeHandle` is called when all workers have closed their servers. */
   close(group: FallbackGroup, closeHandle: () => void): void {
     this.open.delete(group.key);
-    if (group.holders.size === 0) {
+    if (group.holders.size === 0 && group.lingering.size === 0) {
       group.closeSiblings();
       return closeHandle();
     }
@@ -60,18 +60,40 @@ export class FallbackGroups {
     }
   }
 
-  /** Worker `index` has closed its server of this group. */
+  private ending(generation: number): FallbackClosing | undefined {
+    return [...this.closing].find(({ group }) => group.generation === generation);
+  }
+
+  /** Worker `index` is closing its server of this group: it takes nothing more, and its connections may live on. */
+  workerGone(index: number, key: string, generation: number): void {
+    const open = this.find(key, generation);
+    open?.takeOver(index);
+    (open ?? this.ending(generation)?.group)?.lingering.add(index);
+  }
+
+  /** They have ended. */
+  connectionsEnded(index: number, generation: number): void {
+    for (const group of this.open.values())
+      if (group.generation === generation) group.lingering.delete(index);
+    this.ending(generation)?.connectionsEnded(index);
+  }
+
+  /** Worker `index` has no server of this group any more. */
   workerClosed(index: number, key: string, generation: number): void {
     this.find(key, generation)?.takeOver(index);
-    for (const closing of [...this.closing]) {
-      if (closing.group.generation === generation) closing.workerLeft(index);
-    }
+    this.ending(generation)?.workerClosed(index);
+  }
+
+  /** Nothing is heard of worker `index` any more: it has let go of its channel and its servers, or has ended. */
+  workerLeft(index: number): void {
+    for (const group of this.open.values()) group.lingering.delete(index);
+    for (const closing of [...this.closing]) closing.workerLeft(index);
   }
 
   /** @param replaced there is another worker of that index already */
   workerExited(index: number, replaced: boolean): void {
     this.counts.workerLeft(index);
-    for (const closing of [...this.closing]) closing.workerLeft(index);
+    this.workerLeft(index);
     if (!replaced) for (const group of this.open.values()) group.takeOver(index);
   }
 

@@ -9,6 +9,8 @@ export type ToOrigin =
   | { kind: 'ready'; key: string; generation: number }
   /** The app has closed its server here. */
   | { kind: 'gone'; key: string; generation: number }
+  /** The last connection of that server has ended. */
+  | { kind: 'ended'; generation: number }
   /** The origin's 'close' has been obeyed, or there was nothing to close. */
   | { kind: 'closed'; key: string; generation: number }
   /** Its handlers of a signal have run, and it goes on serving. */

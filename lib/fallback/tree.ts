@@ -62,6 +62,7 @@ export class FallbackTree {
       events: {
         message: (worker, message) => this.message(worker, message),
         clusterRequest: (act) => this.lifecycle.clusterRequest(act),
+        disconnected: ({ index }) => this.groups.workerLeft(index),
         exit: (worker, code, signal) => this.workerExited(worker, code, signal),
         failed: (index, error) => this.startFailed(index, error),
       },
@@ -162,7 +163,9 @@ export class FallbackTree {
       case 'ready':
         return this.workerReady(worker, message.key, message.generation);
       case 'gone':
-        return this.groups.find(message.key, message.generation)?.takeOver(worker.index);
+        return this.groups.workerGone(worker.index, message.key, message.generation);
+      case 'ended':
+        return this.groups.connectionsEnded(worker.index, message.generation);
       case 'closed':
         this.groups.workerClosed(worker.index, message.key, message.generation);
         if (!this.groups.serves(worker.index)) this.renewal.closed(worker);

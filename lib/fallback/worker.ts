@@ -62,8 +62,8 @@ export class FallbackWorker {
   private readonly listening = new Map<string, Listening>();
   private readonly waiting = new Map<number, Waiting>();
   private lastId = 0;
-  /** Servers that are closing: connections of them may live on. */
-  private readonly ending = new Set<ServerInside>();
+  /** Servers that are closing, with the generations of their groups: connections of them may live on. */
+  private readonly ending = new Map<ServerInside, number>();
   private readonly servers = new ClusterServers(() => this.goIfDone());
   private readonly datagrams = new OwnDatagrams();
   /** The process ends when its servers have closed. */
@@ -97,7 +97,11 @@ export class FallbackWorker {
     hookGetServer({
       take: (server, query, callback, alone) => this.parted || this.take(server, query, callback, alone),
       bound: (socket, handle) => this.datagrams.add(socket, handle),
-      listens: (server) => this.servers.add(server),
+      listens: (server) => {
+        this.servers.add(server);
+        // its 'close' will be that of another socket
+        this.ended(server);
+      },
     });
     beforeDisconnect((done) => {
       this.part();
@@ -251,13 +255,18 @@ export class FallbackWorker {
   private closing({ key, generation, server }: Listening, close: () => void): void {
     debug('%s closes here', key);
     this.listening.delete(key);
-    this.ending.add(server);
+    this.ending.set(server, generation);
     server.once('close', () => {
-      this.ending.delete(server);
+      if (this.ending.get(server) === generation) this.ended(server);
       this.goIfDone();
     });
     close();
     this.tell({ kind: 'gone', key, generation });
+  }
+
+  private ended(server: ServerInside): void {
+    const generation = this.ending.get(server);
+    if (this.ending.delete(server)) this.tell({ kind: 'ended', generation: generation as number });
   }
 
   private closeGroup(key: string, generation: number): void {

@@ -59,6 +59,19 @@ function starvedUs({ perCpu }: Places): number {
   return STARVED_US * perCpu;
 }
 
+const excludes = (pieces: readonly BalancePiece[], mode: SteerSetting): boolean =>
+  pieces.includes('swap') && mode !== 'ip';
+
+const shares = (pieces: readonly BalancePiece[], mode: SteerSetting): boolean =>
+  pieces.includes('shares') && mode === 'auto';
+
+/** Why there is nothing that the thread could do. */
+export function idleReason(pieces: readonly BalancePiece[], mode: SteerSetting): string | undefined {
+  if (pieces.length === 0) return 'FASTSOCKET_BALANCE=off';
+  if (pieces.includes('steal') || excludes(pieces, mode) || shares(pieces, mode)) return undefined;
+  return `FASTSOCKET_BALANCE=${pieces} has no meaning with FASTSOCKET_STEER=${mode}`;
+}
+
 /** The origin's side of the balancing thread (native/balance): which sockets it looks after, and what a worker needs. */
 export class Balancer {
   private readonly watched = new Set<number>();
@@ -79,7 +92,7 @@ export class Balancer {
   }
 
   private tryStart(): boolean {
-    const why = this.idleReason();
+    const why = idleReason(this.pieces, this.mode);
     if (why !== undefined) {
       debug('balancing is off: %s', why);
       return false;
@@ -91,19 +104,11 @@ export class Balancer {
   }
 
   private get excludes(): boolean {
-    return this.pieces.includes('swap') && this.mode !== 'ip';
+    return excludes(this.pieces, this.mode);
   }
 
   private get shares(): boolean {
-    return this.pieces.includes('shares') && this.mode === 'auto';
-  }
-
-  /** Why there is nothing that the thread could do. */
-  private idleReason(): string | undefined {
-    const { pieces, mode } = this;
-    if (pieces.length === 0) return 'FASTSOCKET_BALANCE=off';
-    if (pieces.includes('steal') || this.excludes || this.shares) return undefined;
-    return `FASTSOCKET_BALANCE=${pieces} has no meaning with FASTSOCKET_STEER=${mode}`;
+    return shares(this.pieces, this.mode);
   }
 
   /** Where another balancer has started the thread its rules are these from now on. */

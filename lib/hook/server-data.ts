@@ -24,10 +24,19 @@ export function serverData(server: ServerInside | undefined): ServerData | undef
   }
 }
 
-/** Makes it of this server, which is about to listen. */
+/** What has been made of a server. */
+const applied = new WeakMap<ServerInside, string>();
+
+/**
+ * Makes it of this server, which is about to listen. What has been made of it before is not, when it listens again: the app
+ * may have changed its keys since.
+ */
 export function setServerData(server: ServerInside | undefined, data: ServerData | undefined): void {
   const sharing = server as Sharing | undefined;
-  if (data === undefined || typeof sharing?._setServerData !== 'function') return;
+  if (!server || data === undefined || typeof sharing?._setServerData !== 'function') return;
+  const text = JSON.stringify(data);
+  if (applied.get(server) === text) return;
+  applied.set(server, text);
   try {
     sharing._setServerData(data);
   } catch (error) {

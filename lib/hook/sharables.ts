@@ -124,6 +124,11 @@ export class Sharables {
     return this.server(key)?._handle as unknown as PipeServer | undefined;
   }
 
+  /** The server that is about to be bound to this path. */
+  coming(key: string): ServerInside | undefined {
+    return this.servers.get(key);
+  }
+
   /** The server that is open on this path. */
   server(key: string): ServerInside | undefined {
     const server = this.servers.get(key) as (ServerInside & { _pipeName?: unknown }) | undefined;

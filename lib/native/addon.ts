@@ -217,7 +217,7 @@ export interface Addon {
   pinEventLoop(cpu: number): number;
   /**
    * Lets the calling thread, and those that have inherited its pin, run on these CPUs; an empty list: on all that the
-   * process's cpuset has, now and later. Nothing where it is not pinned.
+   * process's cpuset has, now and later. Where it is not pinned, it alone.
    */
   unpinEventLoop(cpus: number[]): number;
   /** Gives the calling thread the mask that the event loop had before it was pinned. */

@@ -9,6 +9,8 @@ import { type Layout, type Multiplied, pinPlaces } from './plan';
 export const EVERY_MS = 400;
 /** The kernel changes the threads of a control group one after the other (kernel/cgroup/cpuset.c, cpuset_update_tasks_cpumask). */
 export const AGAIN_MS = 200;
+/** So long after a change a worker that is displaced is so by the same one, which has come to it later (taskset, one by one). */
+export const SAME_CHANGE_MS = 5_000;
 /** An app that replaces a worker that has ended does so at once; the new one counts when it has been given a socket. */
 export const REPLACED_MS = 2_000;
 
@@ -46,9 +48,11 @@ const keyOf = (mask: readonly number[], quotaCpus: number | undefined): string =
 export class CpuSet {
   private key: string;
   private bounded: boolean | undefined;
+  private told: readonly number[] | undefined;
   /** Limits, as was last seen. */
   private limits: Limits;
   private lookedAt = Number.NEGATIVE_INFINITY;
+  private changedAt = Number.NEGATIVE_INFINITY;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -60,6 +64,11 @@ export class CpuSet {
     this.key = keyOf(mask, quotaCpus);
   }
 
+  /** What workers were told last of where all but their event loops may run; undefined while nothing has changed. */
+  get free(): readonly number[] | undefined {
+    return this.told;
+  }
+
   /** @param now by performance.now() */
   look(now = performance.now()): void {
     if (now - this.lookedAt < EVERY_MS) return;
@@ -67,11 +76,16 @@ export class CpuSet {
   }
 
   /** A worker's event loop is not where it was pinned to. */
-  lookAtOnce(now = performance.now()): void {
+  displaced(now = performance.now()): void {
+    this.lookAtOnce(now, now - this.changedAt < SAME_CHANGE_MS);
+  }
+
+  /** @param again whether to follow what has been followed already */
+  lookAtOnce(now = performance.now(), again = false): void {
     this.lookedAt = now;
     const seen = this.see();
     if (!seen) return;
-    if (seen.key !== this.key) {
+    if (seen.key !== this.key || again) {
       this.follow(seen);
       setTimeout(() => this.again(), AGAIN_MS).unref();
     }
@@ -137,6 +151,7 @@ export class CpuSet {
   private follow(seen: Seen, layout = this.layOut(seen)): void {
     const { mask, limits, key } = seen;
     const { plan, hooks } = this;
+    if (key !== this.key) this.changedAt = performance.now();
     this.key = key;
     this.bounded = this.isBounded(mask);
     const { cpus } = plan;
@@ -146,7 +161,9 @@ export class CpuSet {
     const quota = limits.cpus === undefined ? '' : `, the time of ${limits.cpus}`;
     debug('the CPUs that may be used are %s%s now%s', formatCpuList(mask), quota, how);
     cpus.become(pinPlaces(layout), workers);
-    for (const index of workers) hooks.tell(index, cpus.cores[index], this.bounded ? mask : []);
+    const free = this.bounded ? mask : [];
+    this.told = free;
+    for (const index of workers) hooks.tell(index, cpus.cores[index], free);
     hooks.moved({ ...places, nodes: cpus.nodes });
   }
 }

@@ -7,8 +7,9 @@ import type { ListenCall } from '../hook/tcp';
 /** What one listen() call asked for that keeps it from being multiplied; undefined where nothing does. */
 export function callReason(options: ListenCall['options']): string | undefined {
   if (options === undefined || options === null || typeof options !== 'object') return undefined;
-  if (options.exclusive) return 'exclusive: true';
+  // Node 22.12 and later make it exclusive, too (lib/net.js, Server.prototype.listen)
   if (options.reusePort) return 'reusePort: true, the app shares its port itself';
+  if (options.exclusive) return 'exclusive: true';
   if (typeof options.fd === 'number' && options.fd >= 0) return 'listens on a file descriptor';
   if (options.handle || options._handle) return 'listens on a handle';
   return undefined;
@@ -49,7 +50,10 @@ export function onClusterFork(forked: () => void): void {
   clusterModule()?.on('fork', forked);
 }
 
-/** Whether the app has ever forked a cluster worker, or has got ready to: fork() sets up the primary (cluster.settings). */
+/**
+ * Whether the app has ever forked a cluster worker, or has called setupPrimary(), as fork() does (cluster.settings): of one that
+ * has ended nothing else is left.
+ */
 export function everForked(): boolean {
   return Object.keys(clusterModule()?.settings ?? {}).length > 0;
 }

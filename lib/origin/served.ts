@@ -77,12 +77,22 @@ export class Served {
   /** Where connections have arrived, as a worker says. */
   arrived(cpus: readonly Arrivals[]): void {
     this.cpuSet.look();
-    this.steering.arrived(cpus, () => this.resteerAll());
+    if (cpus.length > 0) this.steering.arrived(cpus, () => this.resteerAll());
   }
 
-  /** A worker's event loop is not where it was pinned to, or what the process may use is of interest now. */
+  /** A worker's event loop is not where it was pinned to. */
+  displaced(): void {
+    this.cpuSet.displaced();
+  }
+
+  /** What the process may use is of interest now. */
   lookAtCpus(): void {
     this.cpuSet.lookAtOnce();
+  }
+
+  /** See CpuSet.free. */
+  get free(): readonly number[] | undefined {
+    return this.cpuSet.free;
   }
 
   /** There are, or there are to be, other workers. */

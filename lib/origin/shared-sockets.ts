@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describeDatagram, isThere, pathOfKey, type SharedAddress, sharedKey } from '../group/shared-address';
 import { interceptClose } from '../hook/node';
+import { type ServerData, setServerData } from '../hook/server-data';
 import type { SharableHandle, Sharables } from '../hook/sharables';
 import { type Descriptors, enterShared, makeShared, wrapShared } from '../hook/shared-handles';
 import { debug } from '../log';
@@ -8,7 +9,7 @@ import type { Handover, ToOrigin, ToWorker } from '../workers/messages';
 import { Askers } from './askers';
 import { closeShared } from './close-shared';
 import { OWN_MS } from './late-ports';
-import { isMade, isUnused, type Named, newShared, remember, type Shared } from './shared';
+import { handedOn, isMade, isUnused, type Named, newShared, remember, type Shared } from './shared';
 import { SharedClosings } from './shared-closings';
 import { SharedWaits } from './shared-waits';
 
@@ -65,7 +66,7 @@ export class SharedSockets<W extends { readonly index: number }> {
       if (!shared) continue;
       shared.holders.add(index);
       fds.push(shared.handle.fd);
-      sockets.push(name(shared));
+      sockets.push(this.name(shared));
     }
     return { fds, sockets };
   }
@@ -73,7 +74,7 @@ export class SharedSockets<W extends { readonly index: number }> {
   message(worker: W, message: SharedMessage): void {
     switch (message.kind) {
       case 'share':
-        return this.asked(worker, message.address);
+        return this.asked(worker, message.address, message.data);
       case 'used':
         return this.used(worker.index, message);
       case 'unused':
@@ -88,7 +89,7 @@ export class SharedSockets<W extends { readonly index: number }> {
     }
   }
 
-  private asked(worker: W, address: SharedAddress): void {
+  private asked(worker: W, address: SharedAddress, data: ServerData | undefined): void {
     const key = sharedKey(address);
     const shared = this.find(key);
     if (shared && isThere(key, shared.file)) {
@@ -99,8 +100,9 @@ export class SharedSockets<W extends { readonly index: number }> {
       debug('%s has been removed: worker %d binds it alone', key, worker.index);
       return this.hooks.hand(worker, { sockets: [], own: key }, []);
     }
-    this.waits.add(worker, key, OWN_MS, () => this.make(key, address));
-    if (this.needsNoWait(key, address)) this.make(key, address);
+    const make = () => this.make(key, address, data);
+    this.waits.add(worker, key, OWN_MS, make);
+    if (this.needsNoWait(key, address)) make();
   }
 
   /**
@@ -115,12 +117,12 @@ export class SharedSockets<W extends { readonly index: number }> {
     const known = this.open.get(key);
     if (known) return known;
     const handle = this.hooks.sharables.find(key);
-    return handle && this.share(key, handle, undefined);
+    return handle && this.share(key, handle);
   }
 
-  private share(key: string, handle: SharableHandle, made: SharableHandle | undefined): Shared {
+  private share(key: string, handle: SharableHandle, made?: SharableHandle, data?: ServerData): Shared {
     const file = this.hooks.sharables.file(handle);
-    const shared = newShared({ key, generation: ++this.generation, handle, made, file });
+    const shared = newShared({ key, generation: ++this.generation, handle, made, file, data });
     this.open.set(key, shared);
     if (made) return shared;
     this.copies.delete(key);
@@ -132,7 +134,7 @@ export class SharedSockets<W extends { readonly index: number }> {
 
   private give(worker: W, shared: Shared): void {
     shared.holders.add(worker.index);
-    this.hooks.hand(worker, { sockets: [name(shared)] }, [shared.handle.fd]);
+    this.hooks.hand(worker, { sockets: [this.name(shared)] }, [shared.handle.fd]);
   }
 
   /** @param coming a worker that is about to use it, too */
@@ -162,7 +164,7 @@ export class SharedSockets<W extends { readonly index: number }> {
   }
 
   /** The app has not opened it here: its copies have it. */
-  private make(key: string, address: SharedAddress): void {
+  private make(key: string, address: SharedAddress, data: ServerData | undefined): void {
     const { hand } = this.hooks;
     const waiting = this.waits.answered(key);
     const handle = this.tryToMake(key, address);
@@ -174,7 +176,7 @@ export class SharedSockets<W extends { readonly index: number }> {
     }
     debug('%s is opened for copies', key);
     remember(this.copies, key);
-    this.giveAll(this.share(key, handle, handle), waiting);
+    this.giveAll(this.share(key, handle, handle, data), waiting);
   }
 
   private tryToMake(key: string, address: SharedAddress): SharableHandle | number {
@@ -201,6 +203,7 @@ export class SharedSockets<W extends { readonly index: number }> {
       }
       if (!this.enter(handle, key, shared.handle.fd)) return false;
       shared.handle = handle;
+      setServerData(this.hooks.sharables.coming(key), shared.data);
       this.copies.delete(key);
       interceptClose(handle, (native) => this.close(shared, native));
       this.judge(shared);
@@ -284,8 +287,8 @@ export class SharedSockets<W extends { readonly index: number }> {
   private closeMade(shared: Shared): void {
     this.close(shared, () => shared.made?.close());
   }
-}
 
-function name({ key, generation, file }: Shared): Handover['sockets'][number] {
-  return { key, generation, ...(file === undefined ? {} : { file }) };
+  private name(shared: Shared): Handover['sockets'][number] {
+    return handedOn(shared, this.hooks.sharables.server(shared.key));
+  }
 }

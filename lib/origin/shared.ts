@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { type ServerData, serverData } from '../hook/server-data';
 import type { SharableHandle } from '../hook/sharables';
+import type { ServerInside } from '../hook/tcp';
+import type { Handover } from '../workers/messages';
 
 /** One socket of the tree's. */
 export interface Shared {
@@ -10,6 +14,8 @@ export interface Shared {
   made: SharableHandle | undefined;
   /** Of a path; see fileOf(). */
   readonly file: string | undefined;
+  /** What servers on it have in common where copies have opened it: what the first one has said. */
+  readonly data: ServerData | undefined;
   /** Workers, by index, that have a descriptor, and those whose app has something open on it. */
   readonly holders: Set<number>;
   readonly users: Set<number>;
@@ -26,8 +32,11 @@ export interface Shared {
 
 export type Named = Pick<Shared, 'key' | 'generation'>;
 
-export function newShared(named: Named & Pick<Shared, 'handle' | 'made' | 'file'>): Shared {
+export function newShared(
+  named: Named & Pick<Shared, 'handle' | 'made' | 'file'> & { data?: ServerData | undefined },
+): Shared {
   return {
+    data: undefined,
     ...named,
     holders: new Set(),
     users: new Set(),
@@ -44,6 +53,13 @@ export const isMade = ({ made, handle }: Shared): boolean => made !== undefined 
 
 /** What was made for copies, and none of them has open. */
 export const isUnused = (shared: Shared): boolean => isMade(shared) && shared.users.size === 0;
+
+/** @param server the app's own, where it has one here */
+export function handedOn(shared: Shared, server: ServerInside | undefined): Handover['sockets'][number] {
+  const { key, generation, file } = shared;
+  const data = isMade(shared) ? shared.data : serverData(server);
+  return { key, generation, ...(file !== undefined && { file }), ...(data && { data }) };
+}
 
 /** Names that are remembered at most, the latest. */
 const MOST_NAMES = 1_000;

@@ -68,6 +68,7 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
     case 'owns':
       return asks.late.owns(worker, message.key);
     case 'released':
+      debug('worker %d gives %s back', index, message.key);
       return asks.late.released(worker, message.key);
     case 'dropped':
       return groups.dropped(index, message.key, message.generation);
@@ -80,7 +81,7 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
     case 'probed':
       return attempts.closedInCopy(message.key);
     case 'displaced':
-      return served.lookAtCpus();
+      return served.displaced();
     case 'arrivals':
       return served.arrived(message.cpus);
     case 'connections':

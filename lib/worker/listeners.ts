@@ -31,9 +31,9 @@ export class Listeners {
   private readonly open = new Map<string, Listening>();
   /** Groups, by generation, whose server here the app has closed, and of these the ones on which it listened again. */
   private readonly closedOnce = new Set<number>();
-  private readonly reopened = new Set<number>();
+  private readonly openedAgain = new Set<number>();
   /** Servers here that are closing, by the generation of their group: connections of it may live on. */
-  private readonly ending = new Map<number, ServerInside | undefined>();
+  private readonly ending = new Map<number, { key: string; owner: ServerInside | undefined }>();
   /** Of these, the ones that the origin waits for. */
   private readonly leaving = new Set<number>();
   /** The process ends when its servers have closed. */
@@ -52,7 +52,7 @@ export class Listeners {
   /** It listens, and says so when its accept loop has run: listen() has only just returned. */
   add(listening: Listening): void {
     const { key, generation, handle } = listening;
-    if (this.closedOnce.has(generation)) this.reopened.add(generation);
+    if (this.closedOnce.has(generation)) this.openedAgain.add(generation);
     this.open.set(key, listening);
     interceptClose(handle, (close) => this.closing(listening, close));
     setImmediate(() => {
@@ -63,7 +63,7 @@ export class Listeners {
   /** Connections of the server on this group, closing or not. */
   connections(key: string, generation: number): number {
     const open = this.open.get(key);
-    const server = open?.generation === generation ? open.handle.owner : this.ending.get(generation);
+    const server = open?.generation === generation ? open.handle.owner : this.ending.get(generation)?.owner;
     return server?._connections ?? 0;
   }
 
@@ -76,16 +76,24 @@ export class Listeners {
     addon.balanceFlush(generation);
     const accepted = drain(addon, handle, handle.fd, inContext);
     debug('%s closes here, %d connections were still queued', key, accepted);
-    this.ending.set(generation, handle.owner);
+    this.ending.set(generation, { key, owner: handle.owner });
     // what the origin has closed comes back under another number
     if (!this.leaving.has(generation)) this.closedOnce.add(generation);
-    handle.owner?.once('close', () => {
-      this.ending.delete(generation);
-      this.goIfDone();
-      if (this.leaving.delete(generation)) tell({ kind: 'closed', key, generation });
-    });
+    handle.owner?.once('close', () => this.ended(key, generation));
     close();
     if (inherited.serverClosed(key, generation)) tell({ kind: 'dropped', key, generation });
+  }
+
+  private ended(key: string, generation: number): void {
+    this.ending.delete(generation);
+    this.goIfDone();
+    if (this.leaving.delete(generation)) this.options.tell({ kind: 'closed', key, generation });
+  }
+
+  /** It listens again, wherever: its 'close' will be that of another socket. */
+  reopened(server: ServerInside): void {
+    for (const [generation, { key, owner }] of [...this.ending])
+      if (owner === server) this.ended(key, generation);
   }
 
   /** The origin closes the group. */
@@ -96,7 +104,7 @@ export class Listeners {
     inherited.drop(key, generation);
     const listening = this.open.get(key);
     const open = listening?.generation === generation;
-    const reopened = this.reopened.delete(generation);
+    const reopened = this.openedAgain.delete(generation);
     this.closedOnce.delete(generation);
     if (!open && !this.ending.has(generation)) return tell({ kind: 'closed', key, generation });
     if (open && reopened && this.park(listening)) return;

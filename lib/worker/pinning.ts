@@ -11,6 +11,7 @@ const SWEEP_EVERY_MS = 2_000;
 export class EventLoop {
   /** Its mask as it was last seen. */
   private seen = '';
+  private pinned = false;
   private sweeping = false;
 
   /** @param displaced the loop is not where it was: the kernel or somebody else has given it another mask */
@@ -24,7 +25,7 @@ export class EventLoop {
    * of its maker (pthread_create(3)); a child process gets the original mask in the addon's pthread_atfork handler.
    * @returns whether it could be pinned
    */
-  pin(core: number): boolean {
+  private pin(core: number): boolean {
     const { addon } = this;
     const parallelism = availableParallelism();
     addon.startThreadPool();
@@ -33,22 +34,33 @@ export class EventLoop {
       debug('not pinned to CPU %d (errno %d)', core, -error);
       return false;
     }
+    this.pinned = true;
     fixAvailableParallelism(parallelism);
     this.seen = String(core);
     this.sweep();
     return true;
   }
 
-  /** Its CPU is another one from now on, or none; `free`: see Addon.unpinEventLoop(). Returns whether it is pinned. */
-  move(core: number | undefined, free: readonly number[]): boolean {
+  /**
+   * Its CPU is another one from now on, or none.
+   * @param free where all else may run, see Addon.unpinEventLoop(); undefined: where the loop may run now. What the loop may
+   *   use now can be the CPUs of before: the kernel changes the threads of a control group one after the other.
+   * @returns whether it is pinned
+   */
+  move(core: number | undefined, free?: readonly number[]): boolean {
     const { addon } = this;
-    const error = addon.unpinEventLoop([...free]);
-    if (error < 0)
-      debugOnce('what this process starts stays on its CPU: sched_setaffinity fails (errno %d)', -error);
-    fixAvailableParallelism(undefined);
+    if (free && (this.pinned || core !== undefined)) this.free(free);
     if (core !== undefined && this.pin(core)) return true;
     this.seen = String(addon.getAffinity(0));
     return false;
+  }
+
+  private free(cpus: readonly number[]): void {
+    const error = this.addon.unpinEventLoop([...cpus]);
+    if (error < 0)
+      debugOnce('what this process starts stays on its CPU: sched_setaffinity fails (errno %d)', -error);
+    this.pinned = false;
+    fixAvailableParallelism(undefined);
   }
 
   private sweep(): void {

@@ -20,6 +20,8 @@ export class Place {
   private readonly loop: EventLoop;
   private readonly connects: Connects;
   private wanted: number | undefined;
+  /** Where all else may run, where the origin has said so. */
+  private free: readonly number[] | undefined;
   private tried = false;
 
   /** @param displaced see EventLoop */
@@ -39,15 +41,16 @@ export class Place {
 
   /** It listens, and so it is a server. */
   take(): void {
-    const { tried, wanted } = this;
+    const { tried, wanted, free } = this;
     this.tried = true;
-    if (!tried && wanted !== undefined && this.loop.pin(wanted)) this.taken(wanted);
+    if (!tried && wanted !== undefined && this.loop.move(wanted, free)) this.taken(wanted);
   }
 
   /** The origin has another CPU for it, or none. */
   change({ core, free, workers }: Extract<ToWorker, { kind: 'place' }>): void {
     this.options.counted(workers);
     this.wanted = core ?? undefined;
+    this.free = free;
     if (!this.tried) return;
     this.taken(this.loop.move(this.wanted, free) ? this.wanted : undefined);
     debug('the event loop is on %s now', this.core === undefined ? 'no CPU of its own' : `CPU ${this.core}`);

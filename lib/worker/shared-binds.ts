@@ -18,6 +18,7 @@ import {
   type ServerQuery,
 } from '../hook/node';
 import type { PipeServer } from '../hook/pipes';
+import { serverData, setServerData } from '../hook/server-data';
 import type { SharableHandle } from '../hook/sharables';
 import { leaveShared, wrapShared } from '../hook/shared-handles';
 import type { ServerInside } from '../hook/tcp';
@@ -92,6 +93,11 @@ export class SharedBinds {
     return this.endings.size;
   }
 
+  /** It listens again, wherever. */
+  reopened(server: ServerInside): void {
+    this.endings.reopened(server);
+  }
+
   /** Paths of the origin's are there from the start. */
   install(): void {
     this.sparePaths();
@@ -141,7 +147,8 @@ export class SharedBinds {
     this.waiting.add({ ...asked, inContext: captureContext() });
     // what waits to listen keeps its process alive
     this.alive ??= setInterval(() => {}, ALIVE_MS);
-    tell({ kind: 'share', address });
+    const data = isServer(asking) ? serverData(asking) : undefined;
+    tell({ kind: 'share', address, ...(data && { data }) });
     return true;
   }
 
@@ -159,7 +166,7 @@ export class SharedBinds {
     if (address.kind === 'udp') this.shareDatagrams(open);
     // by the one that has bound it; here the path may be gone by then
     else Object.defineProperty(handle, 'fchmod', { value: () => 0, configurable: true, enumerable: false });
-    if (server) this.endings.reopened(server);
+    setServerData(server, found.data);
     debug('%s is shared', key);
     this.opened(open);
     callback(0, handle);
@@ -259,6 +266,7 @@ export class SharedBinds {
     this.moving.delete(key);
     addon.pollDelete(handle.fd);
     if (addon.occupy(handle.fd, found.fd) < 0) return;
+    setServerData(open.server, found.data);
     if (open.server) (handle as PipeServer).listen(backlog);
     addon.pollAdd(handle.fd);
     debug('%s goes on', key);

@@ -30,6 +30,8 @@ export interface TcpBindsOptions {
   listeners: Listeners;
   own: OwnPorts;
   place: Place;
+  /** There is no balancing. */
+  unbalanced: boolean;
   tell(message: ToOrigin): void;
 }
 
@@ -37,6 +39,8 @@ interface Bound {
   key: string;
   generation: number;
   loopback: boolean;
+  /** There is a steering program. */
+  steered: boolean;
   data: ServerData | undefined;
 }
 
@@ -92,8 +96,7 @@ export class TcpBinds {
     }
     // without a program the origin accepts from worker 1's socket, too, while no worker lives
     if (!found.once) addon.seamOwn(copy);
-    const { generation, data } = found;
-    this.bound.set(handle, { key, generation, loopback: isLoopbackAddress(bind.address), data });
+    this.bound.set(handle, { ...boundTo(found), key, loopback: isLoopbackAddress(bind.address) });
     return 0;
   }
 
@@ -120,22 +123,22 @@ export class TcpBinds {
     if (!bound) return this.listenAlone(handle, backlog, native);
     const { addon, listeners, place } = this.options;
     place.take();
-    const { key, generation, loopback, data } = bound;
+    const { key, generation, data } = bound;
     setServerData(handle.owner, data);
     const error = native(backlog);
     if (error < 0) return error;
     listeners.add({ key, generation, handle, backlog, inContext: captureContext() });
     spareUnheard(handle.owner);
     if (handle.owner) addon.balanceHelp(handle.fd, generation, handle.owner, takesAll);
-    if (!loopback) this.sample(handle);
+    this.sample(handle, bound);
     return 0;
   }
 
   /** Once: what a worker gets back after a reload is the same handle. */
-  private sample(handle: TcpHandle): void {
+  private sample(handle: TcpHandle, { loopback, steered }: Bound): void {
     if (this.sampled.has(handle)) return;
     this.sampled.add(handle);
-    this.sampler.attach(handle);
+    this.sampler.attach(handle, { sees: !loopback, ticks: this.options.unbalanced || !steered });
   }
 
   private listenAlone(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
@@ -170,9 +173,12 @@ export class TcpBinds {
       const found = inherited.find(key);
       if (found.kind !== 'group' || addon.occupy(handle.fd, found.fd) < 0) continue;
       if (!found.once) addon.seamOwn(handle.fd);
-      const { generation, data } = found;
-      this.bound.set(handle, { key, generation, loopback: false, data });
+      this.bound.set(handle, { ...boundTo(found), key, loopback: false });
       if (handle.listen(backlog) === 0) addon.pollAdd(handle.fd);
     }
   }
+}
+
+function boundTo({ generation, once, data }: Pick<Bound, 'generation' | 'data'> & { once: boolean }) {
+  return { generation, steered: !once, data };
 }

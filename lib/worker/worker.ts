@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Settings } from '../config/settings';
+import { idleReason } from '../group/balancer';
 import { keysOf } from '../group/key';
 import { beforeDisconnect } from '../hook/disconnect';
 import { type Datagram, hookGetServer, isServer, type ServerQuery } from '../hook/node';
@@ -53,7 +54,7 @@ export class Worker {
   private parted = false;
 
   constructor(private readonly options: WorkerOptions) {
-    const { addon, control } = options;
+    const { addon, control, settings } = options;
     this.place = new Place(options, () => this.tell({ kind: 'displaced' }));
     this.inherited = new InheritedSockets(addon, control);
     this.late = new LateListens(this.inherited, (keys) => this.tell({ kind: 'ask', keys }));
@@ -64,7 +65,8 @@ export class Worker {
     const others = () => this.shared.ending + this.servers.ending;
     this.listeners = new Listeners({ addon, inherited, own, tell, others });
     const { listeners, place } = this;
-    this.binds = new TcpBinds({ addon, control, inherited, listeners, own, place, tell });
+    const unbalanced = idleReason(settings.balance, settings.steer) !== undefined;
+    this.binds = new TcpBinds({ addon, control, inherited, listeners, own, place, unbalanced, tell });
   }
 
   install(): void {
@@ -88,7 +90,11 @@ export class Worker {
         this.shared.take(server, query, callback, alone) ||
         this.takeListen(server, query, alone),
       bound: (socket, handle) => this.datagrams.add(socket, handle),
-      listens: (server) => this.servers.add(server),
+      listens: (server) => {
+        this.servers.add(server);
+        this.listeners.reopened(server);
+        this.shared.reopened(server);
+      },
     });
     hookTcp(tcp, {
       bindsAnyPort: settings.testGroups === 'worker',

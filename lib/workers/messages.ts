@@ -29,8 +29,11 @@ export type ToOrigin =
   | { kind: 'probed'; key: string }
   /** The event loop is not where it was: the CPUs that may be used have changed, perhaps. */
   | { kind: 'displaced' }
-  /** A server on a path, or a UDP socket, that waits for the tree's socket of this address. */
-  | { kind: 'share'; address: SharedAddress }
+  /**
+   * A server on a path, or a UDP socket, that waits for the tree's socket of this address. What this server has in common with
+   * those of others if it is the first.
+   */
+  | { kind: 'share'; address: SharedAddress; data?: ServerData }
   /** The app has opened something on this shared socket. */
   | { kind: 'used'; key: string; generation: number }
   /** The app has closed what it had on this shared socket. */
