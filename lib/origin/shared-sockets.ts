@@ -199,7 +199,10 @@ export class SharedSockets<W extends { readonly index: number }> {
         this.closeMade(shared);
         return false;
       }
-      if (!this.enter(handle, key, shared.handle.fd)) return false;
+      if (!this.enter(handle, key, shared.handle.fd)) {
+        this.closeMade(shared);
+        return false;
+      }
       shared.handle = handle;
       this.copies.delete(key);
       interceptClose(handle, (native) => this.close(shared, native));

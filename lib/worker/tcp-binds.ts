@@ -84,7 +84,7 @@ export class TcpBinds {
       this.pretended.bind(handle, bind, (closed) => tell({ kind: 'probed', key: closed }));
       return 0;
     }
-    const copy = this.duplicate(key, found.fd);
+    const copy = inherited.duplicate(key, found.fd);
     const error = handle.open(copy);
     if (error < 0) {
       addon.close(copy);
@@ -95,14 +95,6 @@ export class TcpBinds {
     const { generation, data } = found;
     this.bound.set(handle, { key, generation, loopback: isLoopbackAddress(bind.address), data });
     return 0;
-  }
-
-  private duplicate(key: string, fd: number): number {
-    const { addon, inherited } = this.options;
-    const copy = addon.dup(fd);
-    if (copy >= 0) return copy;
-    debug('%s is asked for again when its server has closed: fcntl fails (errno %d)', key, -copy);
-    return inherited.surrender(key);
   }
 
   /** libuv keeps EADDRINUSE back until listen() (src/unix/tcp.c, uv__tcp_bind: delayed_error), all else fails at once. */

@@ -10,6 +10,13 @@ const ANSWER = 'answered';
 /** What names a system call that has failed, or why the seam is missing. */
 const REASON = /\(errno \d+\)|the seam is off/;
 
+const ERRNOS = ['EPERM', 'ENOSYS', 'EINVAL'];
+
+/** With which errors the row of this number is tried: with one of them, with each where ERRNOS=all. */
+export function errnosOf(row: number, errnos: readonly string[] = ERRNOS): readonly string[] {
+  return process.env['ERRNOS'] === 'all' ? errnos : [errnos[row % errnos.length] as string];
+}
+
 export interface Reason {
   pid: number;
   text: string;
@@ -81,6 +88,15 @@ export class Sandboxed {
     );
     for (const text of texts) assert.match(text, new RegExp(`^HTTP/1.1 200 [^]*${ANSWER}`));
     return new Set(texts.map((text) => answeredBy(text) as number));
+  }
+
+  /** One request after the other, until each of these has answered. */
+  async servedOneByOne(pids: readonly number[]): Promise<void> {
+    const left = new Set(pids);
+    await until(async () => {
+      for (const pid of await this.serves(1)) left.delete(pid);
+      return left.size === 0;
+    }, `answers of ${pids}`);
   }
 
   /** The same until each of these has answered. */
