@@ -52,6 +52,7 @@ const ROWS: Row[] = [
     says: /stay on the event loop's CPU: reading \/proc\/self\/task fails/,
     pins: true,
   },
+  { refused: ['getgroups', 'getgroups'], by: 'origin', says: /nothing is known: getgroups fails/ },
   { refused: ['getppid', 'getppid'], by: 'workers', says: /taken at its word: getppid fails/ },
   {
     refused: ['setsockopt:1=1,2=15', 'setsockopt(SO_REUSEPORT)'],

@@ -33,6 +33,16 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
+test('a signal that ends the process is raised in whatever thread where its own cannot be named', async (t) => {
+  const sandboxed = await Sandboxed.start(t, target, { prefix: refusing('tgkill:EPERM') });
+  const { app } = sandboxed;
+  const workers = await sandboxed.settled();
+  await sandboxed.servedByEach(workers);
+  assert.deepEqual(await app.stop('SIGHUP'), { code: null, signal: 'SIGHUP' }, app.stderr);
+  await until(() => !workers.some(lives), `the end of ${workers}`);
+  assert.equal(sandboxed.reasons.length, 0, app.stderr);
+});
+
 describe('refused, one at a time', { concurrency: 2 }, () => {
   ROWS.forEach(([rule, name, says], i) => {
     for (const errno of errnosOf(i))

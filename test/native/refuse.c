@@ -67,6 +67,8 @@ static const struct {
     {"dup3", SYS_dup3},
     {"ioctl", SYS_ioctl},
     {"kill", SYS_kill},
+    {"getgroups", SYS_getgroups},
+    {"tgkill", SYS_tgkill},
     {"getppid", SYS_getppid},
     {"gettid", SYS_gettid},
     {"getdents64", SYS_getdents64},

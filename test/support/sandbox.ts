@@ -22,6 +22,12 @@ export interface Reason {
   text: string;
 }
 
+/** The lines that name something that has failed, and whose they are. */
+export function reasonsOf({ stderr, pid }: App): Reason[] {
+  const lines = stderr.split('\n').filter((line) => REASON.test(line));
+  return lines.map((text) => ({ pid: Number(/^FASTSOCKET (\d+): /.exec(text)?.[1] ?? pid), text }));
+}
+
 /** The other end of the connections that test/fixtures/sandbox-app.js makes: it answers and closes. */
 export class Target {
   private readonly server = createServer((socket) => {
@@ -116,13 +122,8 @@ export class Sandboxed {
     );
   }
 
-  /** The lines that name something that has failed, and whose they are. */
   get reasons(): Reason[] {
-    const lines = this.app.stderr.split('\n').filter((line) => REASON.test(line));
-    return lines.map((text) => ({
-      pid: Number(/^FASTSOCKET (\d+): /.exec(text)?.[1] ?? this.app.pid),
-      text,
-    }));
+    return reasonsOf(this.app);
   }
 
   /** What stands on stderr without NODE_DEBUG. */
