@@ -33,7 +33,9 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-test('a signal that ends the process is raised in whatever thread where its own cannot be named', async (t) => {
+test('a signal that ends the process is raised in whatever thread where its own cannot be named', {
+  timeout: 30_000,
+}, async (t) => {
   const sandboxed = await Sandboxed.start(t, target, { prefix: refusing('tgkill:EPERM') });
   const { app } = sandboxed;
   const workers = await sandboxed.settled();
