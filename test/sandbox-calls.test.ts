@@ -20,6 +20,8 @@ interface Row {
   /** The app stays one process, and that is said aloud. */
   single?: true;
   host?: string | undefined;
+  /** Needs an address that is not loopback's. */
+  elsewhere?: true;
   env?: Record<string, string>;
   /** Said when the server closes. */
   late?: true;
@@ -137,6 +139,7 @@ const ROWS: Row[] = [
   {
     refused: ['getsockopt:1=1,2=49', 'getsockopt(SO_INCOMING_CPU)'],
     host: elsewhere,
+    elsewhere: true,
     by: 'workers',
     says: /where packets arrive: getsockopt\(SO_INCOMING_CPU\) fails/,
   },
@@ -160,6 +163,14 @@ const ROWS: Row[] = [
     refused: ['setsockopt:1=0,2=24', 'setsockopt(IP_BIND_ADDRESS_NO_PORT)'],
     by: 'workers',
     says: /for all of it: setsockopt\(IP_BIND_ADDRESS_NO_PORT\) fails/,
+  },
+  {
+    refused: ['socket:0=16', 'socket, of netlink'],
+    env: { TARGET_HOST: elsewhere ?? '' },
+    elsewhere: true,
+    by: 'workers',
+    says: /which interface an address is on is not known: getifaddrs fails/,
+    pins: true,
   },
   {
     refused: ['getrandom:1=128,2=1', 'getrandom, of source ports'],
@@ -209,12 +220,12 @@ const target = new Target();
 const all = process.env['ERRNOS'] === 'all';
 
 describe('refused, one at a time', { concurrency: 3 }, () => {
-  ROWS.forEach(({ refused, by, says, single, host, env = {}, late, pins }, i) => {
+  ROWS.forEach(({ refused, by, says, single, host, env = {}, late, pins, elsewhere: needsElsewhere }, i) => {
     const [rule, name] = refused;
     const unpinned = pins && availableParallelism() < 2;
     const skip =
       (unpinned && 'needs two CPUs') ||
-      (/INCOMING_CPU/.test(name) && elsewhere === undefined && 'needs an address beside loopback');
+      (needsElsewhere && elsewhere === undefined && 'needs an address beside loopback');
     for (const errno of errnosOf(i)) {
       test(`${name}: ${errno}`, { skip }, async (t) => {
         const prefix = refusing(`${rule}:${errno}`);

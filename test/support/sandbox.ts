@@ -36,7 +36,7 @@ export class Target {
   });
 
   constructor() {
-    this.server.listen(0, '127.0.0.1');
+    this.server.listen(0, '0.0.0.0');
     after(() => this.server.close());
   }
 
