@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isThere } from '../group/shared-address';
 import type { ServerData } from '../hook/server-data';
+import type { Descriptors } from '../hook/shared-handles';
 import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
@@ -155,6 +156,16 @@ export class InheritedSockets {
     const socket = this.sockets.get(key);
     this.sockets.delete(key);
     return socket?.fd ?? copy;
+  }
+
+  /** What gives a handle the socket of this address. */
+  descriptors(key: string): Descriptors {
+    const { addon } = this;
+    return {
+      dup: (fd) => this.duplicate(key, fd),
+      close: (fd) => addon.close(fd),
+      occupy: (fd, from) => addon.occupy(fd, from),
+    };
   }
 
   /** Closes the kept descriptor: the origin closes the group. */

@@ -20,7 +20,7 @@ import {
 } from '../hook/node';
 import type { PipeServer } from '../hook/pipes';
 import type { SharableHandle } from '../hook/sharables';
-import { type Descriptors, leaveShared, wrapShared } from '../hook/shared-handles';
+import { leaveShared, wrapShared } from '../hook/shared-handles';
 import type { ServerInside } from '../hook/tcp';
 import { shareMemberships, type UdpHandle } from '../hook/udp';
 import { hookUnlink } from '../hook/unlink';
@@ -152,7 +152,7 @@ export class SharedBinds {
     const { inherited } = this.options;
     const found = inherited.find(key);
     if (found.kind !== 'group') return false;
-    const handle = wrapShared(address, found.fd, this.descriptors(key));
+    const handle = wrapShared(address, found.fd, inherited.descriptors(key));
     if (typeof handle === 'number') return this.unshareable(address, handle);
     const server = isServer(asking) ? asking : undefined;
     const open = { address, key, generation: found.generation, handle, asking, server, backlog };
@@ -164,15 +164,6 @@ export class SharedBinds {
     this.opened(open);
     callback(0, handle);
     return true;
-  }
-
-  private descriptors(key: string): Descriptors {
-    const { addon, inherited } = this.options;
-    return {
-      dup: (fd) => inherited.duplicate(key, fd),
-      close: (fd) => addon.close(fd),
-      occupy: (fd, from) => addon.occupy(fd, from),
-    };
   }
 
   /** Bound here as well it would be in use: where this is so in each copy, the app is to be one process. */
