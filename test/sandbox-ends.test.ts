@@ -45,6 +45,21 @@ test('a signal that ends the process is raised in whatever thread where its own 
   assert.equal(sandboxed.reasons.length, 0, app.stderr);
 });
 
+test('a worker that is to end by a signal, and is told of it only', async (t) => {
+  const prefix = refusing('rt_sigqueueinfo:EPERM');
+  const sandboxed = await Sandboxed.start(t, target, { prefix, env: { ENDS_ONE: '1' } });
+  const { app } = sandboxed;
+  const workers = await sandboxed.settled();
+  await sandboxed.servedByEach(workers);
+  app.child.kill('SIGHUP');
+  await sandboxed.named([app.pid], /told of a signal only: sigqueue fails/);
+  await until(() => workers.filter(lives).length === 1, 'the end of one worker');
+  await until(() => app.workers().length === 2, 'its successor');
+  await sandboxed.servedByEach(app.workers());
+  await sandboxed.ends();
+  assert.equal(sandboxed.reasons.length, 1, app.stderr);
+});
+
 describe('refused, one at a time', { concurrency: 2 }, () => {
   ROWS.forEach(([rule, name, says], i) => {
     for (const errno of errnosOf(i))

@@ -270,7 +270,8 @@ export class SharedBinds {
     if (found.kind !== 'group') return;
     this.moving.delete(key);
     addon.pollDelete(handle.fd);
-    if (addon.occupy(handle.fd, found.fd) < 0) return;
+    const error = addon.occupy(handle.fd, found.fd);
+    if (error < 0) return debug('%s does not go on: dup3 fails (errno %d)', key, -error);
     if (open.server) (handle as PipeServer).listen(backlog);
     addon.pollAdd(handle.fd);
     debug('%s goes on', key);

@@ -160,7 +160,12 @@ export class TcpBinds {
       if (!inherited.has(key)) continue;
       own.vacated.delete(key);
       const found = inherited.find(key);
-      if (found.kind !== 'group' || addon.occupy(handle.fd, found.fd) < 0) continue;
+      if (found.kind !== 'group') continue;
+      const error = addon.occupy(handle.fd, found.fd);
+      if (error < 0) {
+        debug('%s is not served here: dup3 fails (errno %d)', key, -error);
+        continue;
+      }
       if (!found.once) addon.seamOwn(handle.fd);
       const { generation, data } = found;
       this.bound.set(handle, { key, generation, loopback: false, data });
