@@ -103,7 +103,7 @@ export function startWorker(state: State, mark: string): boolean {
   const { addon } = loadAddon();
   const control = Number(fd);
   const origin = addon ? originOf(addon, control, Number(named)) : -1;
-  if (!addon || !process.connected || origin !== process.ppid) {
+  if (!addon || !process.connected || !isParent(origin, Number(named))) {
     // The origin's death has not ended us (a program with capabilities of its own loses that signal at its exec): an
     // orphan must not become an app of its own.
     if (origin > 0 && hasEnded(origin)) process.exit(0);
@@ -145,6 +145,17 @@ function originOf(addon: Addon, control: number, named: number): number {
   if (!isRefusal(peer)) return peer;
   debug('the parent is taken at its word: getsockopt(SO_PEERCRED) fails (errno %d)', -peer);
   return named;
+}
+
+/**
+ * Where the kernel does not tell, the marker is to name the same one: getppid() cannot fail, but for a seccomp profile, whose
+ * error libc passes on as it is.
+ */
+function isParent(origin: number, named: number): boolean {
+  const parent = process.ppid;
+  if (parent >= 0) return origin === parent;
+  debug('the parent is taken at its word: getppid fails (errno %d)', -parent);
+  return origin === named;
 }
 
 function hasEnded(pid: number): boolean {

@@ -129,6 +129,8 @@ int pin(int cpu) {
   if (cpu < 0 || cpu >= kMostCpus) return -EINVAL;
   Locked locked;
   const int thread = threadId();
+  // it would be taken for one that has inherited the pin
+  if (thread < 0) return -errno;
   if (g_state.pinned && g_state.thread != thread) return -EBUSY;
   if (!g_state.hasForkHandler) {
     const int error = pthread_atfork(nullptr, nullptr, inForkedChild);
@@ -165,21 +167,27 @@ int boundThread(int thread) {
   return written < 0 ? written : 1;
 }
 
+constexpr const char* kUnswept = "threads that others start stay on the event loop's CPU: reading /proc/self/task";
+
 // Gives the other threads the original mask that need it, 1 of `mend`: how many. Under the lock.
 int sweepOthers(int (*mend)(int thread)) {
   DIR* tasks = opendir("/proc/self/task");
   if (tasks == nullptr) {
     // for want of descriptors: the next one may find them
-    if (errno != EMFILE && errno != ENFILE)
-      noteFailure("threads that others start stay on the event loop's CPU: opening /proc/self/task", errno);
+    if (errno != EMFILE && errno != ENFILE) noteFailure(kUnswept, errno);
     return -errno;
   }
   int changed = 0;
-  for (dirent* entry = readdir(tasks); entry != nullptr; entry = readdir(tasks)) {
+  for (;;) {
+    errno = 0;
+    const dirent* entry = readdir(tasks);
+    if (entry == nullptr) break;
     const int thread = static_cast<int>(strtol(entry->d_name, nullptr, 10));
     // 0: "." and ".."; a thread that has ended since is no error
     if (thread > 0 && thread != g_state.thread && mend(thread) == 1) changed++;
   }
+  // the end of the list leaves it as it is (readdir(3))
+  if (errno != 0) noteFailure(kUnswept, errno);
   closedir(tasks);
   return changed;
 }

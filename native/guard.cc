@@ -76,7 +76,7 @@ void onSignal(int signal, siginfo_t* info, void* context) {
   // SignalExit, RegisterSignalHandler)
   if (isDefault || (before.sa_flags & static_cast<int>(SA_RESETHAND)) != 0) setDefault(signal);
   if (isDefault) {
-    raise(signal);
+    raiseHere(signal);
   } else if ((before.sa_flags & SA_SIGINFO) != 0) {
     before.sa_sigaction(signal, info, context);
   } else {

@@ -30,8 +30,9 @@ void inForkedChild() {
   if (signal == 0 || pthread_equal(pthread_self(), g_state.thread) == 0) return;
   const int saved = errno;
   prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0);
-  // it may have ended before
-  if (getppid() != g_state.process) kill(getpid(), signal);
+  // it may have ended before; where the kernel does not say, that is not known (a seccomp profile without these calls)
+  const int parent = getppid();
+  if (parent >= 0 && g_state.process > 0 && parent != g_state.process) kill(getpid(), signal);
   errno = saved;
 }
 

@@ -31,10 +31,12 @@ inline void noteFailure(const char* what, int error) {
 }
 
 // By errno, which stays as it is; nothing where that has to do with this descriptor or this moment: a kernel that does
-// not know the call, or a seccomp profile without it, says one of these.
-inline void noteRefusal(const char* what) {
-  if (errno == EPERM || errno == EACCES || errno == ENOSYS || errno == EINVAL || errno == ENOPROTOOPT)
-    noteFailure(what, errno);
+// not know the call, or a seccomp profile without it, says one of these. Returns whether it was one.
+inline bool noteRefusal(const char* what) {
+  const int error = errno;
+  const bool refused = error == EPERM || error == EACCES || error == ENOSYS || error == EINVAL || error == ENOPROTOOPT;
+  if (refused) noteFailure(what, error);
+  return refused;
 }
 
 // Of several places each.

@@ -43,13 +43,13 @@ void report(int signal, siginfo_t* info, void* /*context*/) {
   if (__atomic_load_n(&g_report.process, __ATOMIC_ACQUIRE) != getpid()) {
     // a child forked without exec has inherited this handler, but it is no worker: the signal means what it always did
     setDefault(signal);
-    raise(signal);
+    raiseHere(signal);
   } else if (isForThisOne(*info)) {
     // a handler runs when the loop has the origin's word for it; without one the end does not wait for a loop that
     // blocks
     if (!isHandled(signal)) {
       setDefault(signal);
-      raise(signal);
+      raiseHere(signal);
     }
   } else if (info->si_code != SI_KERNEL) {
     // SI_KERNEL: from the terminal, whose foreground process group the origin is in too. A full channel loses the
@@ -114,7 +114,7 @@ int die(int signal) {
   sigemptyset(&set);
   sigaddset(&set, signal);
   if (sigprocmask(SIG_UNBLOCK, &set, nullptr) < 0) return -errno;
-  return raise(signal) == 0 ? 0 : -errno;
+  return raiseHere(signal);
 }
 
 napi_value jsDie(napi_env env, napi_callback_info info) {

@@ -22,6 +22,13 @@ inline int installHandler(int signal, SignalHandler handler) {
   return sigaction(signal, &action, nullptr) < 0 ? -errno : 0;
 }
 
+// To the calling thread; to any one of the process where raise(3) cannot name it (a seccomp profile without gettid or
+// tgkill). 0 or a negative errno.
+inline int raiseHere(int signal) {
+  if (raise(signal) == 0) return 0;
+  return kill(getpid(), signal) < 0 ? -errno : 0;
+}
+
 inline int setDefault(int signal) {
   struct sigaction action = {};
   action.sa_handler = SIG_DFL;

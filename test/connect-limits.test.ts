@@ -122,6 +122,19 @@ test('there, a port that is taken after all costs a fresh socket, with the same 
   assert.equal(keepAlive(PORT), 9);
 });
 
+test('there, without dup3 no port is bound, for it could not be given up: the kernel chooses all', {
+  skip,
+}, async (t) => {
+  const namespace = await place(t, '40000 40019');
+  const one = connector(t, namespace, { prefix: withoutRange() });
+  const without = refusing('setsockopt:2=51:ENOPROTOOPT', 'dup3:EPERM');
+  const two = connector(t, namespace, { prefix: without });
+  await one.open(9, { ...to, localAddress: HOST });
+  await two.open(9, { ...to, localAddress: HOST });
+  assert.equal((await two.destination(PORT)).chosen, 0);
+  await two.app.said(/source ports are the kernel's: socket or dup3 fails \(errno 1\)/);
+});
+
 test('a port in TIME_WAIT after a connection of ours is bound when no other is left', { skip }, async (t) => {
   const left: (string | undefined)[][] = [];
   for (const hook of [false, true]) {

@@ -2,7 +2,15 @@
 // Single executables and start-up snapshots, made and run with the hook in NODE_OPTIONS: as without it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
@@ -75,24 +83,32 @@ describe('a snapshot', () => {
   }
 });
 
-/** The image of this Node; Node 25.5 and later build one by themselves. */
-function singleExecutable(): string | undefined {
-  const config = join(folder, 'sea.json');
-  const output = join(folder, 'image-app');
-  writeFileSync(
-    config,
-    JSON.stringify({ main: fixture('image-app.js'), output, disableExperimentalSEAWarning: true }),
-  );
-  spawnSync(process.execPath, ['--build-sea', config]);
-  return existsSync(output) ? output : undefined;
+const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
+type Inject = (file: string, name: string, data: Buffer, options: { sentinelFuse: string }) => Promise<void>;
+
+/** An image of this Node, as its documentation says: Node 25.5 and later build one by themselves, others with postject. */
+async function singleExecutable(): Promise<string> {
+  const image = join(folder, 'image-app');
+  const file = (name: string, output: string) => {
+    const config = join(folder, name);
+    const words = { main: fixture('image-app.js'), output, disableExperimentalSEAWarning: true };
+    writeFileSync(config, JSON.stringify(words));
+    return config;
+  };
+  spawnSync(process.execPath, ['--build-sea', file('image.json', image)]);
+  if (existsSync(image)) return image;
+  const blob = join(folder, 'blob');
+  spawnSync(process.execPath, ['--experimental-sea-config', file('blob.json', blob)]);
+  copyFileSync(process.execPath, image);
+  chmodSync(image, 0o755);
+  const { inject } = require('postject') as { inject: Inject };
+  await inject(image, 'NODE_SEA_BLOB', readFileSync(blob), { sentinelFuse: FUSE });
+  return image;
 }
 
 describe('a single executable', () => {
-  const image = singleExecutable();
-  test('runs as without the hook, as one process', {
-    skip: image === undefined && 'this Node does not build one by itself',
-  }, async (t) => {
-    const command = [image as string, 'one', 'two'];
+  test('runs as without the hook, as one process', async (t) => {
+    const command = [await singleExecutable(), 'one', 'two'];
     const plain = await run(t, command, {});
     assert.deepEqual([plain.code, plain.said[0]], [7, '["one","two"] []']);
     const hooked = await run(t, command, WITH, async (app) => {

@@ -5,9 +5,8 @@ import assert from 'node:assert/strict';
 import { availableParallelism, networkInterfaces } from 'node:os';
 import { describe, test } from 'node:test';
 import { refusing } from './support/refuse';
-import { Sandboxed, Target } from './support/sandbox';
+import { errnosOf, Sandboxed, Target } from './support/sandbox';
 
-const ERRNOS = ['EPERM', 'ENOSYS', 'EINVAL'] as const;
 const elsewhere = Object.values(networkInterfaces())
   .flatMap((list = []) => list)
   .find(({ internal, family }) => !internal && family === 'IPv4')?.address;
@@ -21,9 +20,13 @@ interface Row {
   /** The app stays one process, and that is said aloud. */
   single?: true;
   host?: string | undefined;
+  /** Needs an address that is not loopback's. */
+  elsewhere?: true;
   env?: Record<string, string>;
   /** Said when the server closes. */
   late?: true;
+  /** A worker that has no CPU of its own does not ask. */
+  pins?: true;
 }
 
 const SEAM_OFF = /the seam is off: /;
@@ -38,7 +41,21 @@ const ROWS: Row[] = [
     by: 'origin',
     says: /not pinned: the CPUs .* are not known: sched_getaffinity fails/,
   },
-  { refused: ['sched_setaffinity', 'sched_setaffinity'], by: 'workers', says: /not pinned to CPU \d+/ },
+  {
+    refused: ['sched_setaffinity', 'sched_setaffinity'],
+    by: 'workers',
+    says: /not pinned to CPU \d+/,
+    pins: true,
+  },
+  { refused: ['gettid', 'gettid'], by: 'workers', says: /not pinned to CPU \d+/, pins: true },
+  {
+    refused: ['getdents64', "getdents64, of a process's threads"],
+    by: 'workers',
+    says: /stay on the event loop's CPU: reading \/proc\/self\/task fails/,
+    pins: true,
+  },
+  { refused: ['getgroups', 'getgroups'], by: 'origin', says: /nothing is known: getgroups fails/ },
+  { refused: ['getppid', 'getppid'], by: 'workers', says: /taken at its word: getppid fails/ },
   {
     refused: ['setsockopt:1=1,2=15', 'setsockopt(SO_REUSEPORT)'],
     by: 'origin',
@@ -122,6 +139,7 @@ const ROWS: Row[] = [
   {
     refused: ['getsockopt:1=1,2=49', 'getsockopt(SO_INCOMING_CPU)'],
     host: elsewhere,
+    elsewhere: true,
     by: 'workers',
     says: /where packets arrive: getsockopt\(SO_INCOMING_CPU\) fails/,
   },
@@ -147,6 +165,14 @@ const ROWS: Row[] = [
     says: /for all of it: setsockopt\(IP_BIND_ADDRESS_NO_PORT\) fails/,
   },
   {
+    refused: ['socket:0=16', 'socket, of netlink'],
+    env: { TARGET_HOST: elsewhere ?? '' },
+    elsewhere: true,
+    by: 'workers',
+    says: /which interface an address is on is not known: getifaddrs fails/,
+    pins: true,
+  },
+  {
     refused: ['getrandom:1=128,2=1', 'getrandom, of source ports'],
     by: 'workers',
     says: /source ports are the kernel's: getrandom fails/,
@@ -163,6 +189,17 @@ const ROWS: Row[] = [
     by: 'origin',
     says: /has no bound: clock_gettime fails/,
   },
+  {
+    refused: ['clock_gettime:0&0x80000007=0x80000002', "clock_gettime, of the workers' CPU time"],
+    by: 'origin',
+    says: /who has had no CPU: clock_gettime fails/,
+  },
+  { refused: ['clock_gettime:0&0x80000007=0x80000006', 'clock_gettime, for figures'] },
+  {
+    refused: ['sendto:3=0x4040', 'sendto, of notices'],
+    by: 'origin',
+    says: /figures are not looked at: send fails/,
+  },
   { refused: ['clock_nanosleep', 'clock_nanosleep'] },
   {
     refused: ['sched_getattr', 'sched_getattr'],
@@ -176,19 +213,20 @@ const ROWS: Row[] = [
   },
   { refused: ['prctl:0=15', 'prctl(PR_SET_NAME)'] },
   { refused: ['pidfd_open', 'pidfd_open'] },
+  { refused: ['io_uring_setup', 'io_uring_setup'], env: { UV_USE_IO_URING: '1' } },
 ];
 
 const target = new Target();
 const all = process.env['ERRNOS'] === 'all';
 
 describe('refused, one at a time', { concurrency: 3 }, () => {
-  ROWS.forEach(({ refused, by, says, single, host, env = {}, late }, i) => {
+  ROWS.forEach(({ refused, by, says, single, host, env = {}, late, pins, elsewhere: needsElsewhere }, i) => {
     const [rule, name] = refused;
-    const unpinned = name === 'sched_setaffinity' && availableParallelism() < 2;
+    const unpinned = pins && availableParallelism() < 2;
     const skip =
       (unpinned && 'needs two CPUs') ||
-      (/INCOMING_CPU/.test(name) && elsewhere === undefined && 'needs an address beside loopback');
-    for (const errno of all ? ERRNOS : [ERRNOS[i % ERRNOS.length]]) {
+      (needsElsewhere && elsewhere === undefined && 'needs an address beside loopback');
+    for (const errno of errnosOf(i)) {
       test(`${name}: ${errno}`, { skip }, async (t) => {
         const prefix = refusing(`${rule}:${errno}`);
         const options = { prefix, env, ...(host === undefined ? {} : { host }) };

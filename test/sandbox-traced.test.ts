@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
 import { fixture, hook } from './support/app';
 import { refusing } from './support/refuse';
-import { Sandboxed, type SandboxOptions, Target } from './support/sandbox';
+import { errnosOf, Sandboxed, type SandboxOptions, Target } from './support/sandbox';
 
 const folder = mkdtempSync(join(tmpdir(), 'fastsocket-traced-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -18,8 +18,11 @@ const skip =
   (process.getuid?.() !== 0 || spawnSync('strace', ['-V']).status !== 0) &&
   'needs strace, and root to attach it';
 
-const CALLS = 'socket,bind,listen,getsockname,setsockopt,memfd_create,epoll_create1,eventfd2,epoll_ctl,';
-const TRACED = `${CALLS}rt_sigaction,fcntl,lseek,sched_setaffinity`;
+const TRACED = [
+  ['socket', 'bind', 'listen', 'getsockname', 'setsockopt', 'socketpair', 'sendmsg', 'fcntl'],
+  ['memfd_create', 'lseek', 'mmap', 'mprotect', 'epoll_create1', 'eventfd2', 'epoll_ctl', 'io_uring_setup'],
+  ['rt_sigaction', 'rt_sigprocmask', 'clone3', 'sched_setaffinity', 'sched_getaffinity'],
+].join();
 
 /** A line that is the hook's own call: the first of that kind behind another one that is nobody else's. */
 interface Own {
@@ -34,10 +37,18 @@ interface Row extends Own {
   single?: true;
   /** A worker that has no CPU of its own does not ask. */
   pins?: true;
+  env?: Record<string, string>;
+  /** Where libc has another call for ENOSYS. */
+  errnos?: readonly string[];
 }
 
 const ATTACHED = /SO_ATTACH_REUSEPORT_CBPF|SOL_SOCKET, 0x33/;
 const SHARED = /^memfd_create/;
+const NOTICES = /^socketpair\(AF_UNIX, SOCK_SEQPACKET\|SOCK_CLOEXEC\|SOCK_NONBLOCK/;
+const CONTROL = /^socketpair\(AF_UNIX, SOCK_SEQPACKET\|SOCK_CLOEXEC, /;
+const RING = { UV_USE_IO_URING: '1' };
+const UNSERVED = /registered before their first read: /;
+const NO_THREAD = /balancing is off: a thread fails/;
 const UNMADE = /plain Node: socket 1 of the listener group could not be made/;
 
 const IN_ORIGIN: Row[] = [
@@ -49,6 +60,22 @@ const IN_ORIGIN: Row[] = [
     single: true,
   },
   { name: "socket, a worker's", call: 'socket', behind: ATTACHED, says: UNMADE, single: true },
+  {
+    name: "setsockopt(SO_REUSEADDR), of a worker's socket",
+    call: 'setsockopt',
+    line: /SO_REUSEADDR/,
+    behind: ATTACHED,
+    says: UNMADE,
+    single: true,
+  },
+  {
+    name: "setsockopt(SO_REUSEPORT), of a worker's socket",
+    call: 'setsockopt',
+    line: /SO_REUSEPORT/,
+    behind: ATTACHED,
+    says: UNMADE,
+    single: true,
+  },
   { name: "bind, of a worker's socket", call: 'bind', behind: ATTACHED, says: UNMADE, single: true },
   { name: "listen, on a worker's socket", call: 'listen', behind: ATTACHED, says: UNMADE, single: true },
   {
@@ -68,6 +95,34 @@ const IN_ORIGIN: Row[] = [
     call: 'epoll_ctl',
     behind: SHARED,
     says: /balancing is off: epoll_ctl fails/,
+  },
+  { name: 'sigprocmask, of its thread', call: 'rt_sigprocmask', behind: SHARED, says: NO_THREAD },
+  { name: 'mmap, of its stack', call: 'mmap', line: /MAP_STACK/, behind: SHARED, says: NO_THREAD },
+  { name: 'clone3', call: 'clone3', behind: SHARED, says: NO_THREAD, errnos: ['EPERM', 'EINVAL'] },
+  {
+    name: 'epoll_ctl, of its notices',
+    call: 'epoll_ctl',
+    behind: NOTICES,
+    says: /figures are not looked at: watching fails/,
+  },
+  {
+    name: 'epoll_ctl, of a queue',
+    call: 'epoll_ctl',
+    line: /EPOLLONESHOT/,
+    says: /is not balanced \(errno/,
+  },
+  {
+    name: 'socketpair, for offers',
+    call: 'socketpair',
+    line: NOTICES,
+    behind: CONTROL,
+    says: /worker 1 has no part in the balancing/,
+  },
+  {
+    name: 'epoll_ctl, of a control socket',
+    call: 'epoll_ctl',
+    behind: /^sendmsg\(.*SCM_RIGHTS/,
+    says: /a signal to worker 1 alone is lost: watching fails/,
   },
   {
     name: 'sigaction, for a signal that ends the origin',
@@ -92,6 +147,7 @@ const IN_WORKER: Row[] = [
     says: /ends it alone: sigaction fails/,
   },
   { name: 'lseek, in shared memory', call: 'lseek', line: /SEEK_END/, says: /cannot take its seat/ },
+  { name: 'mmap, of shared memory', call: 'mmap', line: /MAP_SHARED, /, says: /cannot take its seat/ },
   {
     name: 'epoll_ctl, for offers',
     call: 'epoll_ctl',
@@ -103,6 +159,33 @@ const IN_WORKER: Row[] = [
     call: 'fcntl',
     line: /F_DUPFD_CLOEXEC/,
     says: /asked for again when its server has closed: fcntl fails/,
+  },
+  {
+    name: "setsockopt(SO_REUSEADDR), of a client's socket",
+    call: 'setsockopt',
+    line: /SO_REUSEADDR/,
+    says: /nobody can listen on a connection's port: setsockopt\(SO_REUSEADDR\) fails/,
+  },
+  {
+    name: "mprotect, that makes libuv's table read-only again",
+    call: 'mprotect',
+    line: /, 4096, PROT_READ\)/,
+    behind: /^mprotect\(0x\w+, 4096, PROT_READ\|PROT_WRITE\)/,
+    says: /libuv's table stays writable: mprotect fails/,
+  },
+  {
+    name: "io_uring_setup, beside libuv's",
+    call: 'io_uring_setup',
+    says: UNSERVED,
+    env: RING,
+  },
+  { name: "mmap, of libuv's ring", call: 'mmap', line: /MAP_POPULATE/, says: UNSERVED, env: RING },
+  {
+    name: 'sched_getaffinity, of all CPUs',
+    call: 'sched_getaffinity',
+    behind: /^sched_setaffinity/,
+    says: /do not follow when there are more CPUs: sched_setaffinity fails/,
+    pins: true,
   },
   {
     name: 'sched_setaffinity, to see all CPUs',
@@ -140,9 +223,14 @@ const worker = (...words: string[]): SandboxOptions => ({
   hook: ['-r', fixture('traced-as-worker.cjs'), '-r', hook],
   env: { STRACE: ['-qq', ...words].join(' ') },
 });
+/** With more of the environment. */
+const within = (env: Record<string, string> = {}, options: SandboxOptions): SandboxOptions => ({
+  ...options,
+  env: { ...options.env, ...env },
+});
 
-function injecting({ call }: Own, at: number): string[] {
-  return ['-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:error=EPERM:when=${at}`];
+function injecting({ call }: Own, errno: string, at: number): string[] {
+  return ['-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:error=${errno}:when=${at}`];
 }
 
 for (const [who, rows, traced] of [
@@ -151,35 +239,49 @@ for (const [who, rows, traced] of [
 ] as const) {
   describe(`refused in ${who}, one at a time`, { skip, concurrency: 2 }, () => {
     const inWorker = traced === worker;
-    let lines: Promise<string[]> | undefined;
+    const seen = new Map<Row['env'], Promise<string[]>>();
 
-    async function watch(t: TestContext): Promise<string[]> {
-      const file = join(folder, inWorker ? 'worker.%p' : 'origin');
-      const watched = await Sandboxed.start(t, target, traced('-o', file, '-e', `trace=${TRACED}`));
-      await watched.settled();
+    async function watch(t: TestContext, env: Row['env']): Promise<string[]> {
+      const prefix = `${inWorker ? 'worker' : 'origin'}${seen.size}.`;
+      const file = join(folder, `${prefix}%p`);
+      const watched = await Sandboxed.start(
+        t,
+        target,
+        within(env, traced('-o', file, '-e', `trace=${TRACED}`)),
+      );
+      await watched.servedOneByOne(await watched.settled());
       await watched.app.stop();
-      const name = readdirSync(folder).find((one) => one.startsWith(inWorker ? 'worker.' : 'origin'));
+      const name = readdirSync(folder).find((one) => one.startsWith(prefix));
       return readFileSync(join(folder, name as string), 'utf8').split('\n');
     }
 
-    for (const row of rows) {
-      const few = row.pins === true && availableParallelism() < 2 && 'needs two CPUs';
-      test(row.name, { skip: few }, async (t) => {
-        lines ??= watch(t);
-        const at = place(await lines, row);
-        const sandboxed = await Sandboxed.start(t, target, traced(...injecting(row, at)));
-        const workers = await sandboxed.settled();
-        assert.equal(workers.length, row.single ? 0 : 2);
-        await sandboxed.servedByEach(workers);
-        const pids = inWorker ? [...workers].sort() : [sandboxed.app.pid];
-        // it looks for them every 100 ms at first
-        await sandboxed.named(pids, row.says);
-        await sandboxed.ends();
-        assert.deepEqual(sandboxed.reasons.map(({ pid }) => pid).sort(), pids, sandboxed.app.stderr);
-        for (const { text } of sandboxed.reasons) assert.match(text, row.says);
-        assert.equal(sandboxed.loud.length, row.single ? 1 : 0, sandboxed.loud.join('\n'));
-      });
+    function watched(t: TestContext, env: Row['env']): Promise<string[]> {
+      const lines = seen.get(env) ?? watch(t, env);
+      seen.set(env, lines);
+      return lines;
     }
+
+    rows.forEach((row, i) => {
+      const few = row.pins === true && availableParallelism() < 2 && 'needs two CPUs';
+      for (const errno of errnosOf(i, row.errnos))
+        test(`${row.name}: ${errno}`, { skip: few }, async (t) => {
+          const at = place(await watched(t, row.env), row);
+          const options = within(row.env, traced(...injecting(row, errno, at)));
+          const sandboxed = await Sandboxed.start(t, target, options);
+          const workers = await sandboxed.settled();
+          assert.equal(workers.length, row.single ? 0 : 2);
+          // one after the other: the place of what is made for each of them is the same again
+          await sandboxed.servedOneByOne(workers);
+          await sandboxed.servedByEach(workers);
+          const pids = inWorker ? [...workers].sort() : [sandboxed.app.pid];
+          // it looks for them every 100 ms at first
+          await sandboxed.named(pids, row.says);
+          await sandboxed.ends();
+          assert.deepEqual(sandboxed.reasons.map(({ pid }) => pid).sort(), pids, sandboxed.app.stderr);
+          for (const { text } of sandboxed.reasons) assert.match(text, row.says);
+          assert.equal(sandboxed.loud.length, row.single ? 1 : 0, sandboxed.loud.join('\n'));
+        });
+    });
   });
 }
 

@@ -139,7 +139,8 @@ export class ClusterMember {
     // of a group that has closed meanwhile
     this.letGo(name, listener);
     const error = listener.listen(fd, generation, body.backlog);
-    if (error < 0) return this.tell({ kind: 'failed', name, generation, why: `listen: errno ${-error}` });
+    if (error < 0)
+      return this.tell({ kind: 'failed', name, generation, why: `listen fails (errno ${-error})` });
     this.serves(name, generation, listener);
   }
 
@@ -164,9 +165,13 @@ export class ClusterMember {
     if (!pipe) return 'no descriptor has come';
     const { addon } = this;
     try {
-      if (addon.peerPid(pipe.fd) !== process.ppid) return 'its socket does not lead to the parent';
+      const [peer, parent] = [addon.peerPid(pipe.fd), process.ppid];
+      if (peer < 0) return `who has sent it is not known: getsockopt(SO_PEERCRED) fails (errno ${-peer})`;
+      if (parent < 0) return `who has sent it is not known: getppid fails (errno ${-parent})`;
+      if (peer !== parent) return 'its socket does not lead to the parent';
       const received = addon.receive(pipe.fd, 0);
-      if (typeof received === 'number') return `nothing to read (errno ${-received})`;
+      if (received === 0) return 'nothing to read';
+      if (typeof received === 'number') return `nothing to read: recvmsg fails (errno ${-received})`;
       return received.fds.length > 0 ? received.fds : 'no socket among what has come';
     } finally {
       pipe.close();

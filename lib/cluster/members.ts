@@ -121,13 +121,13 @@ export class Members {
     if (!member.handed) sureToDisconnect(member.process);
     member.handed = true;
     const pair = addon.streamPair();
-    if (typeof pair === 'number') return `socketpair: errno ${-pair}`;
+    if (typeof pair === 'number') return `socketpair fails (errno ${-pair})`;
     const [ours, theirs] = pair;
     const sent = addon.send(ours, body.kind, fds);
     addon.close(ours);
     if (sent < 0) {
       addon.close(theirs);
-      return `sendmsg: errno ${-sent}`;
+      return `sendmsg fails (errno ${-sent})`;
     }
     let pipe: PipeHandle;
     try {

@@ -6,6 +6,7 @@ import { LimitsNow } from '../cpu/limits-now';
 import { insideTree } from '../cpu/neighbours';
 import { readText } from '../cpu/read';
 import { originOnlyProgram } from '../group/steering';
+import { debug } from '../log';
 import type { Addon } from '../native/addon';
 import { loadAddon } from '../native/load';
 import { type Layout, layOut, type Multiplied, pinPlaces, type Single } from '../origin/plan';
@@ -49,6 +50,8 @@ export function planCluster(
 function planWith(addon: Addon, settings: Settings, live: number, copies: number): ClusterPlan {
   const affinity = addon.getAffinity(0);
   const mask = typeof affinity === 'number' ? [] : affinity;
+  if (typeof affinity === 'number')
+    debug('not pinned: the CPUs are not known: sched_getaffinity fails (errno %d)', -affinity);
   const layout = layOutFor(settings, live, mask);
   const limits = new LimitsNow(layout.limits?.above);
   const workers = Math.min(MOST_SEATS, copies + seatCount(live, mask.length));

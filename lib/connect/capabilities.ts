@@ -2,6 +2,7 @@
 // What the interfaces of this host can do for a worker on one CPU: asked of each once in a while, for all destinations.
 import type { ConnectSetting } from '../config/settings';
 import { readText } from '../cpu/read';
+import { debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 import { type Foretold, foretell } from './interface';
 import type { InterruptFiles } from './interrupts';
@@ -23,6 +24,19 @@ const FILES: InterruptFiles = {
     }
   },
 };
+
+/** None where they cannot be known: without netlink (systemd's RestrictAddressFamilies=, gVisor) Node throws. */
+function interfaces(): ReturnType<typeof import('node:os').networkInterfaces> {
+  const { networkInterfaces } = require('node:os') as typeof import('node:os');
+  try {
+    return networkInterfaces();
+  } catch (error) {
+    const { info, errno } = error as NodeJS.ErrnoException & { info?: { errno?: number } };
+    const number = Math.abs(info?.errno ?? errno ?? 0);
+    debugOnce('which interface an address is on is not known: getifaddrs fails (errno %d)', number);
+    return {};
+  }
+}
 
 export interface Possible {
   /** In the order in which they are tried. */
@@ -69,8 +83,7 @@ export class Capabilities {
   /** The interface that has this address; undefined where none does. */
   interfaceOf(address: string): string | undefined {
     const names = this.names.get('', () => {
-      const { networkInterfaces } = require('node:os') as typeof import('node:os');
-      const entries = Object.entries(networkInterfaces());
+      const entries = Object.entries(interfaces());
       return new Map(entries.flatMap(([name, list = []]) => list.map((one) => [one.address, name] as const)));
     });
     return names.get(address.replace(/%.*$/, ''));

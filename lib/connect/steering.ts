@@ -101,7 +101,15 @@ export class ConnectSteering {
 
   private lookIn(ms: number): void {
     // not in the async context of whoever connects
-    this.inContext(() => wait(() => this.look(), ms).unref());
+    this.inContext(() => wait(() => this.lookSafely(), ms).unref());
+  }
+
+  private lookSafely(): void {
+    try {
+      this.look();
+    } catch (error) {
+      debug('no connection is steered any more: %s', (error as Error).message);
+    }
   }
 
   private look(): void {

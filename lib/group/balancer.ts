@@ -145,6 +145,7 @@ export class Balancer {
       if (text === ACTIVE) pulse.start();
       else if (text !== null) debug('balancing: %s', text);
     });
+    if (id < 0) debug("the workers' figures are not looked at: watching fails (errno %d)", -id);
     listening = { addon: this.addon, id, pulse };
   }
 

@@ -1,10 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Refusal } from '../group/refusal';
+import { debugOnce } from '../log';
 
 /** What the calls may take of the message that a worker starts with, in characters. */
 const MOST = 8_192;
 
-const identity = () => String([process.geteuid?.(), process.getegid?.(), process.getgroups?.()]);
+const identity = () => String([process.geteuid?.(), process.getegid?.(), groups()]);
+
+function groups(): number[] | undefined {
+  try {
+    return process.getgroups?.();
+  } catch (error) {
+    const { errno } = error as NodeJS.ErrnoException;
+    debugOnce(
+      'of a change of groups alone nothing is known: getgroups fails (errno %d)',
+      Math.abs(errno ?? 0),
+    );
+    return undefined;
+  }
+}
 
 /**
  * How the app has changed its user and groups in the origin (process.setuid() and the like). Copies that are started later

@@ -201,7 +201,10 @@ export class SharedSockets<W extends { readonly index: number }> {
         this.closeMade(shared);
         return false;
       }
-      if (!this.enter(handle, key, shared.handle.fd)) return false;
+      if (!this.enter(handle, key, shared.handle.fd)) {
+        this.closeMade(shared);
+        return false;
+      }
       shared.handle = handle;
       setServerData(this.hooks.sharables.coming(key), shared.data);
       this.copies.delete(key);

@@ -78,6 +78,8 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
     case 'unable':
       if (!lifecycle.copyFailed(message.reason)) debug('worker %d: %s', index, message.reason);
       return;
+    case 'unfit':
+      return lifecycle.fail(message.reason);
     case 'probed':
       return attempts.closedInCopy(message.key);
     case 'displaced':

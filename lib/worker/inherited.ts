@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isThere } from '../group/shared-address';
 import type { ServerData } from '../hook/server-data';
-import { debug } from '../log';
+import type { Descriptors } from '../hook/shared-handles';
+import { debug, debugOnce } from '../log';
 import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
 import type { EarlyConnect } from '../origin/early-connects';
@@ -144,11 +145,27 @@ export class InheritedSockets {
     return { kind: 'past' };
   }
 
-  /** The kept descriptor, which is the caller's from now on; the address is asked for anew the next time. */
-  surrender(key: string): number {
+  /**
+   * A duplicate of this address's descriptor; or itself, which is the caller's from now on, and the address is asked for anew
+   * the next time.
+   */
+  duplicate(key: string, fd: number): number {
+    const copy = this.addon.dup(fd);
+    if (copy >= 0) return copy;
+    debugOnce('%s is asked for again when its server has closed: fcntl fails (errno %d)', key, -copy);
     const socket = this.sockets.get(key);
     this.sockets.delete(key);
-    return socket?.fd ?? -1;
+    return socket?.fd ?? copy;
+  }
+
+  /** What gives a handle the socket of this address. */
+  descriptors(key: string): Descriptors {
+    const { addon } = this;
+    return {
+      dup: (fd) => this.duplicate(key, fd),
+      close: (fd) => addon.close(fd),
+      occupy: (fd, from) => addon.occupy(fd, from),
+    };
   }
 
   /** Closes the kept descriptor: the origin closes the group. */

@@ -56,7 +56,9 @@ export class OwnPorts {
     // the listener lives on in other processes, and so would what libuv's epoll set holds of it (epoll(7)): the loop would
     // be woken by connections that it cannot accept
     const polled = this.addon.pollDelete(handle.fd) === 0;
-    if (this.addon.vacate(handle.fd) < 0) {
+    const error = this.addon.vacate(handle.fd);
+    if (error < 0) {
+      debug('%s closes here: getsockopt, socket or dup3 fails (errno %d)', key, -error);
       if (polled) this.addon.pollAdd(handle.fd);
       return false;
     }

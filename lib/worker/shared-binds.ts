@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import {
+  describeDatagram,
   isSharedKey,
   pathKey,
   pathOfKey,
@@ -26,6 +27,7 @@ import { shareMemberships, type UdpHandle } from '../hook/udp';
 import { hookUnlink } from '../hook/unlink';
 import { debug } from '../log';
 import type { Addon } from '../native/addon';
+import { isRefusal } from '../native/refusals';
 import type { ToOrigin } from '../workers/messages';
 import type { InheritedSockets } from './inherited';
 import { SharedEndings } from './shared-endings';
@@ -154,13 +156,11 @@ export class SharedBinds {
 
   /** The inherited socket becomes what the app has asked for; false where that cannot be. */
   private use({ address, key, asking, backlog, callback }: Asking): boolean {
-    const { addon, inherited } = this.options;
+    const { inherited } = this.options;
     const found = inherited.find(key);
-    const handle = found.kind === 'group' ? wrapShared(address, found.fd, addon) : -1;
-    if (found.kind !== 'group' || typeof handle === 'number') {
-      debug('%s cannot be shared: errno %d', key, -Number(handle));
-      return false;
-    }
+    if (found.kind !== 'group') return false;
+    const handle = wrapShared(address, found.fd, inherited.descriptors(key));
+    if (typeof handle === 'number') return this.unshareable(address, handle);
     const server = isServer(asking) ? asking : undefined;
     const open = { address, key, generation: found.generation, handle, asking, server, backlog };
     if (address.kind === 'udp') this.shareDatagrams(open);
@@ -170,6 +170,18 @@ export class SharedBinds {
     debug('%s is shared', key);
     this.opened(open);
     callback(0, handle);
+    return true;
+  }
+
+  /** Bound here as well it would be in use: where this is so in each copy, the app is to be one process. */
+  private unshareable(address: SharedAddress, error: number): boolean {
+    const { tell } = this.options;
+    if (address.kind === 'path' || !isRefusal(error) || !process.connected) {
+      debug('%s cannot be shared: errno %d', sharedKey(address), -error);
+      return false;
+    }
+    const what = describeDatagram(sharedKey(address));
+    tell({ kind: 'unfit', reason: `${what} cannot be shared: bind or dup3 fails (errno ${-error})` });
     return true;
   }
 
@@ -265,7 +277,8 @@ export class SharedBinds {
     if (found.kind !== 'group') return;
     this.moving.delete(key);
     addon.pollDelete(handle.fd);
-    if (addon.occupy(handle.fd, found.fd) < 0) return;
+    const error = addon.occupy(handle.fd, found.fd);
+    if (error < 0) return debug('%s does not go on: dup3 fails (errno %d)', key, -error);
     setServerData(open.server, found.data);
     if (open.server) (handle as PipeServer).listen(backlog);
     addon.pollAdd(handle.fd);

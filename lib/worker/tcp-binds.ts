@@ -88,7 +88,7 @@ export class TcpBinds {
       this.pretended.bind(handle, bind, (closed) => tell({ kind: 'probed', key: closed }));
       return 0;
     }
-    const copy = this.duplicate(key, found.fd);
+    const copy = inherited.duplicate(key, found.fd);
     const error = handle.open(copy);
     if (error < 0) {
       addon.close(copy);
@@ -98,14 +98,6 @@ export class TcpBinds {
     if (!found.once) addon.seamOwn(copy);
     this.bound.set(handle, { ...boundTo(found), key, loopback: isLoopbackAddress(bind.address) });
     return 0;
-  }
-
-  private duplicate(key: string, fd: number): number {
-    const { addon, inherited } = this.options;
-    const copy = addon.dup(fd);
-    if (copy >= 0) return copy;
-    debug('%s is asked for again when its server has closed: fcntl fails (errno %d)', key, -copy);
-    return inherited.surrender(key);
   }
 
   /** libuv keeps EADDRINUSE back until listen() (src/unix/tcp.c, uv__tcp_bind: delayed_error), all else fails at once. */
@@ -171,7 +163,12 @@ export class TcpBinds {
       if (!inherited.has(key)) continue;
       own.vacated.delete(key);
       const found = inherited.find(key);
-      if (found.kind !== 'group' || addon.occupy(handle.fd, found.fd) < 0) continue;
+      if (found.kind !== 'group') continue;
+      const error = addon.occupy(handle.fd, found.fd);
+      if (error < 0) {
+        debug('%s is not served here: dup3 fails (errno %d)', key, -error);
+        continue;
+      }
       if (!found.once) addon.seamOwn(handle.fd);
       this.bound.set(handle, { ...boundTo(found), key, loopback: false });
       if (handle.listen(backlog) === 0) addon.pollAdd(handle.fd);

@@ -25,6 +25,8 @@ export type ToOrigin =
   | { kind: 'stays'; signal: number }
   /** It is no copy, and ends. */
   | { kind: 'unable'; reason: string }
+  /** The app cannot be more than one process. */
+  | { kind: 'unfit'; reason: string }
   /** A server on an address that is past in the origin has closed here too. */
   | { kind: 'probed'; key: string }
   /** The event loop is not where it was: the CPUs that may be used have changed, perhaps. */

@@ -80,6 +80,8 @@ export class WorkerPool extends Crew<Worker, ToOrigin> {
       const match = /^signal (\d+)$/.exec(text ?? '');
       if (match) events.signal(worker, Number(match[1]));
     });
+    if (worker.watch < 0)
+      debug('a signal to worker %d alone is lost: watching fails (errno %d)', index, -worker.watch);
     events.changed();
   }
 

@@ -187,7 +187,12 @@ int Balancer::arm(int slot, int index, int operation) {
   event.events = EPOLLIN | EPOLLONESHOT;
   event.data.u64 =
       static_cast<uint64_t>(group.generation) << 32 | static_cast<uint64_t>(slot) << 16 | static_cast<uint64_t>(index);
-  if (epoll_ctl(epoll_, operation, group.sockets[index], &event) < 0) return -errno;
+  if (epoll_ctl(epoll_, operation, group.sockets[index], &event) < 0) {
+    const int error = errno;
+    // the first time whoever has asked for it says so
+    if (operation == EPOLL_CTL_MOD) noteRefusal("nobody helps who is blocked: epoll_ctl");
+    return -error;
+  }
   group.armed[index] = true;
   return 0;
 }

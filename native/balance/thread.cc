@@ -2,6 +2,7 @@
 // What the thread does.
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -41,7 +42,6 @@ void sleepFor(uint64_t ns) {
 uint64_t cpuTimeOn(clockid_t clock) {
   timespec used = {};
   if (clock_gettime(clock, &used) < 0) {
-    // of another process: it has ended
     if (clock == CLOCK_THREAD_CPUTIME_ID) noteRefusal("what the balancing may cost has no bound: clock_gettime");
     return 0;
   }
@@ -52,7 +52,12 @@ uint64_t cpuTimeOn(clockid_t clock) {
 uint64_t cpuTimeOf(uint32_t pid) {
   // clock_getcpuclockid(3), without looking whether there is such a process (include/linux/posix-timers.h,
   // make_process_cpuclock: CPUCLOCK_SCHED)
-  return cpuTimeOn(static_cast<clockid_t>(~pid << 3U | 2U));
+  errno = 0;
+  const uint64_t used = cpuTimeOn(static_cast<clockid_t>(~pid << 3U | 2U));
+  // EINVAL: it may have ended, too
+  if (used == 0 && (errno != EINVAL || kill(static_cast<pid_t>(pid), 0) == 0))
+    noteRefusal("it is not known who has had no CPU: clock_gettime");
+  return used;
 }
 
 // Queues that are looked at together.
@@ -296,7 +301,12 @@ void Balancer::excludeBlocked(uint64_t now) {
   }
   bool swapped = false;
   for (Group& group : groups_) {
-    if (group.generation == 0 || group.exclude(wanted_, seats_) <= 0) continue;
+    const int done = group.generation == 0 ? 0 : group.exclude(wanted_, seats_);
+    if (done < 0) {
+      errno = -done;
+      noteRefusal("new connections come to who is blocked: setsockopt(SO_ATTACH_REUSEPORT_CBPF)");
+    }
+    if (done <= 0) continue;
     figures_.swaps++;
     swapped = true;
   }
@@ -321,6 +331,10 @@ void Balancer::tell(int seat, uint64_t now) {
 }
 
 // False where nobody listens, or enough has been said already.
-bool Balancer::say(const char* text) { return send(notices_[1], text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0; }
+bool Balancer::say(const char* text) {
+  const bool said = send(notices_[1], text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+  if (!said) noteRefusal("the workers' figures are not looked at: send");
+  return said;
+}
 
 }  // namespace fastsocket::balance

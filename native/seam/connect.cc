@@ -177,6 +177,18 @@ void unname(const Connects& connects, Socket& socket) {
   if (!connects.binds) (void)allow(socket.fd, 0, 0);
 }
 
+// Before the first port is bound: where another one is to follow, the socket has to be renewed.
+bool canBind(Connects& connects, Socket& socket) {
+  const int error = renewed(socket);
+  if (error != 0) {
+    errno = error;
+    if (noteRefusal("source ports are the kernel's: socket or dup3")) connects.refused = error;
+    return false;
+  }
+  connects.bound = Bound::make();
+  return connects.bound != nullptr;
+}
+
 enum class Naming { kDone, kTaken, kImpossible };
 
 // The next connect() comes from this port.
@@ -192,8 +204,7 @@ Naming name(Connects& connects, Socket& socket, uint16_t port, bool bind) {
       noteFailure("source ports are the kernel's: setsockopt(IP_LOCAL_PORT_RANGE)", errno);
     return Naming::kImpossible;
   }
-  if (connects.bound == nullptr) connects.bound = Bound::make();
-  if (connects.bound == nullptr) return Naming::kImpossible;
+  if (connects.bound == nullptr && !canBind(connects, socket)) return Naming::kImpossible;
   const int error = bindPort(socket.fd, socket.family, socket.hasAddress ? &socket.local : nullptr, port);
   socket.bound = error == 0;
   if (error == 0) return Naming::kDone;

@@ -6,6 +6,7 @@
 
 #include "../clock.h"
 #include "../failpoint.h"
+#include "../refused.h"
 #include "connects.h"
 #include "libc.h"
 #include "loop.h"
@@ -32,7 +33,11 @@ bool receive(Loop& loop) {
   message.msg_control = space;
   message.msg_controllen = sizeof space;
   const ssize_t length = g_libc.recvmsg(loop.offers, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (length < 0) return false;
+  if (length < 0) {
+    // it would wake the loop for ever
+    if (noteRefusal("siblings are not helped: recvmsg")) part(loop);
+    return false;
+  }
   if (length == 0) {
     // the origin has gone, or wants this worker no longer
     part(loop);

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../refused.h"
 #include "libc.h"
 #include "loop.h"
 
@@ -40,7 +41,10 @@ struct Mapping {
 // A ring made like libuv's tells where this kernel has its heads and tails (io_uring_setup(2)).
 bool offsets(io_uring_params* params) {
   const long twin = g_libc.syscall(SYS_io_uring_setup, kEntries, reinterpret_cast<long>(params), 0, 0, 0, 0);
-  if (twin < 0) return false;
+  if (twin < 0) {
+    noteRefusal("connections are registered before their first read: io_uring_setup");
+    return false;
+  }
   g_libc.syscall(SYS_close, twin, 0, 0, 0, 0, 0);
   return params->sq_entries == kEntries;
 }
@@ -59,7 +63,10 @@ bool takeOver(Loop& loop, int fd) {
   if (completions > length) length = completions;
   Mapping rings(length, fd, IORING_OFF_SQ_RING);
   Mapping entries(params.sq_entries * sizeof(io_uring_sqe), fd, IORING_OFF_SQES);
-  if (!rings.valid() || !entries.valid()) return refuse(loop);
+  if (!rings.valid() || !entries.valid()) {
+    noteRefusal("connections are registered before their first read: mmap");
+    return refuse(loop);
+  }
   auto* head = reinterpret_cast<uint32_t*>(rings.at(params.sq_off.head));
   auto* tail = reinterpret_cast<uint32_t*>(rings.at(params.sq_off.tail));
   const uint32_t mask = *reinterpret_cast<uint32_t*>(rings.at(params.sq_off.ring_mask));

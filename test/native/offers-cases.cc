@@ -156,6 +156,20 @@ void channelThatEnds() {
   CHECK(turn() == std::vector<int>{own} && accept(own) >= 0);
 }
 
+// What cannot be received would wake the loop for ever.
+void channelThatIsRefused() {
+  for (const int error : {EPERM, ENOSYS, EINVAL}) {
+    const OwnLoop loop = begin();
+    const int own = helper(*loop);
+    send(*loop, kOffer, 2);
+    g_kernel.receivingFails = error;
+    CHECK(turn().empty() && loop->seat == nullptr && g_seat.told.joined == 0);
+    g_kernel.receivingFails = 0;
+    g_kernel.at(own)->queue.push_back({true, false});
+    CHECK(turn() == std::vector<int>{own} && accept(own) >= 0);
+  }
+}
+
 // Who was excluded says once that its loop turns again, each time.
 void answers() {
   const OwnLoop loop = begin();
@@ -186,6 +200,7 @@ int main() {
   model::numberThatWasKnown();
   model::groupCloses();
   model::channelThatEnds();
+  model::channelThatIsRefused();
   model::answers();
   printf("all\n");
   return 0;

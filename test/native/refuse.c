@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// refuse CALL[:ARG=VALUE[,ARG=VALUE...]]:ERRNO ... -- program args...
+// refuse CALL[:ARG[&MASK]=VALUE[,ARG[&MASK]=VALUE...]]:ERRNO ... -- program args...
 // Runs a program for which a system call fails: a stand-in for an old kernel or a container's seccomp profile.
-// ARG counts from 0 and VALUE is compared with its low 32 bits, so `setsockopt:1=1,2=51:EPERM` refuses one option only.
+// ARG counts from 0 and VALUE is compared with its low 32 bits (and MASK), so `setsockopt:1=1,2=51:EPERM` refuses one
+// option only.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/audit.h>
@@ -17,6 +18,9 @@
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
+#endif
+#ifndef SYS_io_uring_setup
+#define SYS_io_uring_setup 425
 #endif
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64
@@ -60,6 +64,16 @@ static const struct {
     {"sendto", SYS_sendto},
     {"shutdown", SYS_shutdown},
     {"epoll_ctl", SYS_epoll_ctl},
+    {"dup3", SYS_dup3},
+    {"ioctl", SYS_ioctl},
+    {"kill", SYS_kill},
+    {"getgroups", SYS_getgroups},
+    {"tgkill", SYS_tgkill},
+    {"getppid", SYS_getppid},
+    {"gettid", SYS_gettid},
+    {"getdents64", SYS_getdents64},
+    {"rt_sigqueueinfo", SYS_rt_sigqueueinfo},
+    {"io_uring_setup", SYS_io_uring_setup},
 };
 static const struct {
   const char* name;
@@ -96,17 +110,19 @@ static void refuse(char* rule) {
   if (third == NULL) {
     add(BPF_JMP | BPF_JEQ | BPF_K, FIND(CALLS, call), 0, 1);
   } else {
-    unsigned char left = 0;  // conditions: two instructions each, and the return behind them
+    unsigned char left = 0;  // conditions: three instructions each, and the return behind them
     for (const char* at = second; at != NULL; at = strchr(at + 1, ',')) left++;
-    add(BPF_JMP | BPF_JEQ | BPF_K, FIND(CALLS, call), 0, 2 * left + 1);
+    add(BPF_JMP | BPF_JEQ | BPF_K, FIND(CALLS, call), 0, 3 * left + 1);
     for (char* condition = strtok(second, ","); condition != NULL; condition = strtok(NULL, ",")) {
       char* equals = strchr(condition, '=');
       if (equals == NULL) exit(2);
       unsigned arg = (unsigned)atoi(condition);
+      const char* mask = strchr(condition, '&');
       left--;
       add(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * arg, 0,
           0);  // little-endian: the low half
-      add(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)strtoul(equals + 1, NULL, 0), 0, 2 * left + 1);
+      add(BPF_ALU | BPF_AND | BPF_K, mask == NULL ? ~0U : (unsigned)strtoul(mask + 1, NULL, 0), 0, 0);
+      add(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)strtoul(equals + 1, NULL, 0), 0, 3 * left + 1);
     }
   }
   add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | FIND(ERRORS, error), 0, 0);

@@ -10,9 +10,22 @@ const ANSWER = 'answered';
 /** What names a system call that has failed, or why the seam is missing. */
 const REASON = /\(errno \d+\)|the seam is off/;
 
+const ERRNOS = ['EPERM', 'ENOSYS', 'EINVAL'];
+
+/** With which errors the row of this number is tried: with one of them, with each where ERRNOS=all. */
+export function errnosOf(row: number, errnos: readonly string[] = ERRNOS): readonly string[] {
+  return process.env['ERRNOS'] === 'all' ? errnos : [errnos[row % errnos.length] as string];
+}
+
 export interface Reason {
   pid: number;
   text: string;
+}
+
+/** The lines that name something that has failed, and whose they are. */
+export function reasonsOf({ stderr, pid }: App): Reason[] {
+  const lines = stderr.split('\n').filter((line) => REASON.test(line));
+  return lines.map((text) => ({ pid: Number(/^FASTSOCKET (\d+): /.exec(text)?.[1] ?? pid), text }));
 }
 
 /** The other end of the connections that test/fixtures/sandbox-app.js makes: it answers and closes. */
@@ -23,7 +36,7 @@ export class Target {
   });
 
   constructor() {
-    this.server.listen(0, '127.0.0.1');
+    this.server.listen(0, '0.0.0.0');
     after(() => this.server.close());
   }
 
@@ -83,6 +96,15 @@ export class Sandboxed {
     return new Set(texts.map((text) => answeredBy(text) as number));
   }
 
+  /** One request after the other, until each of these has answered. */
+  async servedOneByOne(pids: readonly number[]): Promise<void> {
+    const left = new Set(pids);
+    await until(async () => {
+      for (const pid of await this.serves(1)) left.delete(pid);
+      return left.size === 0;
+    }, `answers of ${pids}`);
+  }
+
   /** The same until each of these has answered. */
   async servedByEach(pids: readonly number[]): Promise<void> {
     const seen = new Set<number>();
@@ -100,13 +122,8 @@ export class Sandboxed {
     );
   }
 
-  /** The lines that name something that has failed, and whose they are. */
   get reasons(): Reason[] {
-    const lines = this.app.stderr.split('\n').filter((line) => REASON.test(line));
-    return lines.map((text) => ({
-      pid: Number(/^FASTSOCKET (\d+): /.exec(text)?.[1] ?? this.app.pid),
-      text,
-    }));
+    return reasonsOf(this.app);
   }
 
   /** What stands on stderr without NODE_DEBUG. */

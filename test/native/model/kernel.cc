@@ -242,6 +242,7 @@ ssize_t recvmsg(int fd, msghdr* message, int flags) {
   CHECK(flags == (MSG_DONTWAIT | MSG_CMSG_CLOEXEC) && message->msg_iovlen == 1);
   File* channel = g_kernel.at(fd);
   if (channel == nullptr) return fail(EBADF);
+  if (g_kernel.receivingFails != 0) return fail(g_kernel.receivingFails);
   if (channel->messages.empty()) return channel->hungUp ? 0 : fail(EAGAIN);
   const Message first = channel->messages.front();
   channel->messages.pop_front();

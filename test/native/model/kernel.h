@@ -104,6 +104,8 @@ struct Kernel {
   bool additionsFail = false;
   bool mappingsFail = false;
   bool ringsFail = false;
+  // An errno.
+  int receivingFails = 0;
   bool shedding = false;
   // Nothing goes wrong by chance.
   bool faultless = false;
