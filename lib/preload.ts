@@ -34,6 +34,7 @@ import {
 } from './hook/tcp';
 import { onUdpBind } from './hook/udp';
 import { debug, say } from './log';
+import { callReason } from './origin/call-reason';
 import { ChangedUser } from './origin/changed-user';
 import { EarlyConnects } from './origin/early-connects';
 import { programReason } from './origin/program-reason';
@@ -248,8 +249,18 @@ function startOrigin(state: State): string | undefined {
   return undefined;
 
   function listen(handle: TcpHandle, backlog: number, native: (backlog: number) => number): number {
-    if (!isBoundHere(handle) || !isRoundRobin(handle)) return overSeam(handle, backlog, native);
-    return overSeam(handle, backlog, (length) => core().listenForCluster(preload, handle, length, native));
+    if (!isBoundHere(handle)) leave(handle);
+    else if (isRoundRobin(handle))
+      return overSeam(handle, backlog, (length) => core().listenForCluster(preload, handle, length, native));
+    return overSeam(handle, backlog, native);
+  }
+
+  /** Somebody else has bound it: systemd (socket activation), or who has sent the handle. */
+  function leave({ owner }: TcpHandle): void {
+    const why = owner && callReason(calls.get(owner));
+    if (why === undefined) return;
+    state.reason ??= why;
+    debug('listen() is left to Node: %s', why);
   }
 
   /** The first bind() to a fixed port that a listen() asked for: from here on the core decides. */

@@ -283,6 +283,24 @@ for (const [means, flags] of Object.entries(bare.means)) {
       );
     });
 
+    test('an app that ends whoever is in its pid file stays one process', async (t) => {
+      const port = await freePort();
+      const scratch = mkdtempSync(join(tmpdir(), 'fastsocket-fallback-'));
+      const app = startApp(fixture('uncopyable.js'), {
+        port,
+        hook: flags,
+        args: ['ends whoever is in its pid file'],
+        env: { SCRATCH: scratch },
+      });
+      t.after(async () => {
+        await app.stop();
+        rmSync(scratch, { recursive: true, force: true });
+      });
+      await app.said(/the app runs as plain Node: the copy would have ended the original: process\.kill/);
+      for (let i = 0; i < 20; i++)
+        assert.equal(await whoAnswers('http', { port, host: '127.0.0.1' }), app.pid);
+    });
+
     test('an app that cannot be copied stays one process', async (t) => {
       const port = await freePort();
       const app = startApp(fixture('http-app.js'), {

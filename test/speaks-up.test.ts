@@ -104,6 +104,18 @@ describe('what nobody listens for', () => {
     assert.match(lines.join(), /\(lock\) is lost/);
   });
 
+  test('is for PM2, where there is none: nobody misses it', () => {
+    const lines: string[] = [];
+    const words = new Unheard({ connected: false, send: () => {} }, (line) => lines.push(line));
+    for (const type of ['axm:option:configuration', 'axm:monitor', 'process:exception', 'human:event'])
+      for (const serves of [false, true]) words.hear({ type, data: {} }, undefined, serves);
+    assert.equal(words.first, undefined);
+    assert.deepEqual(lines, []);
+    const { sent, words: heard } = parent(true);
+    heard.hear({ type: 'axm:monitor' }, undefined, true);
+    assert.deepEqual(sent, [{ type: 'axm:monitor' }]);
+  });
+
   test('loses what comes with it, so that whoever is at the other end knows', () => {
     const ended: string[] = [];
     const connection = (name: string) => ({ destroy: () => ended.push(name), close: () => ended.push('no') });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // An app that cannot be copied ends up as plain Node, is told why, and loses nothing on the way.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -73,6 +73,9 @@ const KINDS: Record<string, RegExp> = {
   'blocks for ever': /did not listen on everything the original listens on within \d{5} ms/,
   'exits with 0': /the copy exited with code 0 before/,
   killed: /the copy was ended by SIGKILL before/,
+  'ends whoever is in its pid file': /the copy would have ended the original: process\.kill\(\d+, SIGTERM\)$/,
+  'ends whoever has its port': /the copy would have ended the original: grep .* \| xargs -r kill -9$/,
+  'ends whoever has its port, and waits for that': /the copy would have ended the original: kill \$\(grep/,
   'asks a cluster primary':
     /the copy sent a cluster request \(queryServer\) that has no primary to answer it/,
   'waits for the word of a primary':
@@ -97,6 +100,13 @@ describe('an app that', { concurrency: true }, () => {
       assert.equal(app.stdout, '');
     });
   }
+});
+
+test('the pid file of an app that ends whoever is in it is left to the original', async (t) => {
+  const { app, scratch } = await start(t, 'ends whoever is in its pid file, and removes it');
+  await until(() => ours(app).length > 0, `a line on stderr:\n${app.stderr}`);
+  await until(() => childrenOf(app.pid).length === 0, 'the end of the copy');
+  assert.equal(readFileSync(join(scratch, 'file'), 'utf8'), String(app.pid));
 });
 
 test('an app whose copies serve for a while, and fail then', async (t) => {

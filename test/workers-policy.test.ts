@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { callReason } from '../lib/origin/eligible';
+import { callReason } from '../lib/origin/call-reason';
 import { programReason } from '../lib/origin/program-reason';
 import { countDeath, FORGIVEN_AFTER_MS, LONGEST_DELAY_MS, respawnDelay } from '../lib/workers/backoff';
 import { shiftInspectPort, shiftPort, singleProcessFlag } from '../lib/workers/inspect';

@@ -18,6 +18,8 @@ export type ToOrigin =
   /** A server on an address that is past in the origin has closed here too. */
   | { kind: 'probed'; key: string }
   | { kind: 'signal'; signal: number }
+  /** It is no copy, and ends. */
+  | { kind: 'unable'; reason: string }
   | { kind: 'connections'; id: number; count: number };
 
 /** The origin's word to a worker. */

@@ -177,6 +177,9 @@ export class FallbackTree {
       case 'stays':
         if (RELOADS.has(message.signal)) delete worker.toldAt;
         return;
+      case 'unable':
+        if (!this.lifecycle.copyFailed(message.reason)) debug('worker %d: %s', worker.index, message.reason);
+        return;
       case 'connections':
         return this.groups.counts.answered(message.id, worker.index, message.count);
     }

@@ -18,6 +18,7 @@ import { debug } from '../log';
 import { ClusterServers } from '../worker/cluster-servers';
 import { disconnect } from '../worker/disconnect';
 import { EarlyConnects } from '../worker/early-connects';
+import { keepOriginal } from '../worker/original-kept';
 import { OwnDatagrams } from '../worker/own-datagrams';
 import { COMMAND, isOurs } from '../workers/messages';
 import type { Asked } from './mark';
@@ -70,6 +71,7 @@ export class FallbackWorker {
   private going = false;
   /** As in Worker. */
   private parted = false;
+  private served = false;
   /** As it is before the app: log4js and others put a function of their own there. */
   private readonly send = process.send;
   private readonly early = new EarlyConnects({
@@ -93,6 +95,11 @@ export class FallbackWorker {
     // what keeps this process alive is the app, not the channel
     process.channel?.unref();
     installFallbackSignals((signal) => this.tell({ kind: 'signal', signal }));
+    keepOriginal({
+      origin: process.ppid,
+      listens: () => this.served,
+      unable: (reason) => this.tell({ kind: 'unable', reason }),
+    });
     refuseConnects(this.tcp, (address, port) => this.early.refuses(address, port));
     hookGetServer({
       take: (server, query, callback, alone) => this.parted || this.take(server, query, callback, alone),
@@ -247,7 +254,9 @@ export class FallbackWorker {
     interceptClose(handle, (close) => this.closing(listening, close));
     // ready is: the accept loop has run, not: listen() has returned
     setImmediate(() => {
-      if (this.listening.get(key) === listening) this.tell({ kind: 'ready', key, generation });
+      if (this.listening.get(key) !== listening) return;
+      this.served = true;
+      this.tell({ kind: 'ready', key, generation });
     });
   }
 

@@ -14,15 +14,8 @@ import { debug, say } from '../log';
 import type { Preload } from '../preload';
 import { backlogFor } from '../seam/backlog';
 import { Attempts } from './attempts';
-import {
-  appForks,
-  bindReason,
-  callReason,
-  everForked,
-  onClusterFork,
-  ownWorkers,
-  processReason,
-} from './eligible';
+import { callReason } from './call-reason';
+import { appForks, bindReason, everForked, onClusterFork, ownWorkers, processReason } from './eligible';
 import { makeLatePlan } from './late-plan';
 import { type FirstListen, Later } from './later';
 import { type Multiplied, makePlan, type Plan } from './plan';

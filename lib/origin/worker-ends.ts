@@ -54,7 +54,7 @@ export function workerNotStarted(hearers: EndHearers, index: number, error: Erro
   served.balancer.vacate(index);
   for (const group of groups) group.holders.delete(index); // it has held nothing: what has left stays away
   shared.notStarted(index);
-  if (lifecycle.copyFailed(error.message)) return;
+  if (lifecycle.copyFailed(`could not be started: ${error.message}`)) return;
   if (lifecycle.state !== 'full' || groups.size === 0) return;
   if (growth.replaces(index)) succession.notStarted(index, error);
 }

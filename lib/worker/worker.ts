@@ -17,6 +17,7 @@ import { refuseEarlyConnects } from './early-connects';
 import { InheritedSockets } from './inherited';
 import { LateListens } from './late-listens';
 import { Listeners } from './listeners';
+import { keepOriginal } from './original-kept';
 import { OwnDatagrams } from './own-datagrams';
 import { OwnPorts } from './own-ports';
 import { Place, type PlaceOptions } from './place';
@@ -52,6 +53,8 @@ export class Worker {
   private readonly place: Place;
   /** worker.disconnect() has been called here, or the channel has gone. */
   private parted = false;
+  /** It has come to listen on all addresses that it was given sockets for. */
+  private listensEverywhere = false;
 
   constructor(private readonly options: WorkerOptions) {
     const { addon, control, settings } = options;
@@ -63,7 +66,13 @@ export class Worker {
     const tell = (message: ToOrigin) => this.tell(message);
     this.shared = new SharedBinds({ addon, inherited, tell, ended: () => this.listeners.goIfDone() });
     const others = () => this.shared.ending + this.servers.ending;
-    this.listeners = new Listeners({ addon, inherited, own, tell, others });
+    this.listeners = new Listeners({
+      addon,
+      inherited,
+      own,
+      tell: (message) => this.tellOfListener(message),
+      others,
+    });
     const { listeners, place } = this;
     const unbalanced = idleReason(settings.balance, settings.steer) !== undefined;
     this.binds = new TcpBinds({ addon, control, inherited, listeners, own, place, unbalanced, tell });
@@ -78,6 +87,11 @@ export class Worker {
     this.inherited.read();
     if (this.inherited.unreadable < 0) this.giveUp();
     installWorkerSignals(addon, control, (call) => this.inherited.credentials.has(call));
+    keepOriginal({
+      origin: process.ppid,
+      listens: () => this.listensEverywhere,
+      unable: (reason) => this.tell({ kind: 'unable', reason }),
+    });
     attachSeam(addon, settings);
     takeSeat(addon, index, this.inherited.takeSeat());
     this.place.install();
@@ -144,9 +158,16 @@ export class Worker {
       (this.send as SendFunction)?.call(process, { cmd: COMMAND, body }, undefined, undefined, () => {});
   }
 
+  private tellOfListener(message: ToOrigin): void {
+    const { inherited, listeners } = this;
+    if (message.kind === 'ready')
+      this.listensEverywhere ||= [...inherited.keys].every((key) => listeners.has(key));
+    this.tell(message);
+  }
+
   /** Without its sockets it could only wait for them. */
   private giveUp(): never {
-    const reason = `its sockets cannot be received: recvmsg fails (errno ${-this.inherited.unreadable})`;
+    const reason = `could not be started: its sockets cannot be received: recvmsg fails (errno ${-this.inherited.unreadable})`;
     this.tell({ kind: 'unable', reason });
     process.exit(1);
   }

@@ -174,10 +174,10 @@ export class Lifecycle {
     return true;
   }
 
-  /** The copy has not come to the app's first line. Returns false where there is no canary. */
+  /** The copy could not be started, or has ended itself, and says why. Returns false where there is no canary. */
   copyFailed(reason: string): boolean {
     if (this.state !== 'canary') return false;
-    this.fail(`the copy could not be started: ${reason}`);
+    this.fail(`the copy ${reason}`);
     return true;
   }
 

@@ -6,6 +6,8 @@ import { debug, say } from '../log';
 const NAMES = ['topic', 'type', 'event', 'cmd', 'channel'] as const;
 /** PM2's wait_ready: said to whoever has started the app, where there is somebody. */
 const READY = 'ready';
+/** What @pm2/io says to PM2, also where there is none: where there is a channel (@pm2/io, transports/IPCTransport). */
+const OF_PM2 = /^(?:axm|human|process):/;
 
 /** What a message is about, without what it says. */
 export function nameOfMessage(message: unknown): string {
@@ -71,7 +73,7 @@ export class Unheard {
     const passedOn = serves && message !== READY && this.parent.connected;
     if (passedOn) return this.parent.send(message, handle);
     discard(handle);
-    if (message === READY || this.parent.connected) return;
+    if (message === READY || this.parent.connected || OF_PM2.test(name)) return;
     this.first ??= name;
     // a mere word (`online`, `shutdown`) is for whoever may have started the app; libraries send objects
     if (!serves || this.said || typeof message === 'string') return;
