@@ -7,6 +7,7 @@ const COMMAND = new RegExp(
   `(?:^|[;|&({\`\\n])\\s*${BEFORE}(?:\\S*/)?(kill|pkill|killall|fuser|kill-port|fkill)(?=[\\s;|&)\`]|$)([^;|&)\`\\n]*)`,
   'g',
 );
+const ANOTHER = /[;|&(){}`\n]/g;
 /** Of the signal, or instead of one: it asks, or lists. */
 const HARMLESS: ReadonlySet<string> = new Set(['0', 'l', 'L', '-list', '-table']);
 const SHELL = /(?:^|\/)(?:ba|da|a|z|k)?sh$/;
@@ -15,7 +16,8 @@ const SHELL = /(?:^|\/)(?:ba|da|a|z|k)?sh$/;
 export function killingWords(words: readonly string[], pid: number): string | undefined {
   const [file = '', ...args] = words;
   const script = SHELL.test(file) && args.some((word) => /^-\w*c$/.test(word)) ? args.at(-1) : undefined;
-  const line = script ?? words.join(' ');
+  // without a shell what looks like another command is an argument
+  const line = script ?? words.map((word) => word.replaceAll(ANOTHER, '_')).join(' ');
   for (const [, command, rest = ''] of line.matchAll(COMMAND))
     if (endsIt(command as string, rest, pid)) return line.trim().replaceAll(/\s+/g, ' ');
   return undefined;

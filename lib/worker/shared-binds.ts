@@ -8,7 +8,7 @@ import {
   sharedAddress,
   sharedKey,
 } from '../group/shared-address';
-import { captureContext, type InContext } from '../hook/context';
+import { captureContext } from '../hook/context';
 import { onFirstDatagram } from '../hook/first-datagram';
 import {
   closeUnnoticed,
@@ -30,30 +30,13 @@ import type { Addon } from '../native/addon';
 import { isRefusal } from '../native/refusals';
 import type { ToOrigin } from '../workers/messages';
 import type { InheritedSockets } from './inherited';
+import { type Asking, stillWaits, type Waiting } from './shared-asking';
 import { SharedEndings } from './shared-endings';
 
 /** A timer that has nothing to do. */
 const ALIVE_MS = 60_000;
 /** What net.js says where the app names none (lib/net.js, setupListenHandle). */
 const BACKLOG = 511;
-
-/** One listen() or bind() of the app. */
-interface Asking {
-  address: SharedAddress;
-  key: string;
-  asking: (ServerInside & { _listeningId?: number }) | Datagram;
-  /** net.js counts listen() and close() of a server, to know late answers (lib/net.js, listenInCluster). */
-  listeningId: number | undefined;
-  /** Of a server. */
-  backlog: number;
-  callback: GetServerCallback;
-  /** Lets the app bind for itself. */
-  alone(): void;
-}
-
-interface Waiting extends Asking {
-  inContext: InContext;
-}
 
 interface Open {
   address: SharedAddress;
@@ -303,9 +286,4 @@ export class SharedBinds {
     clearInterval(this.alive);
     for (const key of inherited.keys) if (isSharedKey(key)) inherited.drop(key);
   }
-}
-
-function stillWaits({ asking, listeningId }: Waiting): boolean {
-  // dgram.js looks for itself (bindServerHandle)
-  return !isServer(asking) || (asking as { _listeningId?: number })._listeningId === listeningId;
 }
