@@ -10,7 +10,7 @@ export const EVERY_MS = 400;
 /** The kernel changes the threads of a control group one after the other (kernel/cgroup/cpuset.c, cpuset_update_tasks_cpumask). */
 export const AGAIN_MS = 200;
 /** So long after a change a worker that is displaced is so by the same one, which has come to it later (taskset, one by one). */
-export const SAME_CHANGE_MS = 5_000;
+export const SAME_CHANGE_MS = 10_000;
 /** An app that replaces a worker that has ended does so at once; the new one counts when it has been given a socket. */
 export const REPLACED_MS = 2_000;
 
