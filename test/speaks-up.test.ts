@@ -107,7 +107,13 @@ describe('what nobody listens for', () => {
   test('is for PM2, where there is none: nobody misses it', () => {
     const lines: string[] = [];
     const words = new Unheard({ connected: false, send: () => {} }, (line) => lines.push(line));
-    for (const type of ['axm:option:configuration', 'axm:monitor', 'process:exception', 'human:event'])
+    for (const type of [
+      'axm:monitor',
+      'application:dependencies',
+      'process:exception',
+      'human:event',
+      'profilings',
+    ])
       for (const serves of [false, true]) words.hear({ type, data: {} }, undefined, serves);
     assert.equal(words.first, undefined);
     assert.deepEqual(lines, []);

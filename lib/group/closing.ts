@@ -38,7 +38,8 @@ export class ClosingGroup {
   ) {
     group.closing = true;
     this.letClose = holdClose(group.server);
-    group.stopSyns();
+    // what is done to a socket is done to whoever else has it
+    if (!group.given) group.stopSyns();
     group.drainSocket(0);
     this.left = new Set(group.holders);
     this.holding = new Set([...group.holders].filter((index) => !group.letGo.has(index)));

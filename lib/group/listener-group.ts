@@ -52,6 +52,8 @@ export class ListenerGroup {
   refused = 0;
   /** Sockets above this index have never been a worker's, and nothing has been steered to them. */
   lastGiven = Number.POSITIVE_INFINITY;
+  /** The app has given one of its sockets to a process that is none of ours, and may serve there for longer than we live. */
+  given = false;
   closing = false;
   closed = false;
   private departures: Departures;

@@ -84,14 +84,29 @@ export class Groups {
 
   /** Whether the kernel may give worker `index` connections, though nothing steers to it. */
   exposes(index: number): boolean {
-    const all = [...this, ...[...this.ending].map((closing) => closing.group)];
-    return all.some((group) => !group.hasProgram && group.holders.has(index));
+    return this.all.some((group) => !group.hasProgram && group.holders.has(index));
   }
 
-  /** Every socket that the origin holds. */
+  private get all(): ListenerGroup[] {
+    return [...this, ...[...this.ending].map((closing) => closing.group)];
+  }
+
+  /** The sockets that the origin holds for this app alone. */
   sockets(): number[] {
-    const all = [...this, ...[...this.ending].map((closing) => closing.group)];
-    return all.flatMap((group) => (group.closed ? [] : group.sockets));
+    return this.all.flatMap((group) => (group.closed || group.given ? [] : group.sockets));
+  }
+
+  /** Another process is about to have this descriptor, too. Returns false where it is none of a group. */
+  give(fd: number): boolean {
+    const group = this.all.find(({ closed, sockets }) => !closed && sockets.includes(fd));
+    if (group) group.given = true;
+    return group !== undefined;
+  }
+
+  /** A worker has given its socket of this group away. */
+  given(key: string, generation: number): void {
+    for (const group of this.all)
+      if (group.key === key && group.generation === generation) group.given = true;
   }
 
   /** What worker `index` is given: its socket of each of these groups, which it holds from now on. */

@@ -3,6 +3,7 @@ import type { Birth } from '../birth';
 import { markerName } from '../config/environment';
 import type { ClosingGroup } from '../group/closing';
 import type { ListenerGroup } from '../group/listener-group';
+import { onHandleGiven } from '../hook/given-handles';
 import type { Sharables } from '../hook/sharables';
 import type { ServerInside } from '../hook/tcp';
 import { debug } from '../log';
@@ -166,9 +167,13 @@ export class Tree {
       counts: this.counts,
       shared: this.shared,
       attempts,
+      changed,
       ready: (worker, key, generation) => this.workerReady(worker, key, generation),
     };
     this.ends = { ...this.hearers, pool, growth: this.growth, succession: this.succession, signals };
+    onHandleGiven((fd) => {
+      if (groups.give(fd)) changed();
+    });
     onClusterFork(() => this.lifecycle.fail('the app forks cluster workers of its own'));
     signals.attach({
       addon: plan.addon,

@@ -23,6 +23,8 @@ export interface Hearers {
   counts: ConnectionCount;
   shared: SharedSockets<Worker>;
   attempts: Attempts;
+  /** Other sockets are to be seen to at the origin's end. */
+  changed(): void;
   /** The worker has begun to serve this group. */
   ready(worker: Worker, key: string, generation: number): void;
 }
@@ -72,6 +74,9 @@ export function hear(hearers: Hearers, worker: Worker, message: ToOrigin): void 
       return asks.late.released(worker, message.key);
     case 'dropped':
       return groups.dropped(index, message.key, message.generation);
+    case 'given':
+      groups.given(message.key, message.generation);
+      return hearers.changed();
     case 'stays':
       if (RELOADS.has(message.signal)) delete worker.toldAt;
       return;

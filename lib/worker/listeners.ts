@@ -139,6 +139,12 @@ export class Listeners {
     for (const key of inherited.keys) inherited.drop(key);
   }
 
+  /** Another process is about to have this descriptor, too. */
+  give(fd: number): void {
+    for (const { key, generation, handle } of this.open.values())
+      if (handle.fd === fd) this.options.tell({ kind: 'given', key, generation });
+  }
+
   /** Closes all, and ends the process when the last connection has ended. */
   leave(): void {
     this.closeAll();

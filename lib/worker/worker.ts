@@ -4,6 +4,7 @@ import type { Settings } from '../config/settings';
 import { idleReason } from '../group/balancer';
 import { keysOf } from '../group/key';
 import { beforeDisconnect } from '../hook/disconnect';
+import { onHandleGiven } from '../hook/given-handles';
 import { type Datagram, hookGetServer, isServer, type ServerQuery } from '../hook/node';
 import { hookTcp, type ServerInside } from '../hook/tcp';
 import { debug } from '../log';
@@ -129,6 +130,7 @@ export class Worker {
       // before this message was parsed, hence the second.
       setImmediate(() => setImmediate(() => this.obey(body)));
     });
+    onHandleGiven((fd) => this.listeners.give(fd));
     beforeDisconnect((done) => this.part(done));
     // the app has let go of the channel in a way of its own
     process.once('disconnect', () => {

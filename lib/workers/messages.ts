@@ -21,6 +21,8 @@ export type ToOrigin =
   | { kind: 'released'; key: string }
   /** The worker has no descriptor of this group's socket any more. */
   | { kind: 'dropped'; key: string; generation: number }
+  /** The app here has given the socket to another process, too. */
+  | { kind: 'given'; key: string; generation: number }
   /** Its handlers of a signal have run, and it goes on serving. */
   | { kind: 'stays'; signal: number }
   /** It is no copy, and ends. */

@@ -7,7 +7,7 @@ const NAMES = ['topic', 'type', 'event', 'cmd', 'channel'] as const;
 /** PM2's wait_ready: said to whoever has started the app, where there is somebody. */
 const READY = 'ready';
 /** What @pm2/io says to PM2, also where there is none: where there is a channel (@pm2/io, transports/IPCTransport). */
-const OF_PM2 = /^(?:axm|human|process):/;
+const OF_PM2 = /^(?:axm:|human:event$|process:exception$|application:dependencies$|profilings$)/;
 
 /** What a message is about, without what it says. */
 export function nameOfMessage(message: unknown): string {
