@@ -21,7 +21,7 @@ const skip =
 const TRACED = [
   ['socket', 'bind', 'listen', 'getsockname', 'setsockopt', 'socketpair', 'sendmsg', 'fcntl'],
   ['memfd_create', 'lseek', 'epoll_create1', 'eventfd2', 'epoll_ctl', 'io_uring_setup'],
-  ['rt_sigaction', 'rt_sigprocmask', 'clone3', 'sched_setaffinity', 'sched_getaffinity'],
+  ['rt_sigaction', 'rt_sigprocmask', 'clone3', 'gettid', 'sched_setaffinity', 'sched_getaffinity'],
 ].join();
 
 /** A line that is the hook's own call: the first of that kind behind another one that is nobody else's. */
@@ -174,6 +174,8 @@ const IN_WORKER: Row[] = [
     env: RING,
   },
   { name: "mmap, of libuv's ring", call: 'mmap', path: 'anon_inode:[io_uring]', says: UNSERVED, env: RING },
+  // V8 ends a process whose threads have no numbers, so that no rule may refuse it
+  { name: 'gettid', call: 'gettid', says: /not pinned to CPU \d+/, pins: true },
   {
     name: 'sched_getaffinity, of all CPUs',
     call: 'sched_getaffinity',
