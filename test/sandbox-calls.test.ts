@@ -47,7 +47,6 @@ const ROWS: Row[] = [
     says: /not pinned to CPU \d+/,
     pins: true,
   },
-  { refused: ['gettid', 'gettid'], by: 'workers', says: /not pinned to CPU \d+/, pins: true },
   {
     refused: ['getdents64', "getdents64, of a process's threads"],
     by: 'workers',

@@ -2,7 +2,6 @@
 // A system call is refused that the hook makes for an app's own cluster workers: they serve, at worst by Node's round robin,
 // and one line names the call for each process that does without it, or for each worker that a primary does without.
 import assert from 'node:assert/strict';
-import { availableParallelism } from 'node:os';
 import { describe, test } from 'node:test';
 import { lives, until } from './support/app';
 import { ownCluster } from './support/own-cluster';
@@ -16,8 +15,6 @@ interface Row {
   says?: RegExp;
   /** No worker has a socket of its own. */
   shared?: true;
-  /** A worker that has no CPU of its own does not ask. */
-  pins?: true;
 }
 
 const SHARED = (why: RegExp) => new RegExp(`worker \\d has no socket of its own \\(${why.source} \\(errno`);
@@ -69,17 +66,15 @@ const ROWS: Row[] = [
     lines: 1,
     says: /not pinned: the CPUs are not known: sched_getaffinity fails/,
   },
-  { refused: ['gettid', 'gettid'], lines: 2, says: /not pinned to CPU \d/, pins: true },
   { refused: ['getgroups', 'getgroups'], lines: 3, says: /nothing is known: getgroups fails/ },
   { refused: ['dup3', 'dup3'], lines: 0 },
   { refused: ['shutdown:1=0', 'shutdown'], lines: 0 },
 ];
 
 describe('refused, one at a time', { concurrency: 2 }, () => {
-  ROWS.forEach(({ refused: [rule, name], lines, says, shared, pins }, i) => {
-    const skip = pins && availableParallelism() < 2 && 'needs two CPUs';
+  ROWS.forEach(({ refused: [rule, name], lines, says, shared }, i) => {
     for (const errno of errnosOf(i))
-      test(`${name}: ${errno}`, { skip }, async (t) => {
+      test(`${name}: ${errno}`, async (t) => {
         const prefix = refusing(`${rule}:${errno}`);
         const cluster = await ownCluster(t, { prefix, served: shared ? 0 : 2 });
         const { app } = cluster;

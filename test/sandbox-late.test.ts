@@ -19,7 +19,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 describe('refused, one at a time', { concurrency: 2 }, () => {
   ['dup3', 'getsockopt:1=1,2=39'].forEach((rule, i) => {
     for (const errno of errnosOf(i))
-      test(`${rule}: ${errno}`, async (t) => {
+      test(`${rule}: ${errno}`, { timeout: 60_000 }, async (t) => {
         const ledger = new Ledger(t);
         const go = join(folder, errno + i);
         const main = await freePort(HOST);

@@ -70,7 +70,6 @@ static const struct {
     {"getgroups", SYS_getgroups},
     {"tgkill", SYS_tgkill},
     {"getppid", SYS_getppid},
-    {"gettid", SYS_gettid},
     {"getdents64", SYS_getdents64},
     {"rt_sigqueueinfo", SYS_rt_sigqueueinfo},
     {"io_uring_setup", SYS_io_uring_setup},
