@@ -7,6 +7,7 @@ const { BALANCE_PIECES } = require('../../build/lib/config/settings');
 const { Cpus } = require('../../build/lib/cpu/cpus');
 const { groupKey, IPV6_ONLY } = require('../../build/lib/group/key');
 const { ListenerGroup } = require('../../build/lib/group/listener-group');
+const { sharedKey } = require('../../build/lib/group/shared-address');
 const { originOnlyProgram } = require('../../build/lib/group/steering');
 const { loadTcp } = require('../../build/lib/hook/tcp');
 const { loadAddon } = require('../../build/lib/native/load');
@@ -115,9 +116,16 @@ function asked(worker, keys) {
   pool.send(worker, { kind: 'look' });
 }
 
+/** There is nobody to share a path or a UDP port with. */
+function alone(worker, key) {
+  pool.hand(worker, { sockets: [], own: key }, []);
+  pool.send(worker, { kind: 'look' });
+}
+
 const events = {
-  message(worker, { kind, key, keys, generation: ofGeneration }) {
+  message(worker, { kind, key, keys, address, generation: ofGeneration }) {
     if (kind === 'ask') asked(worker, keys);
+    else if (kind === 'share') alone(worker, sharedKey(address));
     else if (kind === 'gone') close(worker, key, ofGeneration);
   },
   signal: (worker, signal) => pool.send(worker, { kind: 'signal', signal }),
