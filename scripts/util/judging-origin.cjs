@@ -10,6 +10,7 @@ const { ListenerGroup } = require('../../build/lib/group/listener-group');
 const { sharedKey } = require('../../build/lib/group/shared-address');
 const { originOnlyProgram } = require('../../build/lib/group/steering');
 const { loadTcp } = require('../../build/lib/hook/tcp');
+const { debug } = require('../../build/lib/log');
 const { loadAddon } = require('../../build/lib/native/load');
 const { Groups } = require('../../build/lib/origin/groups');
 const { Served } = require('../../build/lib/origin/served');
@@ -68,6 +69,7 @@ function open(bind) {
   served.balancer.watch(group);
   group.ready.add(WORKER);
   served.resteer(group);
+  debug('%s is open: all comes to the worker', group.key);
   return group;
 }
 
