@@ -29,7 +29,6 @@ export const EXCEPTIONS = [
   { test: 'parallel/test-dgram-recv-error.js', groups: ['worker'], reason: AS_IN_CLUSTER },
   { test: 'parallel/test-net-server-listen-path.js', groups: ['worker'], reason: PATH_MODE },
   { test: 'sequential/test-dgram-bind-shared-ports.js', groups: ['worker'], reason: OWN_CLUSTER },
-  { test: 'sequential/test-http-econnrefused.js', groups: ['worker'], reason: CLOSED_LATER },
   { test: 'sequential/test-net-listen-shared-ports.js', groups: ['worker'], reason: OWN_CLUSTER },
   { test: 'parallel/test-net-listen-exclusive-random-ports.js', groups: ['worker'], reason: OWN_CLUSTER },
   { test: 'parallel/test-net-listen-handle-in-cluster-1.js', groups: ['worker'], reason: OWN_CLUSTER },
