@@ -33,7 +33,7 @@ const NOT: string[][] = [
   ['echo', 'kill'],
   ['docker', 'kill', 'box'],
   ['tmux', 'kill-server'],
-  ['git', 'commit', '-m', 'no fork; kill 1'],
+  ['git', 'commit', '-m', 'no fork; kill it'],
   ['kill', '-9', '17'],
   ['fuser', '3000/tcp'],
   sh(`kill -0 ${PID}`),
