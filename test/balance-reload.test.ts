@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { answeredBy, request, until } from './support/app';
 import { figures, HOST, start, stolen } from './support/balance';
+import { goOn } from './support/scene';
 
 const MOST_ROUNDS = 40;
 const PATIENCE_MS = 3_000;
@@ -28,7 +29,7 @@ test('a worker that has got its listener back helps before anything has come to 
     if (parked() < before.parked + 2) continue;
     tries++;
     process.kill(victim, 'SIGSTOP');
-    t.after(() => process.kill(victim, 'SIGCONT'));
+    t.after(() => goOn(victim));
     // whoever it comes to, one of them alone can answer
     const answer = await Promise.race([request(port, '/', HOST), sleep(PATIENCE_MS, 'nobody')]);
     assert.equal(answeredBy(answer), helper, `${answer}\n${JSON.stringify(await figures(tree))}`);

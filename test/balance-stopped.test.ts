@@ -8,6 +8,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { answeredBy, until } from './support/app';
 import { figures, HOST, start, stolen, type Tree } from './support/balance';
+import { goOn } from './support/scene';
 import { acceptedBy, dropsAt, standStill, whyNoSockets } from './support/tcp-table';
 
 const skip = whyNoSockets() ?? false;
@@ -138,7 +139,7 @@ for (const [what, idle, origin] of [
   test(`a worker is stopped while it is ${what}, and goes on`, { skip }, async (t) => {
     const tree = await start(t, origin ? { env: { BLOCK_ORIGIN: String(ORIGIN_BLOCKED_MS) } } : {});
     const [victim] = tree.workers as [number];
-    t.after(() => process.kill(victim, 'SIGCONT'));
+    t.after(() => goOn(victim));
     const before = origin ? 0 : stolen(await figures(tree));
     const running = idle ? undefined : new Load(t, tree.port);
     await until(() => !running || answered(running.visits).length > SOME, 'the load');
@@ -159,7 +160,7 @@ for (const [what, idle, origin] of [
 test('a worker is stopped beside one that has more to do than it can', { skip }, async (t) => {
   const tree = await start(t);
   const [victim] = tree.workers as [number];
-  t.after(() => process.kill(victim, 'SIGCONT'));
+  t.after(() => goOn(victim));
   const running = new Load(t, tree.port, 32, '/block?5');
   await until(() => answered(running.visits).length > SOME, 'the load');
   const load = await stopped(t, tree, victim, () => running);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The balancing thread is there where there is something for it to do, also for an app that forks late.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort, until } from './support/app';
 import { start } from './support/balance';
 import { numbers, ownCluster } from './support/own-cluster';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 
@@ -43,9 +43,8 @@ describe('FASTSOCKET_BALANCE and FASTSOCKET_STEER', { concurrency: 2 }, () => {
 describe('an app that forks workers itself', { concurrency: 2 }, () => {
   for (const late of [false, true])
     test(`${late ? 'long after its primary has listened' : 'at once'}: what comes to a blocked one is served`, async (t) => {
-      const folder = mkdtempSync(join(tmpdir(), 'fastsocket-block-'));
+      const folder = temporaryFolder('block');
       const file = join(folder, 'go-on');
-      t.after(() => rmSync(folder, { recursive: true, force: true }));
       const env = { GO_ON: file, ...(late ? { ADMIN: `${await freePort(HOST)}` } : {}) };
       const cluster = await ownCluster(t, { workers: late ? 0 : 2, env });
       const { app } = cluster;

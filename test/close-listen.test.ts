@@ -34,7 +34,7 @@ function start(
   env: Record<string, string> = {},
   options: AppOptions = {},
 ): Started {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const port = addresses[0]?.port as number;
   const app = startApp(fixture('listeners.js'), {
     port,

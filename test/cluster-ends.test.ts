@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the workers of an app that forks them itself leave: as Node documents it, and without losing a connection.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Customers, type Kill, nothing, settle } from './support/accounts';
@@ -11,6 +10,7 @@ import { fixture, freePort, lives, startApp, until } from './support/app';
 import { untilPortFree } from './support/ending';
 import { Ledger } from './support/ledger';
 import { type ClusterEvent, numbers, ownCluster } from './support/own-cluster';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 
@@ -43,9 +43,8 @@ describe("the app's own workers leave", { concurrency: 2 }, () => {
   });
 
   test('and the port is taken again while the one that is told to leave is blocked', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-block-'));
+    const folder = temporaryFolder('block');
     const file = join(folder, 'go-on');
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
     const cluster = await ownCluster(t, { workers: 1, env: { GO_ON: file } });
     await cluster.ask('/block');
     cluster.command('disconnect 1');
@@ -113,7 +112,7 @@ describe("the app's own workers leave", { concurrency: 2 }, () => {
 });
 
 test('workers that are killed under load and replaced by the app: what nobody had accepted is answered', async (t) => {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const port = await freePort(HOST);
   const app = startApp(fixture('ledger-cluster.js'), {
     port,

@@ -2,14 +2,14 @@
 // Of the app's own workers, too, one that has helped another keeps that one's queue: for as long as there is anything to
 // help with, and in nobody's way.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { until } from './support/app';
 import { onCpus, ownCpus } from './support/masks';
 import { numbers, type OwnCluster, ownCluster, type Reply } from './support/own-cluster';
 import { listenersOf, whyNoSockets } from './support/tcp-table';
+import { temporaryFolder } from './support/temporary';
 
 const skip = whyNoSockets() ?? (ownCpus.length < 2 && 'needs two CPUs');
 
@@ -23,14 +23,13 @@ interface Blocking {
 
 /** Two workers and two CPUs; what comes to one that is blocked is offered to the other, and nothing else is done about it. */
 async function begin(t: TestContext): Promise<Blocking> {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-block-'));
+  const folder = temporaryFolder('block');
   const file = join(folder, 'go-on');
   const end = () => writeFileSync(file, '');
   // before the app is stopped: who is blocked would outlive it
   t.after(end);
   const env = { GO_ON: file, FASTSOCKET_BALANCE: 'steal' };
   const cluster = await ownCluster(t, { env, prefix: onCpus(2) });
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
   return { cluster, end, again: () => rmSync(file) };
 }
 

@@ -51,7 +51,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
       assert.deepEqual(told, [expected, expected]);
       assert.ok(cluster.port > 0);
       if (options.port === undefined) assert.equal(cluster.port, cluster.app.port);
-      await whileBlocked(t, cluster, async () => {
+      await whileBlocked(cluster, async () => {
         const replies = await cluster.answersOf([1, 2], 96);
         // each has its own, where there are as many, and the quota allows it
         const cores = new Set(replies.map(({ told }) => told?.core));
@@ -69,7 +69,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
 
   test('a server that speaks first', async (t) => {
     const cluster = await ownCluster(t, { kind: 'greets' });
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       const by = new Set<number>();
       await until(async () => {
         by.add(await whoAnswers('net', { port: cluster.port, host: HOST }));
@@ -85,7 +85,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
       served: 4,
       env: { SECOND: `${second}` },
     });
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       for (const port of [cluster.app.port, second]) await cluster.answersOf([1, 2], 48, port);
     });
   });
@@ -97,7 +97,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
     await cluster.seen('exit');
     cluster.command('fork 3');
     await cluster.served(5);
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       const left = [1, 2, 3, 4, 5].filter((id) => id !== killed);
       await cluster.answersOf(left, 160);
     });
@@ -148,7 +148,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
     const cluster = await ownCluster(t);
     await cluster.ask('/reopen');
     await cluster.served(3);
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       await cluster.answersOf([1, 2], 96);
     });
   });
@@ -172,7 +172,7 @@ describe("each of the app's own workers accepts by itself", { concurrency: 2 }, 
 
   test('the file and the arguments of setupPrimary', async (t) => {
     const cluster = await ownCluster(t, { env: { EXEC: fixture('own-cluster.js') } });
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       const replies = await cluster.answersOf([1, 2], 48);
       for (const { args } of replies) assert.deepEqual(args, ['from', 'the primary']);
     });
@@ -191,7 +191,7 @@ describe("what the app's own workers cannot serve by themselves goes through the
     assert.deepEqual(numbers(await cluster.answers(96)), [1, 2, 3]);
     cluster.command('disconnect 3');
     await cluster.seen('exit');
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       await cluster.answersOf([1, 2], 48);
     });
   });
@@ -210,7 +210,7 @@ describe("what the app's own workers cannot serve by themselves goes through the
     cluster.command('disconnect 1');
     await cluster.seen('exit');
     await cluster.served(sockets + 1);
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       await cluster.answersOf(all.slice(1), 8 * all.length * 4);
     });
   });

@@ -21,7 +21,7 @@ describe('a port of the primary', { concurrency: 2 }, () => {
     assert.deepEqual([...new Set(replies.map(({ pid }) => pid))], [cluster.app.pid]);
     assert.equal(cluster.app.workers().length, 2);
     assert.equal(cluster.app.stderr.match(/is a listener group/g)?.length, 1);
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       await cluster.answersOf([1, 2], 48);
     });
   });
@@ -43,7 +43,7 @@ describe('a port of the primary', { concurrency: 2 }, () => {
     assert.deepEqual([...new Set(replies.map(({ pid }) => pid))], [cluster.app.pid]);
     assert.equal(cluster.app.workers().length, 2);
     assert.doesNotMatch(cluster.app.stderr, /a first copy is started/);
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       await cluster.answersOf([1, 2], 48);
     });
   });
@@ -63,7 +63,7 @@ describe('a port of the primary', { concurrency: 2 }, () => {
       active: false,
       reason: 'the app forks cluster workers of its own',
     });
-    await whileBlocked(t, cluster, async () => {
+    await whileBlocked(cluster, async () => {
       const own = await cluster.answersOf([1, 2], 48);
       for (const { told } of own) assert.deepEqual([told?.active, told?.reason], [true, undefined]);
     });

@@ -2,13 +2,13 @@
 // Clients that programs are made with, where strangers hold most of the ports towards their servers: each has the answers
 // and the errors that it has under plain Node, and what the seam knows of its ports is what the kernel knows.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { twins } from './support/client-program';
 import { plainServer } from './support/connector';
 import { type Namespace, whyNoNamespaces } from './support/netns';
+import { temporaryFolder } from './support/temporary';
 
 const HTTP = 9001;
 const HTTPS = 9002;
@@ -113,8 +113,7 @@ test('http.request with localAddress', options, async (t) => {
 });
 
 test('a name with an A and an AAAA record, of which one is refused, or both', options, async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-hosts-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder('hosts');
   const hosts = join(folder, 'hosts');
   writeFileSync(hosts, `${HOST} both.test\n::1 both.test\n`);
   const mounted = 'mount --bind "$0" /etc/hosts && exec "$@"';

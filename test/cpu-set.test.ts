@@ -2,8 +2,7 @@
 // The CPUs of an app that serves become fewer and more, as a container's do: workers follow, and nobody notices.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { formatCpuList } from '../lib/config/cpulist';
@@ -13,6 +12,7 @@ import { LimitedGroup, needsGroups } from './support/cgroup';
 import { Load } from './support/load';
 import { loopMask, otherMasks, ownCpus } from './support/masks';
 import { ownCluster } from './support/own-cluster';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 /** What an app's owner may count on. */
@@ -200,8 +200,7 @@ test(
   'workers that hear of other CPUs before these are theirs: all that they start may use them',
   taskset,
   async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-hold-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = temporaryFolder('hold');
     const HOLD = join(folder, 'listen');
     const app = startApp(fixture('cpu-set-app.js'), {
       port: await freePort(HOST),

@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { alive, treeCpu } from '../bench/lib/proc';
 import { snapshotEnvironment } from '../lib/config/environment';
+import { temporaryFolder } from './support/temporary';
 
 const DEMO = join(__dirname, '../bench/demo/index.js');
 const linux = { skip: process.platform === 'linux' ? false : 'needs /proc', timeout: 90_000 };
@@ -23,7 +23,7 @@ interface Demo {
 }
 
 function startDemo(t: TestContext): Demo {
-  const folder = mkdtempSync(join(tmpdir(), 'demo-run-'));
+  const folder = temporaryFolder('demo');
   const env: Record<string, string> = { ...snapshotEnvironment(), TMPDIR: folder };
   // the hook leaves tests alone, and what they start
   delete env['NODE_TEST_CONTEXT'];
@@ -31,10 +31,7 @@ function startDemo(t: TestContext): Demo {
   const demo: Demo = { child, folder, stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const)
     child[name]?.setEncoding('utf8').on('data', (text: string) => (demo[name] += text));
-  t.after(() => {
-    child.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
-  });
+  t.after(() => child.kill('SIGKILL'));
   return demo;
 }
 

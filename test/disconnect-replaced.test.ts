@@ -16,7 +16,7 @@ const bare = new PackageWithoutAddon();
 after(() => bare.remove());
 
 async function replaced(t: TestContext, flags: string[]): Promise<void> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const app = startApp(fixture('parting.js'), {
     port: await freePort(HOST),
     hook: flags,

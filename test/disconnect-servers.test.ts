@@ -40,7 +40,7 @@ async function start(
   hook: boolean | string[],
   env: Record<string, string> = {},
 ): Promise<Started> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const app = startApp(fixture('parting.js'), {
     port: await freePort(HOST),
     hook,

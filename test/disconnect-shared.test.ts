@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // cluster.worker.disconnect() closes UDP sockets and servers on paths, and the worker ends: as in a plain cluster.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
 import { answering, fixture, freePort, multiplied, startApp, until } from './support/app';
 import { ask } from './support/ask';
 import { Ledger } from './support/ledger';
 import { freeUdpPort } from './support/shared-app';
+import { temporaryFolder } from './support/temporary';
 import { PackageWithoutAddon } from './support/without-addon';
 
 const bare = new PackageWithoutAddon();
@@ -21,9 +20,8 @@ const SHARED = ['fixed', 'path'];
 
 /** What a worker notes from the moment when it disconnects. */
 async function disconnected(t: TestContext, hook: boolean | string[], names: string[]): Promise<string[]> {
-  const ledger = new Ledger(t);
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-disconnect-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const ledger = new Ledger();
+  const folder = temporaryFolder('disconnect');
   const shared = { UDP: String(await freeUdpPort()), PATH_NAME: join(folder, 'socket') };
   const app = startApp(fixture('disconnecting.js'), {
     port: await freePort(HOST),

@@ -17,7 +17,7 @@ interface Scene {
 }
 
 async function start(t: TestContext, hook: boolean, prefix: string[], host: string): Promise<Scene> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const app = startApp(fixture('draining.js'), {
     port: await freePort(HOST),
     env: { LEDGER: ledger.path, HOST: host },

@@ -2,18 +2,17 @@
 // Settings in a file of --env-file, which no process has been started with (proc(5), /proc/pid/environ): they count.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { fixture, freePort, hook, multiplied, startApp } from './support/app';
+import { temporaryFolder } from './support/temporary';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 const skip = major === 20 && minor < 6 && 'there is no --env-file before Node 20.6';
 
-function flag(t: TestContext, ...lines: string[]): string {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-env-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+function flag(...lines: string[]): string {
+  const folder = temporaryFolder('env');
   const file = join(folder, 'env');
   writeFileSync(file, lines.map((line) => `${line}\n`).join(''));
   return `--env-file=${file}`;
@@ -26,7 +25,7 @@ test('of an app that is multiplied', { skip }, async (t) => {
   const app = startApp(fixture('http-app.js'), {
     port: await freePort(),
     prefix: UNSET,
-    execArgv: [flag(t, 'FASTSOCKET_WORKERS=3', 'FASTSOCKET_SEAM=batch')],
+    execArgv: [flag('FASTSOCKET_WORKERS=3', 'FASTSOCKET_SEAM=batch')],
   });
   t.after(() => app.stop());
   const workers = await multiplied(app, 3);
@@ -37,7 +36,7 @@ test('of an app that is multiplied', { skip }, async (t) => {
 test('of one that is not, and of its clients', { skip }, async (t) => {
   const app = startApp(fixture('stops-app.js'), {
     port: 0,
-    execArgv: [flag(t, 'FASTSOCKET_SEAM=nodelay', 'FASTSOCKET_CONNECT=off')],
+    execArgv: [flag('FASTSOCKET_SEAM=nodelay', 'FASTSOCKET_CONNECT=off')],
     env: { END: 'close', AFTER: '500', WHO: 'origin' },
   });
   t.after(() => app.stop());
@@ -49,7 +48,7 @@ test('of a server in a worker thread', { skip }, async (t) => {
   const port = await freePort();
   const app = startApp(fixture('threads-listen.js'), {
     port,
-    execArgv: [flag(t, 'FASTSOCKET_SEAM=batch', 'FASTSOCKET_CONNECT=off')],
+    execArgv: [flag('FASTSOCKET_SEAM=batch', 'FASTSOCKET_CONNECT=off')],
     env: { HOST: '127.0.0.1', MODE: 'the thread alone', PORTS: `${port}` },
   });
   t.after(() => app.stop());

@@ -157,7 +157,7 @@ describe('the origin is ended', () => {
 
 test('SIGKILL of the origin while its workers start: none runs on as a program of its own', async (t) => {
   for (const ms of [0, 20, 40, 80, 120]) {
-    const ledger = new Ledger(t);
+    const ledger = new Ledger();
     const port = await freePort();
     const app = startApp(fixture('signals-app.js'), { port, env: { LEDGER: ledger.path } });
     t.after(() => app.stop());

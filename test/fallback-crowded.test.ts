@@ -18,7 +18,7 @@ async function start(
   when: string,
   hook: false | string[],
 ): Promise<{ app: App; ledger: Ledger }> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const app = startApp(fixture('crowded.js'), {
     port: await freePort(HOST),
     hook,

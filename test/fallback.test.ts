@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Without the addon the app still runs on every core, by what Node alone can do.
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
 import {
@@ -23,6 +22,7 @@ import { whoAnswers } from './support/clients';
 import { Load } from './support/load';
 import { queuedOn } from './support/queues';
 import { startTree } from './support/signals';
+import { temporaryFolder } from './support/temporary';
 import { PackageWithoutAddon } from './support/without-addon';
 
 const bare = new PackageWithoutAddon();
@@ -111,8 +111,7 @@ describe('the addon is missing', () => {
   });
 
   test('taskset fails: unpinned, and the line says why', skipOnOneCpu, async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-taskset-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = temporaryFolder('taskset');
     writeFileSync(
       join(folder, 'taskset'),
       '#!/bin/sh\necho "taskset: Operation not permitted" >&2\nexit 1\n',
@@ -197,8 +196,7 @@ for (const [means, flags] of Object.entries(bare.means)) {
     });
 
     test('the share of a worker whose successors all fail is served', async (t) => {
-      const folder = mkdtempSync(join(tmpdir(), 'fastsocket-fail-'));
-      t.after(() => rmSync(folder, { recursive: true, force: true }));
+      const folder = temporaryFolder('fail');
       const when = join(folder, 'now');
       const { app, workers } = await start(t, {
         hook: [...flags, '-r', fixture('fails-as-worker.cjs')],
@@ -285,17 +283,14 @@ for (const [means, flags] of Object.entries(bare.means)) {
 
     test('an app that ends whoever is in its pid file stays one process', async (t) => {
       const port = await freePort();
-      const scratch = mkdtempSync(join(tmpdir(), 'fastsocket-fallback-'));
+      const scratch = temporaryFolder('fallback');
       const app = startApp(fixture('uncopyable.js'), {
         port,
         hook: flags,
         args: ['ends whoever is in its pid file'],
         env: { SCRATCH: scratch },
       });
-      t.after(async () => {
-        await app.stop();
-        rmSync(scratch, { recursive: true, force: true });
-      });
+      t.after(() => app.stop());
       await app.said(/the app runs as plain Node: the copy would have ended the original: process\.kill/);
       for (let i = 0; i < 20; i++)
         assert.equal(await whoAnswers('http', { port, host: '127.0.0.1' }), app.pid);

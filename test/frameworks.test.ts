@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
-import { availableParallelism, tmpdir } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createConnection } from 'mysql2/promise';
 import { Agent, request } from 'undici';
 import WebSocket from 'ws';
 import { fixture, freePort, hook, startApp, until } from './support/app';
+import { temporaryFolder } from './support/temporary';
 
 /** One conversation on a connection of its own: everything that came back, as bytes. */
 type Talk = (port: number) => Promise<Buffer[]>;
@@ -115,10 +116,9 @@ const statements: Talk = async (port) => {
 
 /** Runs a program with or without the hook; what the first conversation said, and who accepted the connections of all. */
 async function run(t: TestContext, script: string, talk: Talk, hooked: boolean, env: Record<string, string>) {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-who-'));
+  const folder = temporaryFolder('who');
   const who = join(folder, 'who');
   writeFileSync(who, '');
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
   const flags = [...(hooked ? ['-r', hook] : []), '-r', fixture('who.cjs')];
   const app = startApp(fixture(join('frameworks', script)), {
     port: await freePort(),

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SIGKILL of workers under load costs what they had accepted, and nothing else; with the controls that do lose more.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +9,7 @@ import { type Accounts, add, Customers, type Kill, longestWait, nothing, settle 
 import { addonPath } from './support/addon';
 import { type App, fixture, freePort, lives, startApp, until } from './support/app';
 import { acceptedBy, standStill, whyNoSockets } from './support/tcp-table';
+import { temporaryFolder } from './support/temporary';
 
 const CLIENTS = 32;
 const ROUNDS = 10;
@@ -60,8 +60,7 @@ async function killUnderLoad(app: App, ledger: string, kills: number): Promise<R
 
 /** A steady load on two workers of which a random one is killed, `kills` times. */
 async function round(t: TestContext, kills: number, start: Start): Promise<Round> {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-kill-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder('kill');
   const ledger = join(folder, 'ledger');
   writeFileSync(ledger, '');
   const app = start(await freePort('127.0.0.1'), ledger);

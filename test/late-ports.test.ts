@@ -2,9 +2,8 @@
 // Copies that come to a port before the origin does: a faster start, or a reload in which everybody listens again.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +12,7 @@ import { SETTLES_MS, Settled } from '../lib/origin/settled';
 import { type App, answeredBy, fixture, freePort, multiplied, request, startApp, until } from './support/app';
 import { exited } from './support/ending';
 import { Ledger } from './support/ledger';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 
@@ -27,7 +27,7 @@ interface Scene {
 
 /** @param main the port that they come to later */
 async function start(t: TestContext, env: Record<string, string>, main?: number): Promise<Scene> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const later = main ?? (await freePort(HOST));
   const app = startApp(fixture('late-ports.js'), {
     port: await freePort(HOST),
@@ -43,11 +43,7 @@ async function start(t: TestContext, env: Record<string, string>, main?: number)
 }
 
 /** A file that is not there. */
-function missing(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-late-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return join(folder, 'go');
-}
+const missing = () => join(temporaryFolder('late'), 'go');
 
 /** Who answers on the main port, until it is all of these. */
 async function servedBy({ app, main }: Scene, pids: number[], ms?: number): Promise<void> {
@@ -88,7 +84,7 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
   });
 
   test('goes from the worker that has it to the origin when that comes', async (t) => {
-    const scene = await start(t, { ORIGIN_AT: missing(t), COPY_AT: missing(t) });
+    const scene = await start(t, { ORIGIN_AT: missing(), COPY_AT: missing() });
     const { app, main, ledger, workers } = scene;
     const owner = await until(
       () => workers.find((pid) => ledger.count(`main ${main}`, pid) === 1),
@@ -103,7 +99,7 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
   });
 
   test('goes to the first of two servers of the origin that want it, and the other is told', async (t) => {
-    const scene = await start(t, { ORIGIN_AT: missing(t), COPY_AT: missing(t), TWICE: '1' });
+    const scene = await start(t, { ORIGIN_AT: missing(), COPY_AT: missing(), TWICE: '1' });
     const { app, main, ledger, workers } = scene;
     await until(() => workers.some((pid) => ledger.count(`main ${main}`, pid) === 1), 'an owner');
     scene.go();
@@ -121,7 +117,7 @@ describe('a port that the copies open first', { concurrency: 2 }, () => {
     const stranger = createServer().listen(main, HOST);
     t.after(() => stranger.close());
     await once(stranger, 'listening');
-    const env = { ORIGIN_AT: missing(t), COPY_AT: missing(t) };
+    const env = { ORIGIN_AT: missing(), COPY_AT: missing() };
     const { app, ledger, go, workers } = await start(t, env, main);
     const all = [app.pid, ...workers];
     const told = (pids: number[]) =>

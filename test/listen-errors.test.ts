@@ -27,7 +27,7 @@ interface Started {
 }
 
 function start(t: TestContext, listens: Listen[], options: AppOptions = {}): Started {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const env = { ...options.env, LEDGER: ledger.path, LISTEN: JSON.stringify(listens) };
   const app = startApp(fixture('listen-errors.js'), { ...options, port: listens[0]?.port ?? 0, env });
   t.after(() => app.stop());

@@ -91,7 +91,7 @@ async function bothReady(app: App): Promise<number[]> {
 }
 
 async function run(t: TestContext, { form, kind, expected, env }: Twin, hook: boolean): Promise<Run> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const port = await freePort();
   const socket = join(dirname(ledger.path), 'socket');
   const held = createServer();

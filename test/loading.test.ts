@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every way to load the hook into every kind of app gives one hook, and the API knows about it.
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import {
@@ -19,6 +18,7 @@ import {
   startApp,
 } from './support/app';
 import { ask, askEach } from './support/ask';
+import { temporaryFolder } from './support/temporary';
 
 interface Said {
   active: boolean;
@@ -42,9 +42,8 @@ async function start(t: TestContext, app: string, options: AppOptions): Promise<
 }
 
 /** The hook once more, under another path. */
-function copyOfHook(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-copy-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+function copyOfHook(): string {
+  const folder = temporaryFolder('copy');
   for (const part of ['package.json', 'dist', 'prebuilds'])
     cpSync(join(root, part), join(folder, part), { recursive: true });
   return join(folder, 'dist/register.cjs');
@@ -60,8 +59,8 @@ const WAYS: Record<string, (t: TestContext) => AppOptions> = {
   'both flags': () => ({ hook: ['-r', hook, '--import', hookModule] }),
   'a flag and NODE_OPTIONS': () => ({ hook: ['--import', hookModule], env: { NODE_OPTIONS: `-r ${hook}` } }),
   twice: () => ({ hook: ['-r', hook, '-r', hook] }),
-  'two copies': (t) => ({ hook: ['-r', copyOfHook(t), '-r', hook] }),
-  'two copies, by both flags': (t) => ({ hook: ['-r', hook, '--import', copyOfHook(t)] }),
+  'two copies': () => ({ hook: ['-r', copyOfHook(), '-r', hook] }),
+  'two copies, by both flags': () => ({ hook: ['-r', hook, '--import', copyOfHook()] }),
 };
 
 async function assertMultiplied(app: App): Promise<void> {

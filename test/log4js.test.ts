@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // log4js writes a file: no line is lost and none is there twice, whoever answers, dies or ends.
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { type App, answeredBy, answering, fixture, freePort, request, startApp, until } from './support/app';
 import { exited } from './support/ending';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 const REQUESTS = 40;
@@ -20,17 +20,14 @@ interface Scene {
 }
 
 async function start(t: TestContext, hook: boolean, env: Record<string, string> = {}): Promise<Scene> {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-log4js-'));
+  const folder = temporaryFolder('log4js');
   const file = join(folder, 'log');
   const app = startApp(fixture('log4js-file.js'), {
     port: await freePort(HOST),
     hook,
     env: { HOST, FILE: file, ...env },
   });
-  t.after(async () => {
-    await app.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  t.after(() => app.stop());
   // asks for no page, which would be a line
   for (const index of hook ? [1, 2] : []) await app.said(new RegExp(`worker ${index} is ready`));
   if (!hook) await answering(app.port, HOST);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A kernel or a container that refuses the steering program: sockets that nobody serves leave the group instead.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,6 +19,7 @@ import {
 } from './support/app';
 import { HalfOpen, noHalfOpen } from './support/half-open';
 import { refusing } from './support/refuse';
+import { temporaryFolder } from './support/temporary';
 
 /** SO_ATTACH_REUSEPORT_CBPF (include/uapi/asm-generic/socket.h). */
 const ATTACH = 51;
@@ -92,8 +92,7 @@ describe('without a steering program', () => {
   }
 
   test('when no worker lives the origin serves, and stands by again afterwards', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-no-program-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = temporaryFolder('no-program');
     const ledger = join(folder, 'ledger');
     writeFileSync(ledger, '');
     const app = await start(t, 'EPERM', 'ledger-app.js', { LEDGER: ledger });
@@ -151,8 +150,7 @@ describe('without a steering program', () => {
   });
 
   test('a share whose worker does not come back is served', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-no-program-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = temporaryFolder('no-program');
     const when = join(folder, 'now');
     const app = await start(t, 'EPERM', 'http-app.js', {
       NODE_OPTIONS: `-r ${fixture('fails-as-worker.cjs')}`,
@@ -186,8 +184,7 @@ describe('without a steering program', () => {
   });
 
   test('a copy that does not prove itself answers what the kernel has given it', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-no-program-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = temporaryFolder('no-program');
     const ledger = join(folder, 'ledger');
     writeFileSync(ledger, '');
     const second = await freePort(HOST);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Beside flags that change Node itself: either the hook works, or the app runs as plain Node and the reason is named.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdirSync } from 'node:fs';
 import { describe, type TestContext, test } from 'node:test';
 import {
   type App,
@@ -18,6 +16,7 @@ import {
   startApp,
 } from './support/app';
 import { ask } from './support/ask';
+import { temporaryFolder } from './support/temporary';
 
 const major = Number(process.versions.node.split('.')[0]);
 
@@ -37,12 +36,6 @@ const api = async (app: App): Promise<Answer['required']> => (await ask<Answer>(
 const ours = ({ stderr }: App): string[] =>
   stderr.split('\n').filter((line) => line.startsWith('fastsocket: '));
 
-function scratch(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-flags-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
 describe('flags that mean one process', () => {
   for (const flag of [
     '--inspect=0',
@@ -54,7 +47,7 @@ describe('flags that mean one process', () => {
       // Node 20 refuses it there
       if (way === 'in NODE_OPTIONS' && flag.endsWith('-prof') && major < 22) continue;
       test(`${flag} ${way}`, async (t) => {
-        const folder = scratch(t);
+        const folder = temporaryFolder('flags');
         const line = way === 'on the command line';
         const env = { FASTSOCKET_WORKERS: '', ...(line ? {} : { NODE_OPTIONS: flag }) };
         const app = await start(t, { env, execArgv: line ? [flag] : [], cwd: folder });
@@ -78,7 +71,7 @@ describe('flags that mean one process', () => {
   });
 
   test('--cpu-prof with FASTSOCKET_WORKERS: one profile a process', async (t) => {
-    const folder = scratch(t);
+    const folder = temporaryFolder('flags');
     const app = await start(
       t,
       { execArgv: ['--cpu-prof', `--cpu-prof-dir=${folder}`], env: { GRACE: '1' } },

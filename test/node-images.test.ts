@@ -2,24 +2,15 @@
 // Single executables and start-up snapshots, made and run with the hook in NODE_OPTIONS: as without it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { type App, answering, census, fixture, freePort, hook, multiplied, until } from './support/app';
 import { spawnImage } from './support/image';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
-const folder = mkdtempSync(join(tmpdir(), 'fastsocket-image-'));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder('image');
 
 const WITH = { NODE_OPTIONS: `-r ${hook}` };
 

@@ -2,11 +2,11 @@
 // What scripts/node-suite.mjs says of tests that fail with the hook, and of its list of exceptions.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { root } from './support/app';
+import { temporaryFolder } from './support/temporary';
 
 const HOOKED = "process[Symbol.for('fastsocket.state')]";
 const TESTS = {
@@ -26,9 +26,8 @@ interface Exception {
   reason: string;
 }
 
-function suite(t: TestContext) {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-suite-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+function suite() {
+  const folder = temporaryFolder('suite');
   for (const name of ['common', 'parallel']) mkdirSync(join(folder, 'test', name), { recursive: true });
   for (const [name, text] of Object.entries(TESTS)) writeFileSync(join(folder, 'test/parallel', name), text);
   const list = join(folder, 'exceptions.mjs');
@@ -48,8 +47,8 @@ const excepted = (name: string, more: Partial<Exception> = {}): Exception => ({
   ...more,
 });
 
-test('a test that fails only with the hook fails the run, unless it is listed', (t) => {
-  const { run } = suite(t);
+test('a test that fails only with the hook fails the run, unless it is listed', () => {
+  const { run } = suite();
   const { status, stdout } = run([]);
   assert.equal(status, 1, stdout);
   assert.match(stdout, /^FAILS ONLY WITH THE HOOK: parallel\/test-net-fails\.js$/m);
@@ -62,8 +61,8 @@ test('a test that fails only with the hook fails the run, unless it is listed', 
   assert.match(listed.stdout, /^excepted: parallel\/test-net-fails\.js: on purpose$/m);
 });
 
-test('an exception is for its settings and its versions', (t) => {
-  const { run } = suite(t);
+test('an exception is for its settings and its versions', () => {
+  const { run } = suite();
   const major = Number.parseInt(process.versions.node, 10);
   for (const more of [{ groups: ['held'] }, { versions: [major + 1] }]) {
     const { status, stdout } = run([excepted('test-net-fails.js', more)], ...NET);
@@ -74,15 +73,15 @@ test('an exception is for its settings and its versions', (t) => {
   assert.equal(status, 0, stdout);
 });
 
-test('a listed test that passes fails the run', (t) => {
+test('a listed test that passes fails the run', () => {
   const list = [excepted('test-net-fails.js'), excepted('test-net-same.js')];
-  const { status, stdout } = suite(t).run(list, ...NET);
+  const { status, stdout } = suite().run(list, ...NET);
   assert.equal(status, 1, stdout);
   assert.match(stdout, /^LISTED, AND PASSES: parallel\/test-net-same\.js$/m);
 });
 
-test('results without the hook are kept for the next run', (t) => {
-  const { run, folder } = suite(t);
+test('results without the hook are kept for the next run', () => {
+  const { run, folder } = suite();
   const kept = join(folder, 'plain.json');
   assert.equal(run([excepted('test-net-fails.js')], '--plain', kept, ...NET).status, 0);
   const { version, results } = JSON.parse(readFileSync(kept, 'utf8'));

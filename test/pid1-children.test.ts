@@ -25,7 +25,7 @@ function zombiesOf(pid: number): string[] {
 test('while workers are killed everybody gets the exit codes of his own children', {
   skip: whyNotFirst,
 }, async (t) => {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const app = startApp(fixture('parent-app.js'), {
     port: await freePort(HOST),
     env: { HOST, LEDGER: ledger.path },

@@ -85,8 +85,8 @@ describe('leaves and comes back', () => {
     return { status, restarts, exitCode };
   };
 
-  test('by stop, restart, reload and delete as plain Node does, whole', async (t) => {
-    const ledger = new Ledger(t);
+  test('by stop, restart, reload and delete as plain Node does, whole', async () => {
+    const ledger = new Ledger();
     const ports = await Promise.all(apps.map(() => freePort(HOST)));
     const serving = (others: number[] = []) =>
       Promise.all(apps.map((app, i) => (app.hook ? multiplied : single)(ports[i] as number, others[i])));
@@ -161,7 +161,7 @@ describe('leaves and comes back', () => {
 
 describe('messages', () => {
   test("'ready' once, 'shutdown' to the process that PM2 has started; nobody is lost", async (t) => {
-    const ledger = new Ledger(t);
+    const ledger = new Ledger();
     const port = await freePort(HOST);
     const heard = await pm2.hear(t);
     // without 'ready' the command would take longer than it may

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // pm2-runtime, PM2 for containers: one program, which is the primary of the app's workers, and ends with them.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { addonPath } from './support/addon';
 import { type Ended, fixture, freePort, hook, lives, root, startApp, until } from './support/app';
 import { exited, noneLeft, untilPortFree } from './support/ending';
 import { answerers, treeOf } from './support/pm2';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 
 async function run(t: TestContext, hooked: boolean): Promise<Ended> {
-  const home = mkdtempSync(join(tmpdir(), 'fastsocket-runtime-'));
+  const home = temporaryFolder('runtime');
   const port = await freePort(HOST);
   const env = { PORT: `${port}`, ADDON: addonPath(), API: join(root, 'dist/index.cjs'), LEAVES: 'signal' };
   const described = { name: 'runtime', script: fixture('pm2-app.js'), exec_mode: 'cluster', instances: 2 };
@@ -30,7 +30,6 @@ async function run(t: TestContext, hooked: boolean): Promise<Ended> {
   t.after(async () => {
     for (const pid of new Set([...treeOf(app.pid), ...tree])) if (lives(pid)) process.kill(pid, 'SIGKILL');
     await app.stop();
-    rmSync(home, { recursive: true, force: true });
   });
   const workers = await answerers(port, 2, ({ active }) => active === hooked);
   tree = treeOf(app.pid);

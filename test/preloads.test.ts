@@ -2,16 +2,15 @@
 // Beside other preloads, before them and behind them: all cores serve, every byte is what it is without the hook, and a
 // signal ends every process as it ends the one process of plain Node.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { transformSync } from 'esbuild';
 import { fixture } from './support/app';
 import { outcome, type Preload, startBeside } from './support/preloads';
+import { temporaryFolder } from './support/temporary';
 
-const folder = mkdtempSync(join(tmpdir(), 'fastsocket-preloads-'));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder('preloads');
 
 const APP = fixture('preloads/app.js');
 

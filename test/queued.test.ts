@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { addonPath } from './support/addon';
 import { type App, fixture, startApp, until } from './support/app';
 import { Namespace, whyNoNamespaces } from './support/netns';
 import { queueOf, standStill, whyNoSockets } from './support/tcp-table';
+import { temporaryFolder } from './support/temporary';
 
 const skip = whyNoNamespaces() ?? whyNoSockets() ?? false;
 const PORT = 8080;
@@ -37,8 +37,7 @@ function scene(t: TestContext): Scene {
   const namespace = new Namespace(t, 'queue');
   namespace.sysctl('net.core.somaxconn', 2048);
   namespace.sysctl('net.ipv4.tcp_max_syn_backlog', 4096);
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-queue-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder('queue');
   const ledger = join(folder, 'ledger');
   writeFileSync(ledger, '');
   const requests = () =>

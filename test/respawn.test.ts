@@ -29,7 +29,7 @@ interface Tree {
 }
 
 async function start(t: TestContext, env: Record<string, string> = {}, ready = 2): Promise<Tree> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const app = startApp(fixture('respawn-app.js'), {
     port: await freePort(),
     env: { LEDGER: ledger.path, ...env },

@@ -2,25 +2,24 @@
 // A system call is refused without which a copy cannot give its port back to the origin and keep its server: the server closes
 // there, and the port is served by the others.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { answeredBy, fixture, freePort, multiplied, request, startApp, until } from './support/app';
 import { Ledger } from './support/ledger';
 import { refusing } from './support/refuse';
 import { errnosOf, reasonsOf } from './support/sandbox';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 const SAYS = /closes here: getsockopt, socket or dup3 fails/;
-const folder = mkdtempSync(join(tmpdir(), 'fastsocket-late-'));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder('late');
 
 describe('refused, one at a time', { concurrency: 2 }, () => {
   ['dup3', 'getsockopt:1=1,2=39'].forEach((rule, i) => {
     for (const errno of errnosOf(i))
       test(`${rule}: ${errno}`, { timeout: 60_000 }, async (t) => {
-        const ledger = new Ledger(t);
+        const ledger = new Ledger();
         const go = join(folder, errno + i);
         const main = await freePort(HOST);
         const app = startApp(fixture('late-ports.js'), {

@@ -4,17 +4,15 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { answeredBy, until } from './support/app';
 import { refusing } from './support/refuse';
 import { errnosOf, Sandboxed, Target } from './support/sandbox';
+import { temporaryFolder } from './support/temporary';
 
-const folder = mkdtempSync(join(tmpdir(), 'fastsocket-shared-'));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder('shared');
 const target = new Target();
 
 interface Row {

@@ -3,16 +3,16 @@
 // of the main thread, in a run that is only watched, and fails in the next one.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { fixture, hook } from './support/app';
 import { refusing } from './support/refuse';
 import { errnosOf, Sandboxed, type SandboxOptions, Target } from './support/sandbox';
+import { temporaryFolder } from './support/temporary';
 
-const folder = mkdtempSync(join(tmpdir(), 'fastsocket-traced-'));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder('traced');
 const target = new Target();
 const skip =
   (process.getuid?.() !== 0 || spawnSync('strace', ['-V']).status !== 0) &&

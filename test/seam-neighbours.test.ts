@@ -3,9 +3,8 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,6 +14,7 @@ import { noLookInto } from './support/descriptors';
 import { clients, noDelays, type Told } from './support/neighbours';
 import { Namespace, whyNoNamespaces } from './support/netns';
 import { startOneProcess } from './support/one-process';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 /** Connections a round. */
@@ -93,8 +93,7 @@ test("an app that has put a clock of its own in the place of Node's", async (t) 
 test('an app that wants TCP_NODELAY for every second connection: the listener soon stays as it is', {
   skip: noStrace || noLookInto,
 }, async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-strace-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder('strace');
   for (const hook of [false, true]) {
     const file = join(folder, `calls-${hook}`);
     const calls = () =>

@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { Agent, get } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,6 +23,7 @@ import {
 import { compiled } from './support/compiled';
 import { noLookInto } from './support/descriptors';
 import { noDelayOf } from './support/no-delay';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 const major = Number.parseInt(process.versions.node, 10);
@@ -72,8 +72,7 @@ const WORK_US = '100';
 
 /** System calls of the event loop's thread for each connection it accepts, under load. */
 async function callsPerConnection(t: TestContext, app: App): Promise<number> {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-strace-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder('strace');
   const file = join(folder, 'counts');
   const loaded = load(t, app.port, 512, 4);
   await sleep(1_000);

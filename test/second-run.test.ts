@@ -1,20 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// scripts/util/test-run.mjs: in CI a test file that fails is run once more, and nothing else is forgiven.
+// scripts/util/test-run.mjs: in CI a test file that fails is run once more, and nothing else is forgiven; one that hangs
+// is ended.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { root } from './support/app';
+import { lives, root } from './support/app';
+import { temporaryFolder } from './support/temporary';
 
 /** Tests that pass from their Nth run on; each notes its runs. */
 const FROM_RUN = { fine: 1, second: 2, never: Number.POSITIVE_INFINITY };
 
-function suite(t: TestContext, names: (keyof typeof FROM_RUN)[], CI?: string) {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-second-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+/** Runs what is in the folder. */
+function runFolder(folder: string, options: object = {}, CI?: string) {
+  const code = `import { runTests } from ${JSON.stringify(pathToFileURL(join(root, 'scripts/util/test-run.mjs')))};
+    process.exit(runTests(${JSON.stringify({ folder, ...options })}));`;
+  const { CI: _, ...env } = process.env;
+  return spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+    encoding: 'utf8',
+    env: CI === undefined ? env : { ...env, CI },
+    timeout: 60_000,
+  });
+}
+
+function suite(names: (keyof typeof FROM_RUN)[], CI?: string) {
+  const folder = temporaryFolder('second');
   const runs = join(folder, 'runs');
   writeFileSync(runs, '');
   for (const name of names) {
@@ -26,32 +38,53 @@ function suite(t: TestContext, names: (keyof typeof FROM_RUN)[], CI?: string) {
       });`;
     writeFileSync(join(folder, `${name}.test.js`), text);
   }
-  const code = `import { runTests } from ${JSON.stringify(pathToFileURL(join(root, 'scripts/util/test-run.mjs')))};
-    process.exit(runTests({ folder: ${JSON.stringify(folder)} }));`;
-  const { CI: _, ...env } = process.env;
-  const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
-    encoding: 'utf8',
-    env: CI === undefined ? env : { ...env, CI },
-  });
+  const { status, stdout } = runFolder(folder, {}, CI);
   return { status, stdout, runs: readFileSync(runs, 'utf8').trim().split('\n') };
 }
 
-test('in CI what has failed once is run again, alone, and named', (t) => {
-  const { status, stdout, runs } = suite(t, ['fine', 'second'], 'true');
+test('in CI what has failed once is run again, alone, and named', () => {
+  const { status, stdout, runs } = suite(['fine', 'second'], 'true');
   assert.deepEqual(runs, ['fine', 'second', 'second']);
   assert.match(stdout, /== passed only the second time: second\.test\.js/);
   assert.equal(status, 0);
 });
 
-test('in CI what fails twice fails', (t) => {
-  const { status, stdout, runs } = suite(t, ['never', 'second'], 'true');
+test('in CI what fails twice fails', () => {
+  const { status, stdout, runs } = suite(['never', 'second'], 'true');
   assert.deepEqual(runs, ['never', 'second', 'never', 'second']);
   assert.match(stdout, /== failed twice: .*never\.test\.js$/m);
   assert.equal(status, 1);
 });
 
-test('elsewhere what fails once fails', (t) => {
-  const { status, runs } = suite(t, ['fine', 'second']);
+test('elsewhere what fails once fails', () => {
+  const { status, runs } = suite(['fine', 'second']);
   assert.deepEqual(runs, ['fine', 'second']);
   assert.equal(status, 1);
 });
+
+const HANGS = {
+  'something is left open': "test('fine', () => CHILD); setInterval(() => {}, 1_000);",
+  'it spins': "test('spins', () => { CHILD; for (;;); });",
+};
+
+for (const [what, code] of Object.entries(HANGS))
+  test(`a file that does not end is killed, with what it has started, and fails: ${what}`, () => {
+    const folder = temporaryFolder('second');
+    const file = join(folder, 'child');
+    const child = `require('node:fs').writeFileSync(${JSON.stringify(file)}, String(
+      require('node:child_process').spawn('sleep', ['300'], { stdio: 'ignore' }).pid))`;
+    writeFileSync(
+      join(folder, 'hangs.test.js'),
+      `const { test } = require('node:test'); ${code.replace('CHILD', child)}`,
+    );
+    writeFileSync(join(folder, 'later.test.js'), "require('node:test').test('later', () => {});");
+    const { status, stdout, stderr } = runFolder(folder, { limitMs: 2_000 });
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /== not ended after 2 s, killed:\n {2}\d+ node .*hangs\.test\.js\n {2}\d+ sleep 300\n/,
+    );
+    assert.match(stdout, /✖ \S*hangs\.test\.js/);
+    assert.match(stdout, /✔ later/);
+    assert.equal(lives(Number(readFileSync(file, 'utf8'))), false);
+  });

@@ -11,7 +11,7 @@ const HOST = '127.0.0.1';
 const LIMITED = ['sh', '-c', 'ulimit -n 100; exec "$0" "$@"'];
 
 async function start(t: TestContext, first: 'origin' | 'copies', asks = false) {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const second = await freePort(HOST);
   const app = startApp(fixture('second-listen.js'), {
     port: await freePort(HOST),

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { renameSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileOf, isSharedKey, isThere, pathKey, sharedAddress, sharedKey } from '../lib/group/shared-address';
+import { temporaryFolder } from './support/temporary';
 
 const PATH = { port: -1, addressType: -1 };
 const keyOf = (query: Parameters<typeof sharedAddress>[0]) => {
@@ -69,8 +69,7 @@ describe('what is at a path', () => {
   });
 
   test('another socket is another file', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-address-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = temporaryFolder('address');
     const [a, b] = [join(folder, 'a'), join(folder, 'b')];
     for (const path of [a, b]) {
       const server = createServer();

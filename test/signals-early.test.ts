@@ -16,7 +16,7 @@ async function signalled(
   handler: string,
   ms: number,
 ): Promise<{ app: App; ledger: Ledger }> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const app = startApp(fixture('signals-app.js'), {
     port: await freePort(),
     detached: true,

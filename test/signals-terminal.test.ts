@@ -31,7 +31,7 @@ async function inTerminal(
   hooked = true,
   nohup = false,
 ): Promise<Terminal> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const port = await freePort();
   const node = `${process.execPath} ${hooked ? `-r ${hook}` : ''} ${fixture('signals-app.js')}`;
   // nohup would write nohup.out

@@ -3,9 +3,8 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +13,7 @@ import { type App, type AppOptions, fixture, freePort, startApp, until } from '.
 import { link, whyNoNamespaces } from './support/netns';
 import { refusing } from './support/refuse';
 import { standStill } from './support/tcp-table';
+import { temporaryFolder } from './support/temporary';
 
 const WORKERS = 4;
 const PORT = 8080;
@@ -30,8 +30,7 @@ interface Started {
 }
 
 function start(t: TestContext, host: string, options: AppOptions & { port: number }): Started {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-sticky-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder('sticky');
   const hold = join(folder, 'hold');
   const env = { FASTSOCKET_STEER: 'ip', FASTSOCKET_WORKERS: String(WORKERS), HOST: host, HOLD: hold };
   const app = startApp(fixture('sticky-app.js'), { ...options, env });

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Test runners with the hook in NODE_OPTIONS: a server that a test opens is the test's own, and no run is copied.
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { after, describe, type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { freePort, hook, root, startApp } from './support/app';
+import { temporaryFolder } from './support/temporary';
 
 const PACKAGES = ['jest', 'supertest', 'vitest'];
 
@@ -45,8 +45,7 @@ module.exports = async () => {
 `;
 const TEARDOWN = 'module.exports = () => new Promise((resolve) => globalThis.server.close(resolve));\n';
 
-const folder = mkdtempSync(join(tmpdir(), 'fastsocket-runners-'));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder('runners');
 
 function write(name: string, text: string): void {
   writeFileSync(join(folder, name), text);
@@ -97,6 +96,7 @@ write(
   'node-test.mjs',
   `import { createRequire } from 'node:module';
 import test from 'node:test';
+import { temporaryFolder } from './support/temporary';
 const require = createRequire(import.meta.url);
 test('a fixed port', (t, done) => {
   ${FILE}

@@ -3,12 +3,11 @@
 // session tickets are everybody's.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
 import { connect, type SecureVersion } from 'node:tls';
 import { type App, answeredBy, fixture, freePort, hook, startApp, until } from './support/app';
+import { temporaryFolder } from './support/temporary';
 import { PackageWithoutAddon } from './support/without-addon';
 
 const HOST = '127.0.0.1';
@@ -163,8 +162,7 @@ describe('a TLS session', { concurrency: 2 }, () => {
     ] as const) {
       if (!flags && COPIES) continue;
       test(`of servers on a path, ${who}: ${kind}`, async (t) => {
-        const folder = mkdtempSync(join(tmpdir(), 'fastsocket-tls-'));
-        t.after(() => rmSync(folder, { recursive: true, force: true }));
+        const folder = temporaryFolder('tls');
         const PATH_NAME = join(folder, 'socket');
         const app = await start(t, flags ? [...flags] : false, {
           PATH_NAME,

@@ -3,12 +3,12 @@
 // a tree. Output and exit status are what they are without the hook, the environment has one marker more at most.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { hook, root } from './support/app';
 import { startPrograms } from './support/programs';
+import { temporaryFolder } from './support/temporary';
 
 interface Program {
   command: string;
@@ -25,7 +25,7 @@ interface Ran {
 
 const MARKER = 'FASTSOCKET_CORE';
 const node = process.execPath;
-const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastsocket-tree-')));
+const folder = realpathSync(temporaryFolder('tree'));
 
 function write(name: string, text: string): void {
   writeFileSync(join(folder, name), text);
@@ -182,7 +182,6 @@ const environment = (text: string): Record<string, string> =>
 
 test('programs that are no servers', async (t) => {
   makeProject();
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
   const { plain, ways } = await makeWays(t);
 
   for (const [name, program] of Object.entries(PROGRAMS)) {

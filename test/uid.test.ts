@@ -2,9 +2,8 @@
 // Apps that give up their privileges: in every process or in some, before they listen, then, or later. Root only.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,6 +23,7 @@ import { ask, askEach } from './support/ask';
 import { noneLeft } from './support/ending';
 import { Load } from './support/load';
 import { refusing } from './support/refuse';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 const NOBODY = 65534;
@@ -169,8 +169,7 @@ describe('privileges', { skip: whyNot() }, () => {
   });
 
   test('a successor that may not read its key: said once, and the others have its share', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-key-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = temporaryFolder('key');
     chmodSync(folder, 0o755);
     const key = join(folder, 'key');
     writeFileSync(key, 'secret', { mode: 0o600 });
@@ -205,8 +204,7 @@ describe('privileges', { skip: whyNot() }, () => {
   });
 
   test('a copy that may not read its key from the first: plain Node, and the reason names the user', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'fastsocket-key-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = temporaryFolder('key');
     chmodSync(folder, 0o755);
     const key = join(folder, 'key');
     writeFileSync(key, 'secret', { mode: 0o600 });

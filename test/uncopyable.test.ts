@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // An app that cannot be copied ends up as plain Node, is told why, and loses nothing on the way.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { type App, answering, childrenOf, fixture, freePort, root, startApp, until } from './support/app';
 import { whoAnswers } from './support/clients';
 import { noneLeft } from './support/ending';
 import { steady } from './support/steady';
+import { temporaryFolder } from './support/temporary';
 
 interface Api {
   active: boolean;
@@ -25,8 +25,7 @@ interface Started {
 }
 
 async function start(t: TestContext, kind: string, hook = true): Promise<Started> {
-  const scratch = mkdtempSync(join(tmpdir(), 'fastsocket-uncopyable-'));
-  t.after(() => rmSync(scratch, { recursive: true, force: true }));
+  const scratch = temporaryFolder('uncopyable');
   const port = await freePort();
   const app = startApp(fixture('uncopyable.js'), {
     port,

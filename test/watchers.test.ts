@@ -2,8 +2,7 @@
 // Tools that start an app again when it changes, with the hook in NODE_OPTIONS: the old processes go, all of the new ones
 // serve on the same port, and the tool itself behaves as without the hook.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import {
@@ -21,6 +20,7 @@ import {
 } from './support/app';
 import { exited, noneLeft, untilPortFree } from './support/ending';
 import { Ledger } from './support/ledger';
+import { temporaryFolder } from './support/temporary';
 
 const HOST = '127.0.0.1';
 
@@ -103,16 +103,14 @@ interface How {
 /** The tool with an app that serves, by all of its processes. */
 async function start(t: TestContext, { file, execArgv = [], script, args = [] }: Tool, how: How) {
   const { hooked, graceful = false } = how;
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-watched-'));
+  const folder = temporaryFolder('watched');
   let app: App | undefined;
-  // first: the ledger goes with the test, too
   t.after(async () => {
     app?.child.kill('SIGKILL');
     for (const { pid } of ledger.entries) if (lives(pid)) process.kill(pid, 'SIGKILL');
     await app?.ended;
-    rmSync(folder, { recursive: true, force: true });
   });
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const path = join(folder, file);
   const lazy = join(folder, 'lazy.js');
   writeFileSync(path, source(1));

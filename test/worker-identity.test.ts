@@ -109,7 +109,7 @@ test('workers are cluster workers, started as the app was', async (t) => {
 });
 
 test("the origin's cluster module stays the app's own but for what the copies send and where from, and nobody sees the messages of the tree", async (t) => {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const app = await start(t, { env: { LEDGER: ledger.path, ON_MESSAGE: '1' } });
   const pids = await multiplied(app);
   for (const worker of await askEach<Facts>(app.port, '/facts', pids)) assert.deepEqual(worker.messages, []);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { FILE_LIMIT } from './file-limit.mjs';
 import { filesBelow, temporaryFolder } from './files.mjs';
 import { passesInTheEnd } from './second-run.mjs';
 import { fail, root, run } from './shell.mjs';
 
 /** A test that has not ended after this long has hung: the slowest take well under a minute. */
 const TIMEOUT_MS = 300_000;
+/** And all tests of a file, which the runner does not see to (file-limit.mjs). */
+const FILE_LIMIT_MS = 400_000;
 
 /** Names of environment variables that would change what the tests see. */
 const DISTURBING =
@@ -26,6 +29,7 @@ export function runTests({
   folder = join(root, 'build/test'),
   names = [],
   runnerArguments = [],
+  limitMs = FILE_LIMIT_MS,
 } = {}) {
   const all = filesBelow(folder).filter((path) => path.endsWith('.test.js'));
   const files = all.filter(
@@ -40,8 +44,9 @@ export function runTests({
   const given = (option) => runnerArguments.some((argument) => argument.startsWith(option));
   if (!given('--test-reporter=')) report('spec', 'stdout');
   else if (!given('--test-reporter-destination')) options.push('--test-reporter-destination=stdout');
+  const env = { ...cleanEnvironment(), [FILE_LIMIT]: `${limitMs}` };
   const attempt = (some) => {
-    if (run(node, [...options, ...runnerArguments, ...some], { env: cleanEnvironment() }) === 0) return [];
+    if (run(node, [...options, ...runnerArguments, ...some], { env }) === 0) return [];
     const failed = readFileSync(list, 'utf8').split('\n');
     const known = some.filter((file) => failed.includes(file));
     // the runner itself has failed

@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { alive, treeCpu } from '../../bench/lib/proc';
 import { programPath } from '../../bench/lib/programs';
+import { temporaryFolder } from './temporary';
 
 /** Why a bench cannot run here; false where it can. */
 export function whyNoBench(): string | false {
@@ -29,7 +29,7 @@ export interface Bench {
 }
 
 export function startBench(t: TestContext, name: string, ...words: string[]): Bench {
-  const folder = mkdtempSync(join(tmpdir(), 'bench-short-'));
+  const folder = temporaryFolder('bench');
   const all = [...words, '--json', join(folder, FILE)];
   const script = join(__dirname, '../../bench', name, 'index.js');
   const env = { ...process.env, TMPDIR: folder };
@@ -37,10 +37,7 @@ export function startBench(t: TestContext, name: string, ...words: string[]): Be
   const bench: Bench = { child, folder, stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr'] as const)
     child[stream]?.setEncoding('utf8').on('data', (text: string) => (bench[stream] += text));
-  t.after(() => {
-    child.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
-  });
+  t.after(() => child.kill('SIGKILL'));
   return bench;
 }
 

@@ -1,31 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hook with the build of the addon that has fail points (native/failpoint.h).
-import {
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { addonFile } from '../../bench/lib/addon';
 import { root, until } from './app';
+import { temporaryFolder } from './temporary';
 
 const BUILT = join(root, 'build', 'failpoints', 'fastsocket.node');
 
 export class Failpoints {
-  private readonly folder = mkdtempSync(join(tmpdir(), 'fastsocket-failpoints-'));
+  private readonly folder = temporaryFolder('failpoints');
   /** Flags of node that load the hook. */
   readonly hook: string[];
   readonly addon: string;
 
-  constructor(t: TestContext) {
-    t.after(() => rmSync(this.folder, { recursive: true, force: true }));
+  constructor() {
     // a package of its own: the hook loads the addon that lies beside it
     const platform = basename(dirname(addonFile()));
     this.addon = join(this.folder, 'prebuilds', platform, 'fastsocket.node');

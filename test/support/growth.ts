@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // fixtures/growth-app.js, and how it comes to have more workers.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { addonPath } from './addon';
@@ -10,6 +9,7 @@ import { type App, answering, fixture, freePort, hook, startApp, until } from '.
 import { askEach } from './ask';
 import { HOST } from './balance';
 import { Load } from './load';
+import { temporaryFolder } from './temporary';
 
 const PATIENCE_MS = 10_000;
 
@@ -31,8 +31,7 @@ export async function start(
   t: TestContext,
   { cpus, prefix = [], env = {} }: { cpus?: number; prefix?: string[]; env?: Record<string, string> },
 ): Promise<Growing> {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-cpus-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder('cpus');
   const file = join(folder, 'cpus');
   // in place, at once, and always as long: the app has it open
   const tell = (count: number) =>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { addonPath } from './addon';
 import { type App, type AppOptions, fixture, freePort, request, root, startApp, until } from './app';
+import { temporaryFolder } from './temporary';
 
 export interface ClusterEvent {
   event: string;
@@ -137,14 +137,9 @@ export async function ownCluster(
 }
 
 /** What `f` does it does while the primary's event loop stands still. */
-export async function whileBlocked(
-  t: TestContext,
-  cluster: OwnCluster,
-  f: () => Promise<void>,
-): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-block-'));
+export async function whileBlocked(cluster: OwnCluster, f: () => Promise<void>): Promise<void> {
+  const folder = temporaryFolder('block');
   const file = join(folder, 'go-on');
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
   cluster.command(`block ${file}`);
   await cluster.seen('blocked');
   try {

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { addonPath } from './addon';
 import { childrenOf, fixture, hook, lives, request, root, until } from './app';
+import { temporaryFolder } from './temporary';
 
 /** What fixtures/pm2-app.js says of itself. */
 export interface Facts {
@@ -49,7 +49,7 @@ export function treeOf(pid: number): number[] {
 
 /** A PM2 with a daemon, a folder and logs of its own. */
 export class Pm2 {
-  private readonly home = mkdtempSync(join(tmpdir(), 'fastsocket-pm2-'));
+  private readonly home = temporaryFolder('pm2');
   private readonly env: NodeJS.ProcessEnv;
 
   constructor(env: Record<string, string> = {}) {
@@ -198,7 +198,6 @@ export class Pm2 {
 
   private killAll(tree = this.daemon > 0 ? treeOf(this.daemon) : []): void {
     for (const pid of [...tree, ...tree.flatMap(treeOf)]) if (lives(pid)) process.kill(pid, 'SIGKILL');
-    rmSync(this.home, { recursive: true, force: true });
   }
 }
 

@@ -22,7 +22,7 @@ export async function startAsker(
   { way, to = '127.0.0.1', host = to }: Way,
   hook: boolean | string[],
 ): Promise<Asker> {
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const port = await freePort();
   const env = { LEDGER: ledger.path, WAY: way, TO: to, HOST: host, SECOND: String(await freePort()) };
   const app = startApp(fixture('port-askers.js'), { port, env, hook });

@@ -45,7 +45,7 @@ export async function startBeside(t: TestContext, preload: Preload, place: Place
   const { flag, module, env = {}, script = fixture('preloads/app.js') } = preload;
   const ours = [flag, flag === '-r' ? hook : hookModule];
   const theirs = [flag, module];
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const app = startApp(script, {
     port: await freePort(HOST),
     hook: { none: theirs, first: [...ours, ...theirs], last: [...theirs, ...ours] }[place],

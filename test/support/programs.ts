@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import {
@@ -17,6 +16,7 @@ import {
   startApp,
   until,
 } from './app';
+import { temporaryFolder } from './temporary';
 
 export const HOST = '127.0.0.1';
 
@@ -40,7 +40,7 @@ export async function startPrograms(
   t: TestContext,
   { hooked = true, prefix = [] }: ProgramTreeOptions = {},
 ): Promise<ProgramTree> {
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-programs-'));
+  const folder = temporaryFolder('programs');
   const [ask, answer] = [join(folder, 'ask'), join(folder, 'answer')];
   const port = await freePort(HOST);
   const env = {
@@ -51,10 +51,7 @@ export async function startPrograms(
     ...(hooked === 'options' ? { NODE_OPTIONS: `-r ${hook}` } : {}),
   };
   const app = startApp(fixture('programs-app.js'), { port, hook: hooked === true, env, prefix });
-  t.after(async () => {
-    await app.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  t.after(() => app.stop());
   if (!hooked) await answering(port, HOST);
   const workers = hooked ? await multiplied(app, 2, HOST) : [];
   const origin = prefix.length === 0 ? app.pid : (childrenOf(app.pid)[0] as number);

@@ -47,7 +47,7 @@ export async function calm(
   workers = 2,
   unasked = false,
 ): Promise<Scene> {
-  const points = new Failpoints(t);
+  const points = new Failpoints();
   const all = unasked ? named : [...named, ASKED_ONLY];
   const tree = await start(t, { hook: points.hook, env: { ...points.environment(all), ...env } }, workers);
   const [victim, thief] = tree.workers as [number, number];

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createSocket } from 'node:dgram';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { type ClientRequest, request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type App, fixture, freePort, multiplied, startApp, until } from './app';
 import { noneLeft } from './ending';
 import { Ledger } from './ledger';
+import { temporaryFolder } from './temporary';
 
 const HOST = '127.0.0.1';
 
@@ -36,9 +36,8 @@ export async function startShared(
   t: TestContext,
   { path: kind, udp: withUdp, env = {}, tcp = true, hook = true }: SharedOptions,
 ): Promise<SharedApp> {
-  const ledger = new Ledger(t);
-  const folder = mkdtempSync(join(tmpdir(), 'fastsocket-shared-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const ledger = new Ledger();
+  const folder = temporaryFolder('shared');
   const path = kind === 'abstract' ? `@fastsocket-${process.pid}-${++names}` : join(folder, 'socket');
   const udp = await freeUdpPort();
   const app = startApp(fixture('shared-app.js'), {

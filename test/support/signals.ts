@@ -43,7 +43,7 @@ export async function startTree(
     for (const { pid } of ledger.entries) if (belongs(pid, ledger.path)) send(pid, 'SIGKILL');
     await app?.stop();
   });
-  const ledger = new Ledger(t);
+  const ledger = new Ledger();
   const port = await freePort();
   app = startApp(fixture('signals-app.js'), {
     ...options,

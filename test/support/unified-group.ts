@@ -2,13 +2,13 @@
 // A v2 control group on a machine whose controllers may all be in v1: the mount, the group and who is in it are the kernel's,
 // the files that name limits are the test's, bound over the group in a mount namespace of the app's own. Root only.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { parseGroupMounts } from '../../lib/cpu/cgroup-paths';
 import { readText } from '../../lib/cpu/read';
 import { lives, until } from './app';
+import { temporaryFolder } from './temporary';
 
 const MOUNT = '/sys/fs/cgroup';
 const ONLY_UNIFIED = `umount -lR ${MOUNT}\nmount -t cgroup2 none ${MOUNT}\n`;
@@ -32,7 +32,7 @@ let made = 0;
 export class UnifiedGroup {
   private readonly name = `fastsocket-unified-${process.pid}-${++made}`;
   private readonly outer = `${outside}/${this.name}`;
-  private readonly files = mkdtempSync(join(tmpdir(), 'fastsocket-unified-'));
+  private readonly files = temporaryFolder('unified');
 
   constructor(t: TestContext) {
     mkdirSync(`${this.outer}/inner`, { recursive: true });
@@ -73,7 +73,6 @@ export class UnifiedGroup {
       return pids.length === 0;
     }, 'an empty group');
     await until(() => this.removed(), 'the end of the group');
-    rmSync(this.files, { recursive: true, force: true });
   }
 
   /** A process has left its group some time after it has left the list. */
