@@ -8,8 +8,6 @@ const OWN_CLUSTER = 'it forks cluster workers, which it does not as one';
 const CLOSED_LATER =
   'the port is free when the origin has closed its sockets, too, which it does here when it hears of the close() in the worker';
 const AS_IN_CLUSTER = "in a worker that plain Node's cluster has forked it fails in the same way";
-const PATH_MODE =
-  'in a worker net.js leaves readableAll and writableAll to whoever opens the path for it, and here that is nobody: the path is known to the worker alone';
 const HANDSHAKES =
   "'close' comes when handshakes that were under way have had 300 ms for their last step; the test wants it in the next turn";
 
@@ -27,7 +25,6 @@ export const EXCEPTIONS = [
   { test: 'parallel/test-dgram-cluster-close-during-bind.js', groups: ['worker'], reason: OWN_CLUSTER },
   { test: 'parallel/test-dgram-exclusive-implicit-bind.js', groups: ['worker'], reason: OWN_CLUSTER },
   { test: 'parallel/test-dgram-recv-error.js', groups: ['worker'], reason: AS_IN_CLUSTER },
-  { test: 'parallel/test-net-server-listen-path.js', groups: ['worker'], reason: PATH_MODE },
   { test: 'sequential/test-dgram-bind-shared-ports.js', groups: ['worker'], reason: OWN_CLUSTER },
   { test: 'sequential/test-net-listen-shared-ports.js', groups: ['worker'], reason: OWN_CLUSTER },
   { test: 'parallel/test-net-listen-exclusive-random-ports.js', groups: ['worker'], reason: OWN_CLUSTER },

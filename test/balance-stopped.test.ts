@@ -176,7 +176,7 @@ test('what the kernel drops while nobody can accept is counted', { skip }, async
     [0, 0],
   );
   for (const worker of tree.workers) {
-    t.after(() => process.kill(worker, 'SIGCONT'));
+    t.after(() => goOn(worker));
     await standStill(worker);
   }
   const load = new Load(t, tree.port, 64);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Somebody else has taken the path of the tree's server: a copy fares there as a second process of plain Node does.
 import assert from 'node:assert/strict';
-import { unlinkSync } from 'node:fs';
+import { statSync, unlinkSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { until } from './support/app';
@@ -41,10 +41,12 @@ test('it is in use', async (t) => {
   assert.equal(await askPath(shared.path), process.pid);
 });
 
-test('one that removes it first has it', async (t) => {
-  const shared = await startShared(t, { path: 'file', env: { UNLINK: '1' } });
+test('one that removes it first has it, for all users as it has asked', async (t) => {
+  const shared = await startShared(t, { path: 'file', env: { UNLINK: '1', FOR_ALL: '1' } });
+  assert.equal(statSync(shared.path).mode & 0o666, 0o666);
   await take(t, shared.path);
   const { pid, noted } = await successor(shared);
   assert.match(noted, /^path "/);
   assert.equal(await askPath(shared.path), pid);
+  assert.equal(statSync(shared.path).mode & 0o666, 0o666);
 });

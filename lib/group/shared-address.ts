@@ -66,13 +66,20 @@ export function describeDatagram(key: string): string {
   return `UDP port ${family.startsWith('udp6') ? `[${address}]` : address}:${port}`;
 }
 
+/** What readableAll and writableAll mean to fchmod(), 0 without either. */
+export function pathMode({
+  readableAll,
+  writableAll,
+}: Pick<SharedQuery, 'readableAll' | 'writableAll'>): number {
+  return (readableAll ? UV_READABLE : 0) | (writableAll ? UV_WRITABLE : 0);
+}
+
 /** The address that a query asks for, undefined where it is no affair of others: TCP, a descriptor, a port 0, reuseAddr. */
 export function sharedAddress(query: SharedQuery): SharedAddress | undefined {
   const { address, addressType, fd, flags } = query;
   if (typeof address !== 'string' || (typeof fd === 'number' && fd >= 0)) return undefined;
   if (addressType === -1) {
-    const mode = (query.readableAll ? UV_READABLE : 0) | (query.writableAll ? UV_WRITABLE : 0);
-    return { kind: 'path', path: pathOfKey(pathKey(address)) as string, mode };
+    return { kind: 'path', path: pathOfKey(pathKey(address)) as string, mode: pathMode(query) };
   }
   const port = Number(query.port);
   if ((addressType !== 'udp4' && addressType !== 'udp6') || !(port > 0)) return undefined;

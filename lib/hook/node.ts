@@ -2,7 +2,9 @@
 // What is replaced in Node once there is something to multiply.
 import type { Server } from 'node:net';
 import type { ListenQuery } from '../group/key';
+import { pathMode } from '../group/shared-address';
 import { captureContext } from './context';
+import type { PipeServer } from './pipes';
 import { replace } from './replace';
 import { quietBinding, type ServerInside, type TcpHandle } from './tcp';
 import type { UdpBinding, UdpHandle } from './udp';
@@ -134,13 +136,18 @@ export function hookGetServer({ take, bound, listens }: GetServerHooks = {}): vo
     const alone = () => {
       if (isServer(server)) {
         server._listen2(address, port, addressType as number, backlog, fd as number, flags);
+        // net.js has asked for it already where the answer is late (lib/net.js, Server.prototype.listen)
+        if (late && pathMode(query) > 0)
+          (server._handle as unknown as PipeServer | null)?.fchmod(pathMode(query));
         return seen();
       }
       const [error, handle] = bindUdp(query);
       if (handle) bound?.(server, handle);
       callback(error, handle);
     };
+    let late = false;
     if (!take?.(server, query, given, alone)) alone();
+    late = true;
   });
 }
 
