@@ -20,7 +20,9 @@ test("no program fits any more: all are served by the primary's round robin, unt
   const cluster = await ownCluster(t, { kind: 'pids', port: PORT, prefix: namespace.prefix });
   const place = { host: '127.0.0.1', port: PORT, prefix: namespace.prefix };
   const each = async (width = 1) => [...(await visit(place, VISITS, width)).byPid.values()];
-  assert.equal((await each()).length, 2);
+  // one may be steered around for a while where the machine is busy
+  const bothServe = () => until(async () => (await each()).length === 2, 'both of them serve');
+  await bothServe();
 
   const before = namespace.run('cat', '/proc/sys/net/core/optmem_max').trim();
   namespace.sysctl('net.core.optmem_max', 1);
@@ -43,5 +45,5 @@ test("no program fits any more: all are served by the primary's round robin, unt
   await cluster.seen('exit', 3);
   cluster.command('fork 2');
   await cluster.served(4);
-  assert.equal((await each()).length, 2);
+  await bothServe();
 });

@@ -119,7 +119,6 @@ export class Steering {
     });
     if (previous && !decision.changed) return;
     this.decisions.set(group, decision);
-    this.explain(`${group.key}: ${decision.note}`);
     this.attach(group, decision);
   }
 
@@ -143,11 +142,13 @@ export class Steering {
     for (const { program, step } of this.programs(decision)) {
       error = this.balancer.steer(group, encode(program), () => guardsOf(decision, step));
       if (error === ENOMEM) continue;
-      if (error === 0 && step > 0)
+      if (error !== 0) break;
+      // said when it is so: who reads it may rely on it
+      this.explain(`${group.key}: ${decision.note}`);
+      if (step > 0)
         this.explain(`${group.key}: the whole program is too large for the kernel, coarser by ${step}`);
-      break;
+      return;
     }
-    if (error === 0) return;
     this.explain(`${group.key}: no steering program (errno ${-error}), sockets leave the group instead`);
     this.balancer.forget(group);
     group.giveUpProgram(error);
