@@ -115,7 +115,7 @@ describe('what the API says', () => {
   });
 
   test('in the origin before there are workers', async (t) => {
-    const app = await start(t, 'loading-app.cjs', {});
+    const app = await start(t, 'loading-app.cjs', { env: { ORIGINAL_ONLY: '1' } });
     const { pid, required } = await ask<Answer>(app.port, '/');
     assert.equal(pid, app.pid);
     assert.deepEqual(required, { active: false, workers: 0 });

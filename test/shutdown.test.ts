@@ -14,6 +14,8 @@ import { startTree, type Tree } from './support/signals';
 const CLIENTS = 128;
 /** Enough for every client to be in its loop. */
 const WARM_MS = 200;
+/** Rounds of plain Node until one loses a connection. */
+const MOST_CONTROLS = 20;
 /** Then the clients stop asking on their connections: plain Node ends none that is busy without a pause. */
 const STOP_MS = 300;
 
@@ -46,12 +48,11 @@ async function run(
 describe('short connections', () => {
   test('SIGTERM, close() and exit lose none that was established, ten times; plain Node loses some', async (t) => {
     const plain: number[] = [];
-    for (let i = 0; i < 3; i++) plain.push((await run(t, { hook: false })).tally.lost);
+    // where the machine is busy the clients are few at the moment that it takes
+    while (!plain.some((lost) => lost > 0) && plain.length < MOST_CONTROLS)
+      plain.push((await run(t, { hook: false })).tally.lost);
     t.diagnostic(`plain Node lost ${plain.join(', ')}`);
-    assert.ok(
-      plain.some((lost) => lost > 0),
-      'the control loses connections',
-    );
+    assert.ok((plain.at(-1) as number) > 0, 'the control loses connections');
     const lost: number[] = [];
     for (let i = 0; i < 10; i++) lost.push((await run(t, { hook: true })).tally.lost);
     assert.deepEqual(lost, Array(10).fill(0));

@@ -96,7 +96,6 @@ write(
   'node-test.mjs',
   `import { createRequire } from 'node:module';
 import test from 'node:test';
-import { temporaryFolder } from './support/temporary';
 const require = createRequire(import.meta.url);
 test('a fixed port', (t, done) => {
   ${FILE}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { inTurns } from './beside.mjs';
 import { FILE_LIMIT } from './file-limit.mjs';
 import { filesBelow, temporaryFolder } from './files.mjs';
 import { passesInTheEnd } from './second-run.mjs';
@@ -21,8 +22,8 @@ export function cleanEnvironment() {
 }
 
 /**
- * Runs the compiled tests by Node's own runner and returns its exit status. One file at a time: many of them measure
- * time or CPU, or count the processes they see. In CI what fails is run once more (second-run.mjs).
+ * Runs the compiled tests by Node's own runner and returns its exit status. Few at a time, and one at a time of those
+ * that measure (beside.mjs). In CI what fails is run once more, alone (second-run.mjs).
  */
 export function runTests({
   node = process.execPath,
@@ -37,7 +38,7 @@ export function runTests({
   );
   if (files.length === 0) fail(`no test file in ${folder} matches ${names.join(' ') || '*.test.js'}`);
   const list = join(temporaryFolder(), 'failed');
-  const options = ['--test', '--test-concurrency=1', `--test-timeout=${TIMEOUT_MS}`];
+  const options = ['--test', `--test-timeout=${TIMEOUT_MS}`];
   const report = (reporter, destination) =>
     options.push(`--test-reporter=${reporter}`, `--test-reporter-destination=${destination}`);
   report(join(root, 'scripts/util/failed-files.mjs'), list);
@@ -45,12 +46,13 @@ export function runTests({
   if (!given('--test-reporter=')) report('spec', 'stdout');
   else if (!given('--test-reporter-destination')) options.push('--test-reporter-destination=stdout');
   const env = { ...cleanEnvironment(), [FILE_LIMIT]: `${limitMs}` };
-  const attempt = (some) => {
-    if (run(node, [...options, ...runnerArguments, ...some], { env }) === 0) return [];
+  const attempt = ({ files: some, width }) => {
+    const words = [...options, `--test-concurrency=${width}`, ...runnerArguments, ...some];
+    if (run(node, words, { env }) === 0) return [];
     const failed = readFileSync(list, 'utf8').split('\n');
     const known = some.filter((file) => failed.includes(file));
     // the runner itself has failed
     return known.length > 0 ? known : some;
   };
-  return passesInTheEnd(files, attempt) ? 0 : 1;
+  return passesInTheEnd(inTurns(files), attempt) ? 0 : 1;
 }
