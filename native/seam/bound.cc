@@ -109,6 +109,11 @@ int bindPort(int fd, int family, const sockaddr_storage* address, uint16_t port)
 int renew(int fd, int family, const sockaddr_storage* address) {
   const int fresh = g_libc.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fresh < 0) return errno;
+  if (fresh == fd) {
+    // the number was nobody's, and is again
+    g_libc.syscall(SYS_close, fresh, 0, 0, 0, 0, 0);
+    return EBADF;
+  }
   carryOver(fd, fresh);
   int error = 0;
   if (address != nullptr) {

@@ -41,6 +41,11 @@ uint32_t lastAckOf(const Destination& destination) {
   return ms < kMostAckMs ? ms : kMostAckMs;
 }
 
+// It is asked now and then; where it could not be read (TCP_INFO), next time.
+bool knowsRtt(Destination& destination) {
+  return destination.loopback || (destination.rttUs != 0 && ++destination.ends % kRttEvery != 0);
+}
+
 void learn(Steering& steering, uint16_t port, bool local) {
   steering.unknown.clear(port);
   if (steering.home.has(port) == local) return;
@@ -89,7 +94,7 @@ bool ending(Loop& loop, Handle& handle, int fd) {
   Destination* destination = destinationOf(loop, handle);
   if (destination == nullptr || handle.has(kEnded)) return true;
   // what has been read says it, too
-  if (handle.has(kPeerEnded) && (destination->loopback || destination->ends++ % kRttEvery != 0)) {
+  if (handle.has(kPeerEnded) && knowsRtt(*destination)) {
     handle.set(kEnded);
     look(*loop.connects, *destination, handle, fd);
     return true;

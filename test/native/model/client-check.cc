@@ -266,7 +266,9 @@ void Client::forgetNumber(int fd) {
 void Client::noteEnd(Booking& booking, const Socket& socket) {
   if (booking.ended) return;
   Picture& picture = pictures_.at(booking.key);
-  if (booking.peerRead && (booking.key.remote.isLoopback() || picture.ends++ % kRttEvery != 0)) {
+  const bool knows =
+      booking.peerRead && (booking.key.remote.isLoopback() || (picture.rtt != 0 && ++picture.ends % kRttEvery != 0));
+  if (knows) {
     booking.ended = true;
     look(booking, picture, socket);
     return;

@@ -222,6 +222,7 @@ void Client::connect(int fd, const Target& to) {
 void Client::connectAgain(int fd, const Target& to) {
   Socket* socket = g_net.at(fd);
   const Booking booking = bookings_.at(fd);
+  const std::pair<Address, Address> tuple = Net::tupleOf(*socket);
   g_net.fate = EINPROGRESS;
   if (chance(10) && socket->life != Life::kTimeWait) {
     sockaddr nowhere = {};
@@ -240,6 +241,7 @@ void Client::connectAgain(int fd, const Target& to) {
     Booking& again = bookings_.at(fd);
     // the seam counts with the first destination
     socket->ours = false;
+    if (const auto left = g_net.table.find(tuple); left != g_net.table.end()) left->second.ours = false;
     again.ended = again.endedFirst = again.peerRead = false;
     return;
   }
@@ -271,9 +273,7 @@ void Client::lingers(int fd) {
 void Client::close(int fd) {
   const std::shared_ptr<Socket> socket = g_net.files.at(fd);
   const auto found = bookings_.find(fd);
-  const Address to = socket->remote;
-  Address own = Net::source(*socket, to);
-  own.port = socket->port;
+  const auto [own, to] = Net::tupleOf(*socket);
   g_net.lastAckMs = socket->rtt == 0 ? 0 : g_dice() % (1 + socket->rtt / 1'000);
   g_net.infoFails = chance(2);
   RestTime time = {};
@@ -300,6 +300,7 @@ void Client::close(int fd) {
   const bool there = was && left != g_net.table.end() && left->second.socket == nullptr;
   // one that was connected once more, from a port that is bound, may have been farther away
   const bool near = booking.key.remote.isLoopback() || pictures_.at(booking.key).rtt != socket->rtt;
+  if (there && near && left->second.life == Life::kLastAck) left->second.ours = false;
   if (there && left->second.life == Life::kLastAck && !near) CHECK(ms >= left->second.until - g_net.ms());
   if (there && left->second.life != Life::kLastAck) CHECK(ms >= 1'000);
   if (there && left->second.life == Life::kFinWait2 && !connects_.local.timeWaitReuse) CHECK(ms == 62'100);

@@ -75,6 +75,12 @@ void Net::close(int fd) {
   if (--socket->numbers == 0) drop(*socket);
 }
 
+std::pair<Address, Address> Net::tupleOf(const Socket& socket) {
+  Address own = source(socket, socket.remote);
+  own.port = socket.port;
+  return {own, socket.remote};
+}
+
 Address Net::source(const Socket& socket, const Address& to) {
   Address own = socket.local;
   own.scope = 0;

@@ -14,6 +14,7 @@
 #include <memory>
 #include <set>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace model {
@@ -127,6 +128,8 @@ struct Net {
 
   // Where a packet to `to` comes from.
   [[nodiscard]] static Address source(const Socket& socket, const Address& to);
+  // Both addresses of its connection, whatever has become of that.
+  [[nodiscard]] static std::pair<Address, Address> tupleOf(const Socket& socket);
   // Both ends are here: what is sent has been answered when the call returns.
   [[nodiscard]] static bool isLocal(const Socket& socket);
   // Where it really goes to.
