@@ -3,6 +3,7 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { host, install } from './util/addons.mjs';
+import { FILE_LIMIT_MS } from './util/file-limit.mjs';
 import { filesBelow } from './util/files.mjs';
 import { passesInTheEnd } from './util/second-run.mjs';
 import { fail, root, run, runQuietly, say } from './util/shell.mjs';
@@ -86,13 +87,14 @@ const passes = (file) => {
   // in the tree the addon's place is where the hook looks for it
   const more = inTree ? {} : { FASTSOCKET_TEST_ADDON: addon };
   const some = file === join(tests, 'seam.test.js') ? patterns : [];
-  return run(process.execPath, [...some, file], { env: { ...env, ...more } }) === 0;
+  const limits = { timeout: FILE_LIMIT_MS, killSignal: 'SIGKILL' };
+  return run(process.execPath, [...some, file], { ...limits, env: { ...env, ...more } }) === 0;
 };
 const files = [
   ...ofTheAddon.map((name) => join(own, name)),
   ...OF_THE_TREE.map((name) => join(tests, `${name}.test.js`)),
 ];
-const passed = passesInTheEnd(files, (some) => some.filter((file) => !passes(file)));
+const passed = passesInTheEnd([{ files }], ({ files: some }) => some.filter((file) => !passes(file)));
 const complained = complaints();
 say(`asan-test: ${files.length} files, ${complained} reports of the sanitizers`);
 process.exit(passed && complained === 0 ? 0 : 1);

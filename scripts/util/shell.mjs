@@ -18,10 +18,10 @@ export function fail(text) {
   process.exit(1);
 }
 
-/** Runs a command with its output passed through (on stderr if quiet); returns its exit status. */
+/** Runs a command with its output passed through (on stderr if quiet); returns its exit status, 1 where `timeout` ends it. */
 export function run(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
-  if (result.error) fail(`${command}: ${result.error.message}`);
+  if (result.error && result.error.code !== 'ETIMEDOUT') fail(`${command}: ${result.error.message}`);
   return result.status ?? 1;
 }
 

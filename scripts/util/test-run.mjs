@@ -2,15 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { inTurns } from './beside.mjs';
-import { FILE_LIMIT } from './file-limit.mjs';
+import { FILE_LIMIT, FILE_LIMIT_MS } from './file-limit.mjs';
 import { filesBelow, temporaryFolder } from './files.mjs';
 import { passesInTheEnd } from './second-run.mjs';
 import { fail, root, run } from './shell.mjs';
 
 /** A test that has not ended after this long has hung: the slowest take well under a minute. */
 const TIMEOUT_MS = 300_000;
-/** And all tests of a file, which the runner does not see to (file-limit.mjs). */
-const FILE_LIMIT_MS = 400_000;
 
 /** Names of environment variables that would change what the tests see. */
 const DISTURBING =
