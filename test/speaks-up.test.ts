@@ -104,7 +104,26 @@ describe('what nobody listens for', () => {
     assert.match(lines.join(), /\(lock\) is lost/);
   });
 
-  test('is for PM2, where there is none: nobody misses it', () => {
+  test('is how far the app is: the origin has told its parent, and without one nobody misses it', () => {
+    // Ghost (core/server/notify.js)
+    const states = [
+      { started: true, debug: {} },
+      { ready: true, debug: {} },
+      { ready: false, error: {} },
+    ];
+    const lines: string[] = [];
+    const words = new Unheard({ connected: false, send: () => {} }, (line) => lines.push(line));
+    for (const state of states) for (const serves of [false, true]) words.hear(state, undefined, serves);
+    assert.equal(words.first, undefined);
+    assert.deepEqual(lines, []);
+    const { sent, words: heard } = parent(true);
+    for (const state of states) heard.hear(state, undefined, true);
+    assert.deepEqual(sent, []);
+    words.hear({ ready: 'when you are' }, undefined, true);
+    assert.equal(lines.length, 1);
+  });
+
+  test('is for PM2 or for Gatsby’s cloud, where there is none: nobody misses it', () => {
     const lines: string[] = [];
     const words = new Unheard({ connected: false, send: () => {} }, (line) => lines.push(line));
     for (const type of [
@@ -113,6 +132,7 @@ describe('what nobody listens for', () => {
       'process:exception',
       'human:event',
       'profilings',
+      'LOG_ACTION',
     ])
       for (const serves of [false, true]) words.hear({ type, data: {} }, undefined, serves);
     assert.equal(words.first, undefined);

@@ -4,10 +4,22 @@ import { debug, say } from '../log';
 
 /** Where libraries write what a message is about: log4js, prom-client, PM2, rate-limiter-flexible, ... */
 const NAMES = ['topic', 'type', 'event', 'cmd', 'channel'] as const;
-/** PM2's wait_ready: said to whoever has started the app, where there is somebody. */
-const READY = 'ready';
-/** What @pm2/io says to PM2, also where there is none: where there is a channel (@pm2/io, transports/IPCTransport). */
-const OF_PM2 = /^(?:axm:|human:event$|process:exception$|application:dependencies$|profilings$)/;
+/**
+ * What is said to one program that may have started the app, also where it has not: wherever there is a channel.
+ * By @pm2/io to PM2 (transports/IPCTransport), by Gatsby to its cloud what it has logged anyway (gatsby-cli, reporter/loggers/ipc).
+ */
+const OF_STARTERS =
+  /^(?:axm:|human:event$|process:exception$|application:dependencies$|profilings$|LOG_ACTION$)/;
+
+/**
+ * How far the app is, said to whoever has started it, where there is somebody: PM2's wait_ready, and what Ghost says to its CLI
+ * (`{ started: true }`, `{ ready: true }`; ghost, core/server/notify.js). The origin says it for all.
+ */
+function isState(message: unknown): boolean {
+  if (typeof message !== 'object' || message === null) return message === 'ready';
+  const { started, ready } = message as Record<string, unknown>;
+  return typeof started === 'boolean' || typeof ready === 'boolean';
+}
 
 /** What a message is about, without what it says. */
 export function nameOfMessage(message: unknown): string {
@@ -70,10 +82,11 @@ export class Unheard {
   hear(message: unknown, handle: SendHandle | undefined, serves: boolean): void {
     const name = nameOfMessage(message);
     debug("a worker's process.send() (%s): the app does not listen for cluster's 'message'", name);
-    const passedOn = serves && message !== READY && this.parent.connected;
+    const state = isState(message);
+    const passedOn = serves && !state && this.parent.connected;
     if (passedOn) return this.parent.send(message, handle);
     discard(handle);
-    if (message === READY || this.parent.connected || OF_PM2.test(name)) return;
+    if (state || this.parent.connected || OF_STARTERS.test(name)) return;
     this.first ??= name;
     // a mere word (`online`, `shutdown`) is for whoever may have started the app; libraries send objects
     if (!serves || this.said || typeof message === 'string') return;
