@@ -119,8 +119,15 @@ describe('what nobody listens for', () => {
     const { sent, words: heard } = parent(true);
     for (const state of states) heard.hear(state, undefined, true);
     assert.deepEqual(sent, []);
-    words.hear({ ready: 'when you are' }, undefined, true);
-    assert.equal(lines.length, 1);
+    for (const other of [{ ready: 'when you are' }, { type: 'metrics', ready: true }]) {
+      const said: string[] = [];
+      new Unheard({ connected: false, send: () => {} }, (line) => said.push(line)).hear(
+        other,
+        undefined,
+        true,
+      );
+      assert.equal(said.length, 1, JSON.stringify(other));
+    }
   });
 
   test('is for PM2 or for Gatsby’s cloud, where there is none: nobody misses it', () => {

@@ -17,8 +17,8 @@ const OF_STARTERS =
  */
 function isState(message: unknown): boolean {
   if (typeof message !== 'object' || message === null) return message === 'ready';
-  const { started, ready } = message as Record<string, unknown>;
-  return typeof started === 'boolean' || typeof ready === 'boolean';
+  const { started, ready, debug: _, error: __, ...more } = message as Record<string, unknown>;
+  return (typeof started === 'boolean' || typeof ready === 'boolean') && Object.keys(more).length === 0;
 }
 
 /** What a message is about, without what it says. */
