@@ -77,8 +77,9 @@ describe("the app's own workers leave", { concurrency: 2 }, () => {
     await replace();
     const before = count();
     for (let i = 0; i < 3; i++) await replace();
+    // some of the first round may not have been closed yet when they were counted
     await until(
-      () => count() === before,
+      () => count() <= before,
       () => `${before} descriptors, not ${count()}`,
     );
   });
