@@ -91,6 +91,7 @@ export class FallbackTree {
     this.questions = new Questions({
       attempts,
       group: (key) => this.groups.get(key),
+      groups: () => this.groups.all,
       canary: () => this.lifecycle.state === 'canary',
       elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
       send: (worker, message, handle) => this.pool.send(worker, message, handle),

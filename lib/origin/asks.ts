@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ListenerGroup } from '../group/listener-group';
 import { debug } from '../log';
+import type { GroupView } from '../workers/lifecycle';
 import type { Handover } from '../workers/messages';
 import type { Worker } from '../workers/pool';
 import type { Attempts } from './attempts';
 import { LatePorts } from './late-ports';
+import { hasStarted } from './started';
 
 export interface AskHooks {
   attempts: Attempts;
   group(key: string): ListenerGroup | undefined;
+  groups(): Iterable<GroupView>;
   /** The canary has not proved itself yet. */
   canary(): boolean;
   /** It wants an address that the origin has no group for. */
@@ -42,10 +45,11 @@ export class Asks {
     if (open) return give(worker, open);
     const [first, ...aliases] = keys;
     if (first === undefined) return;
+    const serves = hasStarted(worker, this.hooks.groups(), canary());
     let known = false;
     let failed = false;
     for (const key of keys) {
-      const answer = attempts.answer(key, worker.servedAt !== undefined);
+      const answer = attempts.answer(key, serves);
       if (!answer) continue;
       known = true;
       failed ||= answer.error !== undefined;

@@ -132,6 +132,7 @@ export class Tree {
     this.asks = new Asks({
       attempts,
       group: (key) => this.groups.get(key),
+      groups: () => this.groups,
       canary: () => this.lifecycle.state === 'canary',
       elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
       give: (worker, group) => giving.give(worker, group),
