@@ -46,7 +46,7 @@ describe('without the addon its copies find the same second port', { concurrency
 
 test('a worker has started when it listens where the others do that were open before', () => {
   const group = (openedAt: number, ...ready: number[]) => ({ key: '', openedAt, ready: new Set(ready) });
-  const second = { index: 2, servedAt: 5 };
+  const second = () => ({ index: 2, servedAt: 5 });
   const cases: [groups: ReturnType<typeof group>[], canary: boolean, started: boolean][] = [
     [[group(1, 1, 2)], false, true],
     [[group(1, 1, 2), group(2, 1)], false, false],
@@ -57,6 +57,15 @@ test('a worker has started when it listens where the others do that were open be
     [[group(1, 1, 2), group(6, 1)], false, true],
     [[group(1, 2), group(6)], true, true],
   ];
-  for (const [groups, canary, started] of cases) assert.equal(hasStarted(second, groups, canary), started);
+  for (const [groups, canary, started] of cases) assert.equal(hasStarted(second(), groups, canary), started);
   assert.equal(hasStarted({ index: 2 }, [], false), false);
+});
+
+test('a worker that has started has also when it closes a server again', () => {
+  const [first, second] = [1, 2].map((openedAt) => ({ key: '', openedAt, ready: new Set([1, 2]) }));
+  assert.ok(first && second);
+  const worker = { index: 2, servedAt: 5 };
+  assert.equal(hasStarted(worker, [first, second], false), true);
+  second.ready.delete(2);
+  assert.equal(hasStarted(worker, [first, second], false), true);
 });

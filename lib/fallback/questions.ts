@@ -35,11 +35,16 @@ export class Questions {
 
   constructor(private readonly hooks: QuestionHooks) {}
 
+  /** Whether what this worker opens is its own from now on. */
+  started(worker: FallbackWorker): boolean {
+    return hasStarted(worker, this.hooks.groups(), this.hooks.canary());
+  }
+
   ask(question: Question): void {
     if (this.lend(question)) return;
     const { attempts, canary, elsewhere, group, send } = this.hooks;
     const { worker, id, keys } = question;
-    const serves = hasStarted(worker, this.hooks.groups(), canary());
+    const serves = this.started(worker);
     const history = keys.map((key) => ({ key, ...attempts.answer(key, serves) }));
     const past = history.find((entry) => entry.past)?.key;
     // what failed in the origin is left to fail here

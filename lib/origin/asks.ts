@@ -38,6 +38,11 @@ export class Asks {
     });
   }
 
+  /** Whether what this worker opens is its own from now on. */
+  started(worker: Worker): boolean {
+    return hasStarted(worker, this.hooks.groups(), this.hooks.canary());
+  }
+
   /** @param keys the names that the address may have, best first */
   asked(worker: Worker, keys: string[]): void {
     const { attempts, group, canary, elsewhere, give, hand } = this.hooks;
@@ -45,7 +50,7 @@ export class Asks {
     if (open) return give(worker, open);
     const [first, ...aliases] = keys;
     if (first === undefined) return;
-    const serves = hasStarted(worker, this.hooks.groups(), canary());
+    const serves = this.started(worker);
     let known = false;
     let failed = false;
     for (const key of keys) {
