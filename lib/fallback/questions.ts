@@ -4,7 +4,7 @@ import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Attempts } from '../origin/attempts';
 import { OWN_MS } from '../origin/late-ports';
-import { hasStarted } from '../origin/started';
+import { Started } from '../origin/started';
 import type { GroupView } from '../workers/lifecycle';
 import type { FallbackGroup } from './group';
 import type { ToWorker } from './messages';
@@ -30,21 +30,19 @@ export interface QuestionHooks {
 
 /** Answers the workers' listen() calls. */
 export class Questions {
+  readonly started: Started;
   /** They wait for a listen() of the origin. */
   private readonly waiting = new Set<Question>();
 
-  constructor(private readonly hooks: QuestionHooks) {}
-
-  /** Whether what this worker opens is its own from now on. */
-  started(worker: FallbackWorker): boolean {
-    return hasStarted(worker, this.hooks.groups(), this.hooks.canary());
+  constructor(private readonly hooks: QuestionHooks) {
+    this.started = new Started(hooks);
   }
 
   ask(question: Question): void {
     if (this.lend(question)) return;
     const { attempts, canary, elsewhere, group, send } = this.hooks;
     const { worker, id, keys } = question;
-    const serves = this.started(worker);
+    const serves = this.started.has(worker);
     const history = keys.map((key) => ({ key, ...attempts.answer(key, serves) }));
     const past = history.find((entry) => entry.past)?.key;
     // what failed in the origin is left to fail here

@@ -6,7 +6,7 @@ import type { Handover } from '../workers/messages';
 import type { Worker } from '../workers/pool';
 import type { Attempts } from './attempts';
 import { LatePorts } from './late-ports';
-import { hasStarted } from './started';
+import { Started } from './started';
 
 export interface AskHooks {
   attempts: Attempts;
@@ -26,8 +26,10 @@ export interface AskHooks {
 /** Answers the listen() calls of workers for which they have no socket. */
 export class Asks {
   readonly late: LatePorts<Worker>;
+  readonly started: Started;
 
   constructor(private readonly hooks: AskHooks) {
+    this.started = new Started(hooks);
     this.late = new LatePorts({
       grant: (worker, key) => {
         debug('worker %d listens on %s alone', worker.index, key);
@@ -38,11 +40,6 @@ export class Asks {
     });
   }
 
-  /** Whether what this worker opens is its own from now on. */
-  started(worker: Worker): boolean {
-    return hasStarted(worker, this.hooks.groups(), this.hooks.canary());
-  }
-
   /** @param keys the names that the address may have, best first */
   asked(worker: Worker, keys: string[]): void {
     const { attempts, group, canary, elsewhere, give, hand } = this.hooks;
@@ -50,7 +47,7 @@ export class Asks {
     if (open) return give(worker, open);
     const [first, ...aliases] = keys;
     if (first === undefined) return;
-    const serves = this.started(worker);
+    const serves = this.started.has(worker);
     let known = false;
     let failed = false;
     for (const key of keys) {

@@ -3,29 +3,33 @@ import type { Member } from '../workers/crew';
 import type { GroupView } from '../workers/lifecycle';
 
 /**
- * A worker has come to listen wherever it is to, as far as can be seen: what it opens now is its own. One that listens on a
- * first port and looks for a free one as its second (portfinder tries each address of the machine) is not there yet.
- * Asked whenever a worker has come to listen somewhere: once it has started it has, also when it closes a server again (a reload).
- * @param canary it is the first copy, which is to listen wherever the origin does; of others it is wherever some copy does
+ * Which workers have come to listen wherever they are to, as far as can be seen: what such a one opens now is its own. One that
+ * listens on a first port and looks for a free one as its second (portfinder tries each address of the machine) is not there yet.
  */
-export function hasStarted(
-  member: Pick<Member, 'index' | 'servedAt' | 'started'>,
-  groups: Iterable<GroupView>,
-  canary: boolean,
-): boolean {
-  member.started ||= listensEverywhere(member, groups, canary);
-  return member.started;
-}
+export class Started {
+  /** Where some copy has come to listen. */
+  private readonly reached = new Set<string>();
 
-function listensEverywhere(
-  { index, servedAt }: Pick<Member, 'index' | 'servedAt'>,
-  groups: Iterable<GroupView>,
-  canary: boolean,
-): boolean {
-  if (servedAt === undefined) return false;
-  for (const { openedAt, ready } of groups) {
-    // one that was opened later may be of a moment (a passive port of FTP), and not for all
-    if (openedAt <= servedAt && !ready.has(index) && (canary || ready.size > 0)) return false;
+  /** @param canary there is the first copy alone, which is to listen wherever the origin does */
+  constructor(private readonly hooks: { groups(): Iterable<GroupView>; canary(): boolean }) {}
+
+  /**
+   * Asked whenever a worker has come to listen somewhere: once it has started it has, also when it closes a server again (a
+   * reload).
+   */
+  has(member: Pick<Member, 'index' | 'servedAt' | 'started'>): boolean {
+    for (const { key, ready } of this.hooks.groups()) if (ready.size > 0) this.reached.add(key);
+    member.started ||= this.listensEverywhere(member);
+    return member.started;
   }
-  return true;
+
+  private listensEverywhere({ index, servedAt }: Pick<Member, 'index' | 'servedAt'>): boolean {
+    if (servedAt === undefined) return false;
+    for (const { key, openedAt, ready } of this.hooks.groups()) {
+      // one that was opened later may be of a moment (a passive port of FTP), and not for all
+      if (openedAt > servedAt || ready.has(index)) continue;
+      if (this.hooks.canary() || this.reached.has(key)) return false;
+    }
+    return true;
+  }
 }
