@@ -4,6 +4,8 @@ import type { TcpHandle } from '../hook/tcp';
 import { debug } from '../log';
 import type { Attempts } from '../origin/attempts';
 import { OWN_MS } from '../origin/late-ports';
+import { Started } from '../origin/started';
+import type { GroupView } from '../workers/lifecycle';
 import type { FallbackGroup } from './group';
 import type { ToWorker } from './messages';
 import type { FallbackWorker } from './pool';
@@ -18,6 +20,7 @@ export interface Question {
 export interface QuestionHooks {
   attempts: Attempts;
   group(key: string): FallbackGroup | undefined;
+  groups(): Iterable<GroupView>;
   /** The canary has not proved itself yet. */
   canary(): boolean;
   /** It wants an address that the origin has no group for. */
@@ -27,16 +30,20 @@ export interface QuestionHooks {
 
 /** Answers the workers' listen() calls. */
 export class Questions {
+  readonly started: Started;
   /** They wait for a listen() of the origin. */
   private readonly waiting = new Set<Question>();
 
-  constructor(private readonly hooks: QuestionHooks) {}
+  constructor(private readonly hooks: QuestionHooks) {
+    this.started = new Started(hooks);
+  }
 
   ask(question: Question): void {
     if (this.lend(question)) return;
     const { attempts, canary, elsewhere, group, send } = this.hooks;
     const { worker, id, keys } = question;
-    const history = keys.map((key) => ({ key, ...attempts.answer(key, worker.servedAt !== undefined) }));
+    const serves = this.started.has(worker);
+    const history = keys.map((key) => ({ key, ...attempts.answer(key, serves) }));
     const past = history.find((entry) => entry.past)?.key;
     // what failed in the origin is left to fail here
     const failed = history.some(({ error }) => error !== undefined);

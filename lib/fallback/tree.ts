@@ -91,6 +91,7 @@ export class FallbackTree {
     this.questions = new Questions({
       attempts,
       group: (key) => this.groups.get(key),
+      groups: () => this.groups.all,
       canary: () => this.lifecycle.state === 'canary',
       elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
       send: (worker, message, handle) => this.pool.send(worker, message, handle),
@@ -196,6 +197,7 @@ export class FallbackTree {
     group.workerReady(worker.index);
     this.pool.serves(worker);
     this.succession.serves(worker);
+    this.questions.started.has(worker);
     debug('worker %d is ready on %s', worker.index, key);
     this.lifecycle.workerReady();
   }

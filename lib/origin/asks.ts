@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ListenerGroup } from '../group/listener-group';
 import { debug } from '../log';
+import type { GroupView } from '../workers/lifecycle';
 import type { Handover } from '../workers/messages';
 import type { Worker } from '../workers/pool';
 import type { Attempts } from './attempts';
 import { LatePorts } from './late-ports';
+import { Started } from './started';
 
 export interface AskHooks {
   attempts: Attempts;
   group(key: string): ListenerGroup | undefined;
+  groups(): Iterable<GroupView>;
   /** The canary has not proved itself yet. */
   canary(): boolean;
   /** It wants an address that the origin has no group for. */
@@ -23,8 +26,10 @@ export interface AskHooks {
 /** Answers the listen() calls of workers for which they have no socket. */
 export class Asks {
   readonly late: LatePorts<Worker>;
+  readonly started: Started;
 
   constructor(private readonly hooks: AskHooks) {
+    this.started = new Started(hooks);
     this.late = new LatePorts({
       grant: (worker, key) => {
         debug('worker %d listens on %s alone', worker.index, key);
@@ -42,10 +47,11 @@ export class Asks {
     if (open) return give(worker, open);
     const [first, ...aliases] = keys;
     if (first === undefined) return;
+    const serves = this.started.has(worker);
     let known = false;
     let failed = false;
     for (const key of keys) {
-      const answer = attempts.answer(key, worker.servedAt !== undefined);
+      const answer = attempts.answer(key, serves);
       if (!answer) continue;
       known = true;
       failed ||= answer.error !== undefined;

@@ -132,6 +132,7 @@ export class Tree {
     this.asks = new Asks({
       attempts,
       group: (key) => this.groups.get(key),
+      groups: () => this.groups,
       canary: () => this.lifecycle.state === 'canary',
       elsewhere: (key, known) => this.lifecycle.canaryElsewhere(key, known),
       give: (worker, group) => giving.give(worker, group),
@@ -282,6 +283,7 @@ export class Tree {
     group.ready.add(worker.index);
     this.pool.serves(worker);
     this.succession.serves(worker);
+    this.asks.started.has(worker);
     if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();
     // when it has its share: whoever reads this may ask it at once

@@ -34,6 +34,8 @@ export interface Member {
   readonly process: ChildProcess;
   /** When it first served, undefined before. */
   servedAt?: number;
+  /** It has come to listen wherever the others do. */
+  started?: boolean;
   /** When it was last told of a signal that usually ends a server. */
   toldAt?: number;
   /** The last signal that was for all, by performance.now(). */
