@@ -12,6 +12,8 @@ const HOST = '127.0.0.1';
 const MIB = 1024 * 1024;
 /** What the app may take beyond what it has when it serves. */
 const ROOM = 128 * MIB;
+const FOR_WANT =
+  /worker (\d) ended \(code null, signal SIGKILL, for want of memory: oom_kill \d in \/\S+\/inner\/memory\.\w+\)/g;
 /** What a process accepts at a time, and has read nothing of when it is killed; see test/kill.test.ts. */
 const MOST_ACCEPTED = 8;
 const swap = readFileSync('/proc/swaps', 'utf8').trim().split('\n').length > 1 && 'there is swap here';
@@ -37,29 +39,41 @@ test('a worker that takes too much is killed by its control group', {
     () => `the end of ${victim}:\n${app.stderr}`,
     30_000,
   );
-  const [, index] = await app.said(
-    /worker (\d) ended \(code null, signal SIGKILL, for want of memory: oom_kill 1 in \/\S+\/inner\/memory\.\w+\)/,
-  );
+  // the kernel may take a second one before it has the memory of the first back
+  const taken = () => [...app.stderr.matchAll(FOR_WANT)].map(([, index]) => index as string);
+  const ready = (index: string) => app.stderr.match(new RegExp(`worker ${index} is ready`, 'g'))?.length;
   await until(
-    () => app.stderr.match(new RegExp(`worker ${index} is ready`, 'g'))?.length === 2,
+    () => taken().length > 0 && taken().every((index) => ready(index) === 2),
     () => `a successor:\n${app.stderr}`,
   );
   const before = load.answered;
   await until(() => load.answered > before + 100, 'more answers');
   const { refused, lost, cut } = await load.served();
   assert.equal(refused, 0);
-  assert.ok(lost <= MOST_ACCEPTED, `${lost} lost`);
+  assert.ok(lost <= MOST_ACCEPTED * taken().length, `${lost} lost`);
   assert.equal(cut, 0);
   const now = app.workers();
   assert.equal(now.length, 2);
-  assert.equal(now.filter((pid) => workers.includes(pid)).length, 1, 'the other one was left alone');
+  const others = workers.length - taken().length;
+  assert.equal(now.filter((pid) => workers.includes(pid)).length, others, 'the other one was left alone');
   // who is killed by somebody else is not said to have wanted memory
   process.kill(now[0] as number, 'SIGKILL');
   await app.said(/worker \d ended \(code null, signal SIGKILL\)/);
 });
 
-function seen(files: Record<string, string>): { kills: MemoryKills; files: Record<string, string> } {
-  return { kills: new MemoryKills((path) => files[path]), files };
+interface Seen {
+  kills: MemoryKills;
+  files: Record<string, string>;
+  clock: { ms: number };
+}
+
+function seen(files: Record<string, string>): Seen {
+  const clock = { ms: 0 };
+  const kills = new MemoryKills(
+    (path) => files[path],
+    () => clock.ms,
+  );
+  return { kills, files, clock };
 }
 
 test('the count of v2 and of v1, wherever the group is', () => {
@@ -74,6 +88,10 @@ test('the count of v2 and of v1, wherever the group is', () => {
   const said = ', for want of memory: oom_kill 4 in /sys/fs/cgroup/app/memory.events';
   assert.equal(unified.kills.cause('SIGKILL'), said);
   assert.equal(unified.kills.cause('SIGKILL'), '', 'that one was counted');
+  unified.files['/sys/fs/cgroup/app/memory.events'] = 'oom 7\noom_kill 7\n';
+  for (let i = 0; i < 2; i++) assert.match(unified.kills.cause('SIGKILL'), /oom_kill 7/, 'two at a time');
+  unified.clock.ms += 1_001;
+  assert.equal(unified.kills.cause('SIGKILL'), '', 'the third was somebody else');
   const old = seen({
     '/proc/self/cgroup': '4:memory:/docker/1\n3:cpuset:/\n0::/\n',
     '/proc/self/mountinfo':

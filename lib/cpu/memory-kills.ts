@@ -2,6 +2,9 @@
 import { groupDirectories, parseGroupMounts, parseGroupPaths } from './cgroup-paths';
 import type { ReadText } from './read';
 
+/** Kills that are counted at one moment are of processes whose ends are seen within this time. */
+const TOGETHER_MS = 1_000;
+
 /** v2 and v1: Documentation/admin-guide/cgroup-v2.rst, "memory.events"; mm/memcontrol-v1.c, mem_cgroup_oom_control_read. */
 const FILES = { unified: 'memory.events', old: 'memory.oom_control' };
 
@@ -12,10 +15,16 @@ const FILES = { unified: 'memory.events', old: 'memory.oom_control' };
 export class MemoryKills {
   private readonly file: string | undefined;
   private last: number;
+  /** Counted, and told of nobody yet; not later than `until`. */
+  private untold = 0;
+  private until = 0;
   /** What more() has told of. */
   private told: number;
 
-  constructor(private readonly read: ReadText) {
+  constructor(
+    private readonly read: ReadText,
+    private readonly now: () => number = () => performance.now(),
+  ) {
     this.file = this.find();
     this.last = this.told = this.count() ?? 0;
   }
@@ -25,9 +34,14 @@ export class MemoryKills {
     if (signal !== 'SIGKILL') return '';
     if (this.file === undefined) return ', for want of memory perhaps: no oom_kill can be read';
     const count = this.count() ?? 0;
-    const more = count > this.last;
+    if (count > this.last) {
+      this.untold = count - this.last;
+      this.until = this.now() + TOGETHER_MS;
+    }
     this.last = count;
-    return more ? `, for want of memory: oom_kill ${count} in ${this.file}` : '';
+    if (this.untold === 0 || this.now() > this.until) return '';
+    this.untold--;
+    return `, for want of memory: oom_kill ${count} in ${this.file}`;
   }
 
   /** Whether there have been more since this was asked before, of whatever process of the group. */
