@@ -65,30 +65,30 @@ const started = (canary: boolean, ...groups: ReturnType<typeof group>[]) =>
 
 test('a worker has started when it listens where the others do that were open before', () => {
   const worker = () => ({ index: 2, servedAt: 5 });
-  assert.equal(started(false, group('a', 1, 1, 2)).has(worker()), true);
-  assert.equal(started(false, group('a', 1, 1, 2), group('b', 2, 1)).has(worker()), false);
+  assert.equal(started(false, group('a', 1, 1, 2)).judge(worker()), true);
+  assert.equal(started(false, group('a', 1, 1, 2), group('b', 2, 1)).judge(worker()), false);
   // nobody but the origin listens there
-  assert.equal(started(false, group('a', 1, 1, 2), group('b', 2)).has(worker()), true);
-  assert.equal(started(true, group('a', 1, 2), group('b', 2)).has(worker()), false);
+  assert.equal(started(false, group('a', 1, 1, 2), group('b', 2)).judge(worker()), true);
+  assert.equal(started(true, group('a', 1, 2), group('b', 2)).judge(worker()), false);
   // opened when it served already
-  assert.equal(started(false, group('a', 1, 1, 2), group('b', 6, 1)).has(worker()), true);
-  assert.equal(started(true, group('a', 1, 2), group('b', 6)).has(worker()), true);
-  assert.equal(started(false).has({ index: 2 }), false);
+  assert.equal(started(false, group('a', 1, 1, 2), group('b', 6, 1)).judge(worker()), true);
+  assert.equal(started(true, group('a', 1, 2), group('b', 6)).judge(worker()), true);
+  assert.equal(started(false).judge({ index: 2 }), false);
 });
 
 test('where the others listened that have ended counts, too', () => {
   const second = group('b', 2, 1);
   const policy = started(false, group('a', 1, 1), second);
-  assert.equal(policy.has({ index: 1, servedAt: 5 }), true);
+  assert.equal(policy.judge({ index: 1, servedAt: 5 }), true);
   second.ready.clear();
-  assert.equal(policy.has({ index: 1, servedAt: 9 }), false);
+  assert.equal(policy.judge({ index: 1, servedAt: 9 }), false);
 });
 
 test('a worker that has started has also when it closes a server again', () => {
   const second = group('b', 2, 1, 2);
   const policy = started(false, group('a', 1, 1, 2), second);
   const worker = { index: 2, servedAt: 5 };
-  assert.equal(policy.has(worker), true);
+  assert.equal(policy.judge(worker), true);
   second.ready.delete(2);
-  assert.equal(policy.has(worker), true);
+  assert.equal(policy.judge(worker), true);
 });

@@ -42,7 +42,7 @@ export class Questions {
     if (this.lend(question)) return;
     const { attempts, canary, elsewhere, group, send } = this.hooks;
     const { worker, id, keys } = question;
-    const serves = this.started.has(worker);
+    const serves = this.started.judge(worker);
     const history = keys.map((key) => ({ key, ...attempts.answer(key, serves) }));
     const past = history.find((entry) => entry.past)?.key;
     // what failed in the origin is left to fail here

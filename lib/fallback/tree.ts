@@ -197,7 +197,7 @@ export class FallbackTree {
     group.workerReady(worker.index);
     this.pool.serves(worker);
     this.succession.serves(worker);
-    this.questions.started.has(worker);
+    this.questions.started.judge(worker);
     debug('worker %d is ready on %s', worker.index, key);
     this.lifecycle.workerReady();
   }

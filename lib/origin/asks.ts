@@ -47,7 +47,7 @@ export class Asks {
     if (open) return give(worker, open);
     const [first, ...aliases] = keys;
     if (first === undefined) return;
-    const serves = this.started.has(worker);
+    const serves = this.started.judge(worker);
     let known = false;
     let failed = false;
     for (const key of keys) {

@@ -14,10 +14,10 @@ export class Started {
   constructor(private readonly hooks: { groups(): Iterable<GroupView>; canary(): boolean }) {}
 
   /**
-   * Asked whenever a worker has come to listen somewhere: once it has started it has, also when it closes a server again (a
-   * reload).
+   * Whether it has started. To be asked whenever a worker has come to listen somewhere, too: once it has started it has, also
+   * when it closes a server again (a reload).
    */
-  has(member: Pick<Member, 'index' | 'servedAt' | 'started'>): boolean {
+  judge(member: Pick<Member, 'index' | 'servedAt' | 'started'>): boolean {
     for (const { key, ready } of this.hooks.groups()) if (ready.size > 0) this.reached.add(key);
     member.started ||= this.listensEverywhere(member);
     return member.started;

@@ -283,7 +283,7 @@ export class Tree {
     group.ready.add(worker.index);
     this.pool.serves(worker);
     this.succession.serves(worker);
-    this.asks.started.has(worker);
+    this.asks.started.judge(worker);
     if (this.lifecycle.state === 'full') this.served.resteer(group);
     else this.lifecycle.workerReady();
     // when it has its share: whoever reads this may ask it at once
