@@ -27,7 +27,8 @@ test('ports chosen by the seam: no connect() fails by it, and it knows of each p
     ...seamLogic(['local_ports', 'survey']),
   ];
   const binary = await program('ports-model', sources, ['-Wl,--wrap=clock_gettime']);
-  for (const seed of [1, Date.now() % 1_000_000]) {
+  // 3002 comes to a connect() on a number that is nobody's, where the fresh socket gets it, in round 8
+  for (const seed of [1, 3002, Date.now() % 1_000_000]) {
     const { status, stderr, stdout } = spawnSync(binary, [String(seed), String(ROUNDS)], {
       encoding: 'utf8',
     });
